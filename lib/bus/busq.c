@@ -1,0 +1,276 @@
+/*
+ * busq: the writer and the tail of a process that lives in one loop.
+ *
+ * Writer: fire and forget; what cannot be sent is dropped and counted, because everything in Redis is a hint and Postgres is polled.
+ * Tail: XREAD BLOCK with an explicit last id, kept across reconnects. The first id, and a check of the present one at each
+ * connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is below ours was flushed; then everything
+ * in it is news, it is read from its beginning, and `state` reports a loss. `$` is never used: it loses what comes between two reads.
+ */
+#include "busq.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "redisq.h"
+#include "xalloc.h"
+
+#define BLOCK_MS "2000"
+#define BATCH "200"
+#define FIELDS 16
+
+struct busq {
+	struct redisq *q;
+	int64_t dropped;
+};
+
+struct stream_id { uint64_t ms, n; };
+
+struct busq_tail {
+	struct redisq *q;
+	char *stream;
+	struct stream_id at;		/* newest entry handed over */
+	busq_entry_fn *entry;
+	busq_state_fn *state;
+	void *ctx;
+	bool known;			/* `at` is set */
+	bool checking;			/* the next reply is XREVRANGE's */
+	bool live;			/* what state was told last */
+};
+
+static void
+writer_reply(void *ctx, const redisReply *r)
+{
+	struct busq *b = ctx;
+
+	if (r->type != REDIS_REPLY_ERROR)
+		return;
+	b->dropped++;
+	log_debug("redis_error", "error", r->str, NULL);
+}
+
+static void
+writer_state(void *ctx, bool up)
+{
+	(void)ctx;
+	log_debug("redis_writer", "up", up ? "true" : "false", NULL);
+}
+
+struct busq *
+busq_new(struct loop *loop, const struct conf *c)
+{
+	struct busq *b = xcalloc(1, sizeof *b);
+
+	b->q = redisq_new(loop, c, writer_reply, writer_state, b);
+	return b;
+}
+
+void
+busq_free(struct busq **bp)
+{
+	struct busq *b = *bp;
+
+	if (!b)
+		return;
+	*bp = NULL;
+	redisq_free(&b->q);
+	free(b);
+}
+
+static void
+put(struct busq *b, const struct entry_cmd *cmd)
+{
+	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) < 0)
+		b->dropped++;
+}
+
+void
+busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len)
+{
+	struct entry_cmd cmd;
+
+	entry_event_cmd(&cmd, session, type, seq, body, len);
+	put(b, &cmd);
+}
+
+void
+busq_ring(struct busq *b, const char *session, const char *owner)
+{
+	struct entry_cmd cmd;
+
+	entry_job_cmd(&cmd, session, owner);
+	put(b, &cmd);
+}
+
+bool
+busq_up(const struct busq *b)
+{
+	return redisq_up(b->q);
+}
+
+int64_t
+busq_dropped(const struct busq *b)
+{
+	return b->dropped;
+}
+
+static int
+id_parse(const char *text, struct stream_id *out)
+{
+	return sscanf(text, "%" SCNu64 "-%" SCNu64, &out->ms, &out->n) == 2 ? 0 : -1;
+}
+
+static bool
+id_below(struct stream_id a, struct stream_id b)
+{
+	return a.ms < b.ms || (a.ms == b.ms && a.n < b.n);
+}
+
+static void
+tell(struct busq_tail *t, bool live)
+{
+	if (t->live == live)
+		return;
+	t->live = live;
+	if (t->state)
+		t->state(t->ctx, live);
+}
+
+static void
+send_read(struct busq_tail *t)
+{
+	char id[48];
+
+	t->checking = false;
+	snprintf(id, sizeof id, "%" PRIu64 "-%" PRIu64, t->at.ms, t->at.n);
+	redisq_send(t->q, 8, (const char *const[]){ "XREAD", "COUNT", BATCH, "BLOCK", BLOCK_MS, "STREAMS", t->stream, id }, NULL);
+}
+
+static void
+send_check(struct busq_tail *t)
+{
+	t->checking = true;
+	redisq_send(t->q, 6, (const char *const[]){ "XREVRANGE", t->stream, "+", "-", "COUNT", "1" }, NULL);
+}
+
+/* The newest entry's id arrived: learn where to start, or see that the stream is not the one we knew. */
+static void
+on_check(struct busq_tail *t, const redisReply *r)
+{
+	struct stream_id newest = { 0, 0 };
+
+	if (r->type != REDIS_REPLY_ARRAY) {
+		redisq_drop(t->q);
+		return;
+	}
+	if (r->elements == 1 && (r->element[0]->type != REDIS_REPLY_ARRAY || r->element[0]->elements < 1 ||
+	    id_parse(r->element[0]->element[0]->str, &newest) < 0)) {
+		redisq_drop(t->q);
+		return;
+	}
+	if (!t->known) {
+		t->known = true;
+		t->at = newest;
+	} else if (id_below(newest, t->at)) {
+		tell(t, false);
+		t->at = (struct stream_id){ 0, 0 };
+	}
+	tell(t, true);
+	send_read(t);
+}
+
+static int
+on_entry(struct busq_tail *t, const redisReply *e)
+{
+	struct busq_field f[FIELDS];
+	const redisReply *kv;
+	int n = 0;
+
+	if (e->type != REDIS_REPLY_ARRAY || e->elements != 2 || e->element[0]->type != REDIS_REPLY_STRING ||
+	    id_parse(e->element[0]->str, &t->at) < 0)
+		return -1;
+	kv = e->element[1];
+	if (kv->type != REDIS_REPLY_ARRAY)
+		return 0;		/* deleted while we read */
+	for (size_t i = 0; i + 1 < kv->elements && n < FIELDS; i += 2)
+		f[n++] = (struct busq_field){ kv->element[i]->str, kv->element[i + 1]->str, (size_t)kv->element[i + 1]->len };
+	t->entry(t->ctx, f, n);
+	return 0;
+}
+
+/* XREAD: [[stream, [entry, ...]]], or nil after a silent round. */
+static void
+on_read(struct busq_tail *t, const redisReply *r)
+{
+	const redisReply *entries;
+
+	if (r->type == REDIS_REPLY_NIL) {
+		send_check(t);
+		return;
+	}
+	if (r->type != REDIS_REPLY_ARRAY || r->elements != 1 || r->element[0]->type != REDIS_REPLY_ARRAY ||
+	    r->element[0]->elements != 2 || r->element[0]->element[1]->type != REDIS_REPLY_ARRAY) {
+		redisq_drop(t->q);
+		return;
+	}
+	entries = r->element[0]->element[1];
+	for (size_t i = 0; i < entries->elements; i++)
+		if (on_entry(t, entries->element[i]) < 0) {
+			redisq_drop(t->q);
+			return;
+		}
+	send_read(t);
+}
+
+static void
+tail_reply(void *ctx, const redisReply *r)
+{
+	struct busq_tail *t = ctx;
+
+	if (r->type == REDIS_REPLY_ERROR) {
+		log_debug("redis_tail", "error", r->str, NULL);
+		redisq_drop(t->q);
+	} else if (t->checking)
+		on_check(t, r);
+	else
+		on_read(t, r);
+}
+
+static void
+tail_state(void *ctx, bool up)
+{
+	struct busq_tail *t = ctx;
+
+	if (up)
+		send_check(t);
+	else
+		tell(t, false);
+}
+
+struct busq_tail *
+busq_tail_new(struct loop *loop, const struct conf *c, const char *stream, busq_entry_fn *entry, busq_state_fn *state, void *ctx)
+{
+	struct busq_tail *t = xcalloc(1, sizeof *t);
+
+	t->stream = xstrdup(stream);
+	t->entry = entry;
+	t->state = state;
+	t->ctx = ctx;
+	t->q = redisq_new(loop, c, tail_reply, tail_state, t);
+	return t;
+}
+
+void
+busq_tail_free(struct busq_tail **tp)
+{
+	struct busq_tail *t = *tp;
+
+	if (!t)
+		return;
+	*tp = NULL;
+	redisq_free(&t->q);
+	free(t->stream);
+	free(t);
+}
