@@ -1,0 +1,288 @@
+/*
+ * The bus against a real Redis, started by this test in a folder of its own on a unix socket: round trips, a killed and restarted
+ * server, a flushed one, a stopped one. Waits for events with deadlines; ends the server it started.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bus.h"
+#include "busq.h"
+#include "clock.h"
+
+#define USER "test"
+#define PASS "secret"
+
+static char dir[64];
+static pid_t server;
+static struct conf conf;
+static struct loop *loop;
+
+static struct {
+	int ups, downs, entries;
+	struct { char type[32]; int64_t seq; size_t len; } got[64];
+} seen;
+
+static redisContext *
+admin(void)
+{
+	redisContext *c = redisConnectUnix(conf.redis_socket);
+
+	if (c && c->err) {
+		redisFree(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void
+start_server(void)
+{
+	int64_t until = clock_mono_ms() + 5000;
+	redisContext *c = NULL;
+
+	server = fork();
+	if (server == 0) {
+		int null = open("/dev/null", O_WRONLY);
+
+		dup2(null, 1);
+		execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", conf.redis_socket, "--save", "", "--appendonly", "no",
+		    "--dir", dir,
+		    "--user", USER, "on", ">" PASS, "~*", "+@all", (char *)NULL);
+		_exit(127);
+	}
+	while (!c && clock_mono_ms() < until) {
+		c = admin();
+		if (!c)
+			usleep(2000);
+	}
+	assert_non_null(c);
+	redisFree(c);
+}
+
+static void
+stop_server(void)
+{
+	if (server > 0) {
+		kill(server, SIGKILL);
+		waitpid(server, NULL, 0);
+	}
+	server = 0;
+}
+
+static void
+on_entry(void *ctx, const struct busq_field *f, int n)
+{
+	struct entry_event ev;
+
+	assert_int_equal(entry_event_read(f, n, &ev), 0);
+	assert_in_range(seen.entries, 0, 63);
+	snprintf(seen.got[seen.entries].type, 32, "%s", ev.type);
+	seen.got[seen.entries].seq = ev.seq;
+	seen.got[seen.entries++].len = ev.len;
+}
+
+static void
+on_state(void *ctx, bool up)
+{
+	if (up)
+		seen.ups++;
+	else
+		seen.downs++;
+}
+
+/* Run the loop until *what reaches n. */
+static void
+until(const int *what, int n, int ms)
+{
+	int64_t end = clock_mono_ms() + ms;
+
+	while (*what < n && clock_mono_ms() < end)
+		loop_once(loop, 50);
+	assert_true(*what >= n);
+}
+
+static void
+round_trip(void **state)
+{
+	struct bus *b = bus_open(&conf);
+	struct busq *q = busq_new(loop, &conf);
+	struct busq_tail *t;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(bus_ping(b, &e), 0);
+	assert_int_equal(bus_publish(b, "sesn_a", "before", 1, "{}", &e), 0);
+	memset(&seen, 0, sizeof seen);
+	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
+	until(&seen.ups, 1, 2000);
+	assert_int_equal(seen.entries, 0);
+	assert_int_equal(bus_publish(b, "sesn_a", "first", 2, "{}", &e), 0);
+	until(&seen.entries, 1, 2000);
+	assert_string_equal(seen.got[0].type, "first");
+	while (!busq_up(q))
+		loop_once(loop, 20);
+	busq_publish(q, "sesn_a", "event_start", 0, "{\"a\":1}", 7);
+	busq_publish(q, "sesn_a", "second", 3, "{}", 2);
+	until(&seen.entries, 3, 2000);
+	assert_int_equal(seen.got[1].len, 7);
+	assert_int_equal(seen.got[2].seq, 3);
+	assert_int_equal(bus_ring(b, "sesn_a", "wrk-1", &e), 0);
+	busq_ring(q, "sesn_a", NULL);
+	assert_int_equal(busq_dropped(q), 0);
+	busq_tail_free(&t);
+	busq_free(&q);
+	bus_close(&b);
+}
+
+/* kill -9 and a new server: clients come back by themselves, the first call after it works, the tail goes on. */
+static void
+restart(void **state)
+{
+	struct bus *b = bus_open(&conf);
+	struct busq_tail *t;
+	struct err e = ERR_INIT;
+
+	memset(&seen, 0, sizeof seen);
+	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
+	until(&seen.ups, 1, 2000);
+	assert_int_equal(bus_ping(b, &e), 0);
+	stop_server();
+	until(&seen.downs, 1, 2000);
+	start_server();
+	assert_int_equal(bus_publish(b, "sesn_a", "after", 9, "{}", &e), 0);
+	until(&seen.entries, 1, 5000);
+	assert_int_equal(seen.ups, 2);
+	assert_string_equal(seen.got[0].type, "after");
+	busq_tail_free(&t);
+	bus_close(&b);
+}
+
+/* Ids went backwards (here: the old ones were from the future): the loss is reported and the new entries are read. */
+static void
+flushed(void **state)
+{
+	redisContext *c = admin();
+	struct busq_tail *t;
+
+	freeReplyObject(redisCommand(c, "AUTH " USER " " PASS));
+	freeReplyObject(redisCommand(c, "XADD sse:0 99999999999999-0 s a t x q 1 p {}"));
+	memset(&seen, 0, sizeof seen);
+	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
+	until(&seen.ups, 1, 2000);
+	freeReplyObject(redisCommand(c, "FLUSHALL"));
+	freeReplyObject(redisCommand(c, "XADD sse:0 * s a t new q 1 p {}"));
+	until(&seen.entries, 1, 5000);
+	assert_int_equal(seen.downs, 1);
+	assert_int_equal(seen.ups, 2);
+	assert_string_equal(seen.got[0].type, "new");
+	busq_tail_free(&t);
+	redisFree(c);
+}
+
+/* A server that hangs costs one timeout, then the back-off makes calls fail at once. */
+static void
+hung_server_is_bounded(void **state)
+{
+	struct bus *b = bus_open(&conf);
+	struct err e = ERR_INIT;
+	int64_t t0, t1;
+
+	assert_int_equal(bus_ping(b, &e), 0);
+	kill(server, SIGSTOP);
+	t0 = clock_mono_ms();
+	assert_int_equal(bus_ping(b, &e), -1);
+	t1 = clock_mono_ms();
+	assert_in_range(t1 - t0, conf.redis_timeout_ms - 5, 20 * conf.redis_timeout_ms);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), -1);
+	assert_in_range(clock_mono_ms() - t1, 0, 40 * conf.redis_timeout_ms);
+	assert_int_equal(e.kind, EK_UNAVAILABLE);
+	kill(server, SIGCONT);
+	for (t0 = clock_mono_ms(); bus_ping(b, &e) < 0; usleep(5000))
+		assert_in_range(clock_mono_ms() - t0, 0, 5000);
+	bus_close(&b);
+}
+
+static void
+wrong_password(void **state)
+{
+	struct conf wrong = conf;
+	struct bus *b;
+	struct err e = ERR_INIT;
+
+	snprintf(wrong.redis_pass_file, sizeof wrong.redis_pass_file, "%s/none", dir);
+	b = bus_open(&wrong);
+	assert_int_equal(bus_ping(b, &e), -1);
+	assert_int_equal(e.kind, EK_UNAVAILABLE);
+	assert_null(strstr(e.pub, "none"));
+	bus_close(&b);
+}
+
+static int
+setup(void **state)
+{
+	struct err e = ERR_INIT;
+	char path[128];
+	FILE *f;
+
+	signal(SIGPIPE, SIG_IGN);
+	snprintf(dir, sizeof dir, "/tmp/roost-bus-XXXXXX");
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof path, "%s/conf", dir);
+	if (!(f = fopen(path, "w")))
+		return -1;
+	fprintf(f, "redis_socket = %s/redis.sock\nredis_user = " USER "\nredis_pass_file = %s/pass\n", dir, dir);
+	fclose(f);
+	snprintf(path, sizeof path, "%s/pass", dir);
+	if (!(f = fopen(path, "w")))
+		return -1;
+	fprintf(f, PASS "\n");
+	fclose(f);
+	snprintf(path, sizeof path, "%s/conf", dir);
+	if (conf_load(&conf, path, &e) < 0)
+		return -1;
+	loop = loop_new();
+	start_server();
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	char path[128];
+
+	stop_server();
+	loop_free(&loop);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, (const char *const[]){ "conf", "pass", "redis.sock" }[i]);
+		unlink(path);
+	}
+	return rmdir(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(restart),
+		cmocka_unit_test(flushed),
+		cmocka_unit_test(hung_server_is_bounded),
+		cmocka_unit_test(wrong_password),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
