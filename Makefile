@@ -1,0 +1,135 @@
+# Roost. `make help` lists the targets. One non-recursive makefile; sources are found by folder, so adding a .c needs no edit here.
+#   BUILD=release|debug|asan   what to build (default release)
+#   OUT=DIR                    where (default build/$(BUILD))
+
+BUILD ?= release
+OUT   ?= build/$(BUILD)
+CC    ?= gcc
+VERSION := 0.1
+
+# Fixed text buffers are cut on purpose (err, log), hence no format-truncation.
+WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wno-unused-parameter -Wno-format-truncation
+HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection
+FLAGS_release := $(HARDEN) -g -fPIE
+FLAGS_debug   := -O1 -g3 -fPIE
+FLAGS_asan    := -O1 -g3 -fPIE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LINK_release  := -pie -Wl,-z,relro,-z,now
+LINK_debug    := -pie
+LINK_asan     := -pie -fsanitize=address,undefined
+WERROR := $(if $(CI),-Werror)
+
+CPPBASE := -D_GNU_SOURCE -DROOST_VERSION='"$(VERSION)"' -I/usr/include/postgresql
+CFLAGS  := -std=gnu17 $(WARN) $(WERROR) $(FLAGS_$(BUILD)) -MMD -MP
+LIBINC  := -Ilib/base -Ilib/store -Ilib/bus -I$(OUT)/gen
+
+# --- what is made of what: one row per binary -----------------------------------------------------------------------------------
+BINS := roost-gateway roost-stream roost-worker roost-hands roost-init roostctl
+
+SRC_roost-gateway := $(wildcard gateway/*.c gateway/api/*.c)
+SRC_roost-stream  := $(wildcard gateway/stream/*.c) $(wildcard gateway/auth.c)
+SRC_roost-worker  := $(wildcard workers/harness/*.c workers/model/*.c)
+SRC_roost-hands   := $(wildcard workers/sandbox/hands/*.c workers/sandbox/common/*.c)
+SRC_roost-init    := $(wildcard workers/sandbox/init/*.c workers/sandbox/common/*.c)
+SRC_roostctl      := $(wildcard ops/roostctl/*.c)
+
+LIBS_roost-gateway := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
+LIBS_roost-stream  := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
+LIBS_roost-worker  := -lpq -lhiredis -lcurl -ljansson -lsodium -lpthread
+LIBS_roost-hands   := -ljansson -lcap -lseccomp -lpthread
+LIBS_roost-init    := -ljansson -lcap -lseccomp -lpthread
+LIBS_roostctl      := -lpq -lhiredis -ljansson -lsodium -lcap -lpthread
+
+# Headers a part may see: the dependency rule of the layout, enforced by the compiler.
+INC_gateway := $(LIBINC) -Igateway -Igateway/api -Igateway/stream
+INC_workers := $(LIBINC) -Iworkers/harness -Iworkers/model
+INC_sandbox := -Ilib/base -Iworkers/sandbox/common -Iworkers/sandbox/hands -Iworkers/sandbox/init
+INC_ops     := $(LIBINC) -Iops/roostctl
+INC_tests   := $(LIBINC) -Igateway -Igateway/api -Igateway/stream -Iworkers/harness -Iworkers/model -Iops/roostctl \
+	-Iworkers/sandbox/common -Iworkers/sandbox/hands -Iworkers/sandbox/init -Itests/unit
+
+BASE_SRC  := $(wildcard lib/base/*.c)
+STORE_SRC := $(wildcard lib/store/*.c) $(wildcard lib/bus/*.c)
+GEN       := $(OUT)/gen/stmts.h
+objs = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
+
+all: $(addprefix $(OUT)/bin/,$(BINS)) ## build every program into $(OUT)/bin
+
+define bin_rule
+$$(OUT)/bin/$(1): $$(call objs,$$(SRC_$(1))) $(if $(filter roost-hands roost-init,$(1)),$$(OUT)/libbase.a,$$(OUT)/libroost.a)
+	@mkdir -p $$(@D)
+	$$(CC) $(if $(filter roost-init,$(1)),-static,$$(LINK_$$(BUILD))) -o $$@ $$^ $$(LIBS_$(1))
+endef
+$(foreach b,$(BINS),$(eval $(call bin_rule,$(b))))
+
+$(OUT)/libbase.a: $(call objs,$(BASE_SRC))
+	@rm -f $@ && ar rcs $@ $^
+$(OUT)/libroost.a: $(call objs,$(BASE_SRC) $(STORE_SRC))
+	@rm -f $@ && ar rcs $@ $^
+
+$(GEN): $(wildcard sql/stmts/*.sql) ops/gen/stmts.py
+	@mkdir -p $(@D)
+	python3 ops/gen/stmts.py $(OUT)/gen sql/stmts
+
+# roost-init is static and runs inside the sandbox, where sanitizers cannot: it and its base objects are built without them.
+ifeq ($(BUILD),asan)
+$(OUT)/bin/roost-init: build/release/bin/roost-init
+	@mkdir -p $(@D) && cp $< $@
+build/release/bin/roost-init:
+	$(MAKE) BUILD=release OUT=build/release $@
+endif
+
+part = $(firstword $(subst /, ,$(1)))
+compile = @mkdir -p $(@D) && $(CC) $(CPPBASE) $(1) $(CFLAGS) -c -o $@ $<
+$(OUT)/obj/lib/base/%.o: lib/base/%.c
+	$(call compile,-Ilib/base)
+$(OUT)/obj/lib/%.o: lib/%.c | $(GEN)
+	$(call compile,$(LIBINC))
+$(OUT)/obj/gateway/%.o: gateway/%.c | $(GEN)
+	$(call compile,$(INC_gateway))
+$(OUT)/obj/workers/sandbox/%.o: workers/sandbox/%.c
+	$(call compile,$(INC_sandbox))
+$(OUT)/obj/workers/%.o: workers/%.c | $(GEN)
+	$(call compile,$(INC_workers))
+$(OUT)/obj/ops/%.o: ops/%.c | $(GEN)
+	$(call compile,$(INC_ops))
+$(OUT)/obj/tests/%.o: tests/%.c | $(GEN)
+	$(call compile,$(INC_tests))
+
+# --- tests ---------------------------------------------------------------------------------------------------------------------
+# A unit test is linked with the library and what its first line names: /* link: gateway/router.c workers/model/sse.c */
+UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
+unit: $(addprefix $(OUT)/tests/,$(UNIT)) ## build the unit tests into $(OUT)/tests
+linked = $(filter %.c,$(shell sed -n '1s:.*link\::: p' tests/unit/$(1).c))
+define unit_rule
+$$(OUT)/tests/$(1): $$(OUT)/obj/tests/unit/$(1).o $$(call objs,$(call linked,$(1))) $$(OUT)/libroost.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(LINK_$$(BUILD)) -o $$@ $$^ -lcmocka -lpq -lhiredis -lcurl -ljansson -lsodium -lfcgi -lcap -lseccomp -lpthread
+endef
+$(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
+
+test: ## everything that CI runs: unit, sandbox, integration, end to end; installs what it needs
+	tests/run
+asan: ## unit and integration suites under AddressSanitizer and UBSan
+	tests/run --asan
+lint: ## clang-tidy, cppcheck, shellcheck, nginx -t, layer and header checks
+	tests/lint
+bench: ## measure and print the table of ratios (build/bench/)
+	tests/bench/run
+
+# --- running -------------------------------------------------------------------------------------------------------------------
+up: ## set up and start everything on this machine, then run the demo (root or sudo)
+	ops/up
+down: ## stop everything that `make up` started
+	ops/down
+demo: ## run the demo against the running instance
+	ops/demo
+
+clean: ## remove build products (not the instance's data)
+	rm -rf build
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: all unit test asan lint bench up down demo clean help
+.DEFAULT_GOAL := all
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

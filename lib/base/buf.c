@@ -1,0 +1,103 @@
+/*
+ * buf: see buf.h. Grows by half, at least to what is asked; the ceiling is checked before the allocation, so a flood costs nothing.
+ */
+#include "buf.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "xalloc.h"
+
+char *
+buf_reserve(struct buf *b, size_t len)
+{
+	size_t need = b->len + len + 1, cap;
+
+	if (b->over || need < len || (b->max && b->len + len > b->max)) {
+		b->over = true;
+		return NULL;
+	}
+	if (need > b->cap) {
+		cap = b->cap + b->cap / 2;
+		if (cap < need)
+			cap = need < 64 ? 64 : need;
+		b->data = xrealloc(b->data, cap);
+		b->cap = cap;
+	}
+	return b->data + b->len;
+}
+
+void
+buf_put(struct buf *b, const void *data, size_t len)
+{
+	char *at = buf_reserve(b, len);
+
+	if (!at)
+		return;
+	if (len)
+		memcpy(at, data, len);
+	b->len += len;
+	b->data[b->len] = '\0';
+}
+
+void buf_str(struct buf *b, const char *s) { buf_put(b, s, strlen(s)); }
+void buf_ch(struct buf *b, char c) { buf_put(b, &c, 1); }
+
+void
+buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap, again;
+	char *at;
+	int n;
+
+	va_start(ap, fmt);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	must(n >= 0);
+	at = buf_reserve(b, (size_t)n);
+	if (at) {
+		vsnprintf(at, (size_t)n + 1, fmt, again);
+		b->len += (size_t)n;
+	}
+	va_end(again);
+}
+
+void
+buf_shift(struct buf *b, size_t n)
+{
+	must(n <= b->len);
+	if (n == 0)
+		return;
+	memmove(b->data, b->data + n, b->len - n);
+	b->len -= n;
+	b->data[b->len] = '\0';
+}
+
+void
+buf_reset(struct buf *b)
+{
+	b->len = 0;
+	b->over = false;
+	if (b->data)
+		b->data[0] = '\0';
+}
+
+char *
+buf_steal(struct buf *b)
+{
+	char *out = b->data ? b->data : xstrdup("");
+
+	b->data = NULL;
+	b->len = b->cap = 0;
+	b->over = false;
+	return out;
+}
+
+void
+buf_free(struct buf *b)
+{
+	free(b->data);
+	b->data = NULL;
+	b->len = b->cap = 0;
+}

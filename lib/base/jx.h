@@ -1,0 +1,34 @@
+/*
+ * jx: jansson with limits checked before memory is spent.
+ *
+ * json_t trees are owned with AUTO(json); json_object_get() results are borrowed.
+ */
+#ifndef ROOST_BASE_JX_H
+#define ROOST_BASE_JX_H
+
+#include <jansson.h>
+#include <stddef.h>
+
+#include "cleanup.h"
+#include "err.h"
+
+DEFINE_CLEANUP(json_t *, json, json_decref)
+
+#define JX_DEPTH_MAX 64		/* deepest legal document; the contract's deepest shape needs 9 */
+
+/*
+ * Parse one JSON value. Refused (EK_INVALID, text fit for a client): nesting over JX_DEPTH_MAX (found by a byte scan before
+ * parsing), duplicate keys, invalid UTF-8, NUL characters, trailing garbage. The caller owns *out.
+ */
+int jx_parse(const char *text, size_t len, json_t **out, struct err *e);
+
+/* The string at key, or NULL when absent or not a string. Borrowed. */
+const char *jx_str(const json_t *obj, const char *key);
+/* The integer at key, or dflt. */
+json_int_t jx_int(const json_t *obj, const char *key, json_int_t dflt);
+/* The boolean at key, or dflt. */
+int jx_bool(const json_t *obj, const char *key, int dflt);
+/* Compact text of a tree; the caller frees it. Key order kept. */
+char *jx_dump(const json_t *v);
+
+#endif
