@@ -1,0 +1,243 @@
+/*
+ * db: see db.h. The blocking client: one connection, all statements of this process prepared when it opens.
+ *
+ * A lost connection is noticed by the call that needs it: that call fails (the caller decides what the loss means), the next one
+ * reconnects. Inside a transaction nothing is retried. A crash here leaves at most an open transaction, which Postgres rolls back.
+ */
+#include "db.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "db_stmts.h"
+#include "xalloc.h"
+
+struct db {
+	char *conninfo;
+	enum db_user user;
+	PGconn *conn;
+	bool in_tx;
+};
+
+static void
+quiet(void *arg, const PGresult *r)
+{
+	/* notices are not for our stderr: it holds JSON lines only */
+}
+
+struct db *
+db_open(const char *dsn, enum db_user user, int timeout_ms)
+{
+	struct db *db = xcalloc(1, sizeof *db);
+
+	db->conninfo = db_conninfo(dsn, timeout_ms);
+	db->user = user;
+	return db;
+}
+
+static void
+drop(struct db *db)
+{
+	if (db->conn)
+		PQfinish(db->conn);
+	db->conn = NULL;
+	db->in_tx = false;
+}
+
+void
+db_close(struct db **dbp)
+{
+	struct db *db = *dbp;
+
+	if (!db)
+		return;
+	drop(db);
+	free(db->conninfo);
+	free(db);
+	*dbp = NULL;
+}
+
+static int
+prepare_all(struct db *db, struct err *e)
+{
+	int i;
+
+	for (i = 0; i < STMT_COUNT; i++) {
+		AUTO(pgres) PGresult *r = NULL;
+
+		if (!(db_stmts[i].users & (int)db->user))
+			continue;
+		r = PQprepare(db->conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL);
+		if (PQresultStatus(r) != PGRES_COMMAND_OK)
+			return db_result_err(r, (enum db_stmt)i, e), err_wrap(e, "prepare");
+	}
+	return 0;
+}
+
+static int
+ensure(struct db *db, struct err *e)
+{
+	if (db->conn && PQstatus(db->conn) == CONNECTION_OK)
+		return 0;
+	drop(db);
+	db->conn = PQconnectdb(db->conninfo);
+	if (PQstatus(db->conn) != CONNECTION_OK) {
+		err_fault(e, EK_UNAVAILABLE, 0, "connect to Postgres: %s", PQerrorMessage(db->conn));
+		drop(db);
+		return -1;
+	}
+	PQsetNoticeReceiver(db->conn, quiet, NULL);
+	if (prepare_all(db, e) < 0) {
+		drop(db);
+		return -1;
+	}
+	return 0;
+}
+
+int
+db_ping(struct db *db, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (ensure(db, e) < 0)
+		return -1;
+	r = PQexec(db->conn, "");
+	if (PQresultStatus(r) == PGRES_EMPTY_QUERY)
+		return 0;
+	drop(db);
+	return err_fault(e, EK_UNAVAILABLE, 0, "Postgres does not answer");
+}
+
+int
+db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	ExecStatusType st;
+	bool tx = db->in_tx;
+
+	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams);
+	must(db_stmts[stmt].users & (int)db->user);
+	if (!tx && ensure(db, e) < 0)
+		return -1;
+	if (!db->conn)
+		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
+	r = PQexecPrepared(db->conn, db_stmts[stmt].name, nparams, params, NULL, NULL, 0);
+	st = PQresultStatus(r);
+	if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK) {
+		if (out)
+			*out = steal(r);
+		return 0;
+	}
+	if (PQstatus(db->conn) != CONNECTION_OK) {
+		/* alone, the statement was its own transaction: it may have been committed */
+		err_fault(e, tx ? EK_UNAVAILABLE : EK_UNCERTAIN, 0, "%s: connection lost: %s", db_stmts[stmt].name, PQerrorMessage(db->conn));
+		drop(db);
+		return -1;
+	}
+	return db_result_err(r, stmt, e);
+}
+
+static int
+control(struct db *db, const char *word, struct err *e)
+{
+	AUTO(pgres) PGresult *r = PQexec(db->conn, word);
+
+	if (PQresultStatus(r) == PGRES_COMMAND_OK)
+		return 0;
+	if (PQstatus(db->conn) != CONNECTION_OK) {
+		err_fault(e, EK_UNAVAILABLE, 0, "%s: connection lost", word);
+		drop(db);
+		return -1;
+	}
+	return db_result_err(r, STMT_COUNT, e);
+}
+
+int
+db_begin(struct db *db, struct err *e)
+{
+	if (ensure(db, e) < 0 || control(db, "BEGIN", e) < 0)
+		return -1;
+	db->in_tx = true;
+	return 0;
+}
+
+int
+db_commit(struct db *db, struct err *e)
+{
+	if (!db->conn)
+		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost before COMMIT");
+	db->in_tx = false;
+	if (control(db, "COMMIT", e) == 0)
+		return 0;
+	if (!db->conn)
+		e->kind = EK_UNCERTAIN;
+	return -1;
+}
+
+void
+db_rollback(struct db *db)
+{
+	struct err e = ERR_INIT;
+
+	if (db->conn && db->in_tx)
+		(void)control(db, "ROLLBACK", &e);	/* failing, the connection is dropped or the server has rolled back already */
+	db->in_tx = false;
+}
+
+const char *
+pg_str(const PGresult *r, int row, int col)
+{
+	return PQgetisnull(r, row, col) ? NULL : PQgetvalue(r, row, col);
+}
+
+int64_t
+pg_int(const PGresult *r, int row, int col)
+{
+	return PQgetisnull(r, row, col) ? 0 : strtoll(PQgetvalue(r, row, col), NULL, 10);
+}
+
+bool
+pg_bool(const PGresult *r, int row, int col)
+{
+	return !PQgetisnull(r, row, col) && PQgetvalue(r, row, col)[0] == 't';
+}
+
+const char *
+db_num(struct db_num *n, int64_t v)
+{
+	snprintf(n->text, sizeof n->text, "%lld", (long long)v);
+	return n->text;
+}
+
+char *
+pg_array(const char *const *items, int n)
+{
+	struct buf b = BUF_INIT(0);
+	const char *p;
+	size_t plain;
+	int i;
+
+	buf_ch(&b, '{');
+	for (i = 0; i < n; i++) {
+		if (i)
+			buf_ch(&b, ',');
+		if (!items[i]) {
+			buf_str(&b, "NULL");
+			continue;
+		}
+		buf_ch(&b, '"');
+		for (p = items[i]; *p; p += plain) {
+			if (*p == '"' || *p == '\\') {
+				buf_ch(&b, '\\');
+				buf_ch(&b, *p++);
+			}
+			plain = strcspn(p, "\"\\");
+			buf_put(&b, p, plain);
+		}
+		buf_ch(&b, '"');
+	}
+	buf_ch(&b, '}');
+	return buf_steal(&b);
+}

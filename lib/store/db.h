@@ -1,0 +1,69 @@
+/*
+ * db: one Postgres connection and the named statements of sql/stmts.
+ *
+ * ops/gen turns every `-- stmt: name` in sql/stmts into STMT_<NAME> (build/gen/stmts.h) with its text; all statements marked
+ * for this process are prepared when a connection opens, so a typo stops the start. Parameters are text (NULL = SQL NULL), results
+ * are text. Nothing else in C contains SQL.
+ *
+ * Blocking use (gateway, hub, roostctl): db_open, db_run, db_tx_*. A lost connection is reopened by the next call; a call that lost
+ * the connection fails with EK_UNAVAILABLE, or with EK_UNCERTAIN when a commit was under way.
+ * Pipelined use (worker): dbq.h.
+ */
+#ifndef ROOST_STORE_DB_H
+#define ROOST_STORE_DB_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cleanup.h"
+#include "err.h"
+#include "stmts.h"	/* generated: enum db_stmt, struct db_stmt_def, db_stmts[] */
+
+DEFINE_CLEANUP(PGresult *, pgres, PQclear)
+
+#define DB_PARAMS 48
+
+struct db;
+
+/* Who prepares what: a statement names its users in sql/stmts ("-- for: gw stream"). */
+enum db_user { DB_GW = 1, DB_STREAM = 2, DB_WORKER = 4, DB_ADMIN = 8 };
+
+/* Connect lazily: succeeds without a server. dsn is copied. timeout_ms becomes statement_timeout. */
+struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);
+void db_close(struct db **db);
+
+/* Is the server there? Connects when needed. */
+int db_ping(struct db *db, struct err *e);
+
+/*
+ * Run one statement; nparams must equal the statement's (checked). *out (owned: AUTO(pgres)) may be NULL when rows do not matter.
+ * Errors: unique violation EK_CONFLICT, statement timeout EK_TIMEOUT, connection EK_UNAVAILABLE, everything else EK_INTERNAL
+ * (detail has SQLSTATE and message, pub never has).
+ */
+int db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e);
+
+/* DB_RUN(db, STMT_X, &res, e, p1, p2): parameters as const char * values. */
+#define DB_RUN(db, stmt, out, e, ...)							\
+	db_run((db), (stmt), DB_NARGS(__VA_ARGS__), (const char *const[]){ NULL, ##__VA_ARGS__ } + 1, (out), (e))
+#define DB_NARGS(...) ((int)(sizeof((const char *const[]){ NULL, ##__VA_ARGS__ }) / sizeof(char *)) - 1)
+
+/* BEGIN, COMMIT, ROLLBACK. A commit whose reply was lost is EK_UNCERTAIN: re-read by id before any retry. */
+int db_begin(struct db *db, struct err *e);
+int db_commit(struct db *db, struct err *e);
+void db_rollback(struct db *db);
+
+/* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
+const char *pg_str(const PGresult *r, int row, int col);
+int64_t pg_int(const PGresult *r, int row, int col);
+bool pg_bool(const PGresult *r, int row, int col);
+
+/* Text of an int64 for a parameter: DBN(v). Lives until the end of the enclosing block. */
+struct db_num { char text[24]; };
+const char *db_num(struct db_num *n, int64_t v);
+#define DBN(v) db_num(&(struct db_num){ { 0 } }, (v))
+
+/* A Postgres text array literal of n strings (NULL elements allowed); the caller frees. For text[], bigint[] and the like. */
+char *pg_array(const char *const *items, int n);
+
+#endif

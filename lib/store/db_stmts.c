@@ -1,0 +1,52 @@
+/*
+ * db_stmts: the generated table of statements and what their failures mean. Shared by the blocking and the pipelined client, so that
+ * an SQLSTATE becomes an error kind in one place. Functions of ours raise SQLSTATE RS001.. for refusals that callers tell apart.
+ */
+#include "db_stmts.h"
+
+#include <string.h>
+
+#include "xalloc.h"
+
+const struct db_stmt_def db_stmts[] = {
+#include "stmts.inc"
+	[STMT_COUNT] = { NULL, 0, 0, NULL },
+};
+
+static const struct {
+	const char *state;	/* SQLSTATE or its class */
+	enum err_kind kind;
+} states[] = {
+	{ "23505", EK_CONFLICT },	/* unique_violation */
+	{ "57014", EK_TIMEOUT },	/* query_canceled: statement_timeout */
+	{ "55P03", EK_TIMEOUT },	/* lock_not_available */
+	{ "40", EK_UNAVAILABLE },	/* serialization failure, deadlock: nothing was written, a retry may work */
+	{ "53", EK_UNAVAILABLE },	/* out of connections, memory, disk */
+	{ "57", EK_UNAVAILABLE },	/* shutting down, crash recovery */
+	{ "08", EK_UNAVAILABLE },	/* connection */
+};
+
+int
+db_result_err(const PGresult *r, enum db_stmt stmt, struct err *e)
+{
+	const char *state = r ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : NULL;
+	const char *text = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+	enum err_kind kind = EK_INTERNAL;
+	size_t i;
+
+	for (i = 0; state && i < sizeof states / sizeof *states; i++)
+		if (strncmp(state, states[i].state, strlen(states[i].state)) == 0) {
+			kind = states[i].kind;
+			break;
+		}
+	if (!state)
+		kind = EK_UNAVAILABLE;
+	return err_fault(e, kind, 0, "%s: %s %s", stmt < STMT_COUNT ? db_stmts[stmt].name : "control", state ? state : "no connection",
+	    text ? text : "");
+}
+
+char *
+db_conninfo(const char *dsn, int timeout_ms)
+{
+	return xasprintf("%s connect_timeout=3 options='-c statement_timeout=%d -c idle_in_transaction_session_timeout=30000'", dsn, timeout_ms);
+}

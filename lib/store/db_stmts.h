@@ -1,0 +1,22 @@
+/* db_stmts: the generated statement table, for db.c and dbq.c. */
+#ifndef ROOST_STORE_DB_STMTS_H
+#define ROOST_STORE_DB_STMTS_H
+
+#include "db.h"
+
+struct db_stmt_def {
+	const char *name;	/* also its name on the server */
+	int nparams;
+	int users;		/* enum db_user bits */
+	const char *sql;
+};
+
+extern const struct db_stmt_def db_stmts[];
+
+/* What a failed result means: SQLSTATE to error kind, the server's message to detail. Always returns -1. */
+int db_result_err(const PGresult *r, enum db_stmt stmt, struct err *e);
+
+/* The text[] for PQconnectdbParams-like use: dsn plus our session settings. The caller frees. */
+char *db_conninfo(const char *dsn, int timeout_ms);
+
+#endif

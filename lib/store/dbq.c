@@ -1,0 +1,362 @@
+/*
+ * dbq: see dbq.h. libpq's pipeline mode on one non-blocking connection: each statement is sent with its own sync, results are read as
+ * they come and handed out in order.
+ *
+ * States: DOWN (waiting to connect), CONNECTING, PREPARING (statements of this process, one sync at the end), READY. On loss every
+ * sent statement is answered with EK_UNCERTAIN; those not yet sent stay queued and go out after the reconnect.
+ */
+#include "dbq.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "db_stmts.h"
+#include "log.h"
+#include "xalloc.h"
+
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MAX_MS 2000
+#define IN_FLIGHT_MAX 64	/* statements sent and unanswered; more wait here, so that neither side blocks on full socket buffers */
+
+enum state { DOWN, CONNECTING, PREPARING, READY };
+
+struct job {
+	struct job *next;
+	enum db_stmt stmt;
+	dbq_done_fn *done;
+	void *ctx;
+	int nparams;
+	char *params[];
+};
+
+struct list { struct job *head, **tail; };
+
+struct dbq {
+	struct loop *loop;
+	char *conninfo;
+	enum db_user user;
+	PGconn *conn;
+	int fd;
+	enum state state;
+	struct list waiting, sent;
+	int nsent, npending;
+	bool answered;			/* the head of `sent` has had its result; its sync is awaited */
+	int64_t backoff_ms;
+	struct loop_timer *retry;
+};
+
+static void on_socket(void *ctx, int fd, uint32_t events);
+static void connect_start(void *ctx);
+
+static void
+list_put(struct list *l, struct job *j)
+{
+	j->next = NULL;
+	*l->tail = j;
+	l->tail = &j->next;
+}
+
+static struct job *
+list_take(struct list *l)
+{
+	struct job *j = l->head;
+
+	l->head = j->next;
+	if (!l->head)
+		l->tail = &l->head;
+	return j;
+}
+
+static void
+job_free(struct job *j)
+{
+	int i;
+
+	for (i = 0; i < j->nparams; i++)
+		free(j->params[i]);
+	free(j);
+}
+
+struct dbq *
+dbq_new(struct loop *loop, const char *dsn, enum db_user user, int timeout_ms)
+{
+	struct dbq *q = xcalloc(1, sizeof *q);
+
+	q->loop = loop;
+	q->conninfo = db_conninfo(dsn, timeout_ms);
+	q->user = user;
+	q->fd = -1;
+	q->waiting.tail = &q->waiting.head;
+	q->sent.tail = &q->sent.head;
+	q->backoff_ms = BACKOFF_FIRST_MS;
+	q->retry = loop_after(loop, 0, connect_start, q);
+	return q;
+}
+
+void
+dbq_free(struct dbq **qp)
+{
+	struct dbq *q = *qp;
+
+	if (!q)
+		return;
+	loop_cancel(q->loop, &q->retry);
+	if (q->fd >= 0)
+		loop_unwatch(q->loop, q->fd);
+	if (q->conn)
+		PQfinish(q->conn);
+	while (q->sent.head)
+		job_free(list_take(&q->sent));
+	while (q->waiting.head)
+		job_free(list_take(&q->waiting));
+	free(q->conninfo);
+	free(q);
+	*qp = NULL;
+}
+
+bool dbq_ready(const struct dbq *q) { return q->state == READY; }
+int dbq_pending(const struct dbq *q) { return q->npending; }
+
+static void
+watch(struct dbq *q, uint32_t events)
+{
+	int fd = PQsocket(q->conn);
+
+	if (fd != q->fd && q->fd >= 0)
+		loop_unwatch(q->loop, q->fd);	/* libpq may change its socket while connecting */
+	q->fd = fd;
+	loop_watch(q->loop, fd, events, on_socket, q);
+}
+
+/* The connection is gone: answer what was sent, reconnect later. */
+static void
+lost(struct dbq *q, const char *why)
+{
+	struct err e = ERR_INIT;
+	struct list sent = q->sent;
+
+	err_fault(&e, EK_UNCERTAIN, 0, "Postgres connection lost: %s", why);
+	log_err("db_lost", &e, NULL);
+	if (q->fd >= 0)
+		loop_unwatch(q->loop, q->fd);
+	q->fd = -1;
+	PQfinish(q->conn);
+	q->conn = NULL;
+	q->state = DOWN;
+	q->answered = false;
+	q->nsent = 0;
+	q->sent.head = NULL;
+	q->sent.tail = &q->sent.head;
+	if (!q->retry)
+		q->retry = loop_after(q->loop, q->backoff_ms, connect_start, q);
+	q->backoff_ms = q->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : q->backoff_ms * 2;
+	while (sent.head) {
+		struct job *j = sent.head;
+
+		sent.head = j->next;
+		q->npending--;
+		if (j->done)
+			j->done(j->ctx, NULL, &e);
+		job_free(j);
+	}
+}
+
+/* Push libpq's output; watch for writability while some is left. */
+static int
+push(struct dbq *q)
+{
+	int left = PQflush(q->conn);
+
+	if (left < 0) {
+		lost(q, PQerrorMessage(q->conn));
+		return -1;
+	}
+	watch(q, left ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	return 0;
+}
+
+static void
+send_waiting(struct dbq *q)
+{
+	if (q->state != READY)
+		return;
+	while (q->waiting.head && q->nsent < IN_FLIGHT_MAX) {
+		struct job *j = list_take(&q->waiting);
+
+		list_put(&q->sent, j);
+		q->nsent++;
+		if (!PQsendQueryPrepared(q->conn, db_stmts[j->stmt].name, j->nparams, (const char *const *)j->params, NULL, NULL, 0) ||
+		    !PQpipelineSync(q->conn)) {
+			lost(q, PQerrorMessage(q->conn));
+			return;
+		}
+	}
+	(void)push(q);
+}
+
+void
+dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx)
+{
+	struct job *j = xcalloc(1, sizeof *j + (size_t)nparams * sizeof *j->params);
+	int i;
+
+	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams && (db_stmts[stmt].users & (int)q->user));
+	j->stmt = stmt;
+	j->done = done;
+	j->ctx = ctx;
+	j->nparams = nparams;
+	for (i = 0; i < nparams; i++)
+		j->params[i] = params[i] ? xstrdup(params[i]) : NULL;
+	list_put(&q->waiting, j);
+	q->npending++;
+	send_waiting(q);
+}
+
+/* One result of the head statement, or its sync, which ends it. */
+static void
+take_result(struct dbq *q, PGresult *r)
+{
+	ExecStatusType st = PQresultStatus(r);
+	struct job *j = q->sent.head;
+	struct err e = ERR_INIT;
+
+	must(j != NULL);
+	if (st == PGRES_PIPELINE_SYNC) {
+		must(q->answered);
+		(void)list_take(&q->sent);
+		q->nsent--;
+		q->answered = false;
+		job_free(j);
+		return;
+	}
+	must(!q->answered);
+	q->answered = true;
+	q->npending--;
+	if (st != PGRES_TUPLES_OK && st != PGRES_COMMAND_OK)
+		db_result_err(r, j->stmt, &e);
+	if (j->done)
+		j->done(j->ctx, e.kind ? NULL : r, e.kind ? &e : NULL);
+}
+
+static void
+read_results(struct dbq *q)
+{
+	PGconn *conn = q->conn;
+
+	/* a callback may queue more, or (through push) lose the connection: then q->conn is another */
+	while (q->conn == conn && q->sent.head && !PQisBusy(conn)) {
+		AUTO(pgres) PGresult *r = PQgetResult(conn);
+
+		if (r)	/* NULL separates a statement's results from its sync */
+			take_result(q, r);
+	}
+	if (q->conn == conn)
+		send_waiting(q);
+}
+
+static void
+prepare_start(struct dbq *q)
+{
+	int i;
+
+	q->state = PREPARING;
+	if (PQsetnonblocking(q->conn, 1) != 0 || !PQenterPipelineMode(q->conn)) {
+		lost(q, PQerrorMessage(q->conn));
+		return;
+	}
+	for (i = 0; i < STMT_COUNT; i++)
+		if ((db_stmts[i].users & (int)q->user) && !PQsendPrepare(q->conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL)) {
+			lost(q, PQerrorMessage(q->conn));
+			return;
+		}
+	if (!PQpipelineSync(q->conn)) {
+		lost(q, PQerrorMessage(q->conn));
+		return;
+	}
+	(void)push(q);
+}
+
+static void
+prepare_read(struct dbq *q)
+{
+	while (!PQisBusy(q->conn)) {
+		AUTO(pgres) PGresult *r = PQgetResult(q->conn);
+		ExecStatusType st = PQresultStatus(r);
+
+		if (!r)
+			continue;
+		if (st == PGRES_PIPELINE_SYNC) {
+			q->state = READY;
+			q->backoff_ms = BACKOFF_FIRST_MS;
+			send_waiting(q);
+			return;
+		}
+		if (st != PGRES_COMMAND_OK) {
+			lost(q, PQresultErrorMessage(r));
+			return;
+		}
+	}
+}
+
+static void
+connect_step(struct dbq *q)
+{
+	switch (PQconnectPoll(q->conn)) {
+	case PGRES_POLLING_OK:
+		prepare_start(q);
+		break;
+	case PGRES_POLLING_READING:
+		watch(q, EPOLLIN);
+		break;
+	case PGRES_POLLING_WRITING:
+		watch(q, EPOLLOUT);
+		break;
+	default:
+		lost(q, PQerrorMessage(q->conn));
+	}
+}
+
+static void
+quiet(void *arg, const PGresult *r)
+{
+	/* notices are not for our stderr: it holds JSON lines only */
+}
+
+static void
+connect_start(void *ctx)
+{
+	struct dbq *q = ctx;
+
+	q->retry = NULL;
+	q->conn = PQconnectStart(q->conninfo);
+	must(q->conn != NULL);
+	PQsetNoticeReceiver(q->conn, quiet, NULL);
+	q->state = CONNECTING;
+	if (PQstatus(q->conn) == CONNECTION_BAD || PQsocket(q->conn) < 0) {
+		lost(q, PQerrorMessage(q->conn));
+		return;
+	}
+	watch(q, EPOLLOUT);
+}
+
+static void
+on_socket(void *ctx, int fd, uint32_t events)
+{
+	struct dbq *q = ctx;
+
+	if (q->state == CONNECTING) {
+		connect_step(q);
+		return;
+	}
+	if ((events & EPOLLOUT) && push(q) < 0)
+		return;
+	if (!PQconsumeInput(q->conn)) {
+		lost(q, PQerrorMessage(q->conn));
+		return;
+	}
+	if (q->state == PREPARING)
+		prepare_read(q);
+	else
+		read_results(q);
+}

@@ -1,0 +1,35 @@
+/*
+ * dbq: a pipelined Postgres connection for an event loop (worker).
+ *
+ * Each queued statement is followed by its own sync: it is its own transaction, and an error touches only itself. Statements run in
+ * the order queued. Results come back to `done` in that order, from the loop. Joining the appends of many turns into one commit is
+ * left to a later change; callers would not notice.
+ *
+ * On connection loss every outstanding statement is answered with EK_UNCERTAIN (it may have been committed), the connection is
+ * reopened with backoff, and statements queued meanwhile wait. EK_CONFLICT and the others as in db.h.
+ */
+#ifndef ROOST_STORE_DBQ_H
+#define ROOST_STORE_DBQ_H
+
+#include "db.h"
+#include "loop.h"
+
+struct dbq;
+
+/* res: NULL on error, else borrowed until return. e: NULL on success. */
+typedef void dbq_done_fn(void *ctx, const PGresult *res, const struct err *e);
+
+struct dbq *dbq_new(struct loop *loop, const char *dsn, enum db_user user, int timeout_ms);
+void dbq_free(struct dbq **q);
+
+/* Queue one statement; parameters are copied. done may be NULL. */
+void dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx);
+#define DBQ_RUN(q, stmt, done, ctx, ...)							\
+	dbq_run((q), (stmt), DB_NARGS(__VA_ARGS__), (const char *const[]){ NULL, ##__VA_ARGS__ } + 1, (done), (ctx))
+
+/* Connected and prepared? */
+bool dbq_ready(const struct dbq *q);
+/* Statements not yet answered. */
+int dbq_pending(const struct dbq *q);
+
+#endif

@@ -1,0 +1,78 @@
+-- The session's hand-overs: what the gateway puts, what the worker claims, reads and appends. The functions are in
+-- sql/migrations/0002_session_functions.sql; stamps are microseconds since 1970.
+
+-- Gateway, first statement of a transaction that sends events: the row lock and what the checks need.
+-- stmt: session_lock  for: gw
+SELECT s.status, wire_status(s.status, s.inbox_wakes, s.due_at), s.archived_at IS NOT NULL, s.thread_id, s.inbox_events, s.inbox_bytes,
+       o.state, s.title, s.metadata, us(s.last_at)
+  FROM session s JOIN organization o ON o.id = s.organization_id
+ WHERE s.workspace_id = $1 AND s.id = $2 FOR UPDATE OF s
+
+-- Calls that wait or waited for the client, in call order (all states: a repeated answer must be recognised).
+-- stmt: action_list  for: gw worker
+SELECT tool_use_id, kind, tool_name, state, answer_id, answer_hash, input
+  FROM action WHERE session_id = $1 ORDER BY ordinal
+
+-- $2.. parallel arrays: ids, types, stems, roles, fragments, on_receipt, wakes, refers_to, answers, deny messages, answer hashes
+-- stmt: inbox_put  for: gw
+SELECT lease_owner, inbox_seq FROM session_inbox_put($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[],
+       $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[])
+
+-- stmt: session_archive  for: gw
+SELECT result, seq, type, body FROM session_archive($1, $2, $3::text[], $4::text[], $5::text[])
+
+-- stmt: session_delete  for: gw
+SELECT result, next_seq FROM session_delete($1, $2)
+
+-- stmt: worker_lock  for: worker
+SELECT pg_try_advisory_lock($1::bigint)
+
+-- stmt: worker_beat  for: worker
+SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
+
+-- stmt: worker_reap  for: worker
+SELECT worker_id, sessions FROM worker_reap($1, $2::int)
+
+-- Take up to $2 due sessions, oldest first. Fair order between organizations comes later.
+-- stmt: session_claim  for: worker
+UPDATE session s SET lease_owner = $1, lease_epoch = s.lease_epoch + 1, attempts = s.attempts + 1
+  FROM (SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL
+         ORDER BY d.due_at LIMIT $2::int FOR UPDATE SKIP LOCKED) due
+ WHERE s.id = due.id
+RETURNING s.id, s.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
+          s.attempts, s.agent, s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens,
+          s.cache_5m_tokens, s.cache_1h_tokens, s.title, us(s.created_at)
+
+-- The model's view of the log after seq $2, in order: what stands in a column of its own replaces the fragment.
+-- stmt: context_load  for: worker
+SELECT seq, role, coalesce(private, fragment) FROM event
+ WHERE session_id = $1 AND seq > $2::bigint AND coalesce(private, fragment) IS NOT NULL ORDER BY seq
+
+-- The last $2 events, newest first, to see where a crashed turn stood.
+-- stmt: event_tail  for: worker
+SELECT seq, id, type, body, us(processed_at) FROM event WHERE session_id = $1 ORDER BY seq DESC LIMIT $2::int
+
+-- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits.
+-- stmt: inbox_take  for: worker
+SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
+       us(i.received_at)
+  FROM session s LEFT JOIN inbox i ON i.session_id = s.id
+ WHERE s.id = $1 ORDER BY i.inbox_seq
+
+-- stmt: session_append  for: worker
+SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+       $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
+       $21::text[], $22, $23::bigint, $24::bigint, $25::boolean)
+
+-- stmt: session_release  for: worker
+SELECT session_release($1, $2::bigint, $3::bigint)
+
+-- What moved in the inboxes of my sessions.
+-- stmt: session_wakes  for: worker
+SELECT id, wake_gen, lease_epoch FROM session WHERE lease_owner = $1
+
+-- stmt: sandbox_drops  for: worker
+SELECT session_id FROM sandbox_drop ORDER BY dropped_at LIMIT 100
+
+-- stmt: sandbox_dropped  for: worker
+DELETE FROM sandbox_drop WHERE session_id = $1
