@@ -96,16 +96,21 @@ $(OUT)/obj/tests/%.o: tests/%.c | $(GEN)
 	$(call compile,$(INC_tests))
 
 # --- tests ---------------------------------------------------------------------------------------------------------------------
-# A unit test is linked with the library and what its first line names: /* link: gateway/router.c workers/model/sse.c */
-UNIT := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/test_*.c))
-unit: $(addprefix $(OUT)/tests/,$(UNIT)) ## build the unit tests into $(OUT)/tests
-linked = $(filter %.c,$(shell sed -n '1s:.*link\::: p' tests/unit/$(1).c))
-define unit_rule
-$$(OUT)/tests/$(1): $$(OUT)/obj/tests/unit/$(1).o $$(call objs,$(call linked,$(1))) $$(OUT)/libroost.a
+# A test program is linked with the library and what its first line names: /* link: gateway/router.c workers/model/sse.c */
+# tests/unit/test_x.c -> $(OUT)/tests/test_x     tests/integ/stream/bus.c -> $(OUT)/integ/stream/bus
+TEST_LIBS := -lcmocka -lpq -lhiredis -lcurl -ljansson -lsodium -lfcgi -lcap -lseccomp -lpthread
+UNIT  := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(wildcard tests/unit/test_*.c))
+INTEG := $(patsubst tests/integ/%.c,$(OUT)/integ/%,$(wildcard tests/integ/*/*.c))
+unit: $(UNIT) ## build the unit tests into $(OUT)/tests
+integ: $(INTEG) ## build the integration tests' programs into $(OUT)/integ
+linked = $(filter %.c,$(shell sed -n '1s:.*link\::: p' $(1)))
+define test_rule
+$(2): $$(OUT)/obj/$(1:.c=.o) $$(call objs,$(call linked,$(1))) $$(OUT)/libroost.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(LINK_$$(BUILD)) -o $$@ $$^ -lcmocka -lpq -lhiredis -lcurl -ljansson -lsodium -lfcgi -lcap -lseccomp -lpthread
+	$$(CC) $$(LINK_$$(BUILD)) -o $$@ $$^ $$(TEST_LIBS)
 endef
-$(foreach t,$(UNIT),$(eval $(call unit_rule,$(t))))
+$(foreach t,$(UNIT),$(eval $(call test_rule,$(patsubst $(OUT)/tests/%,tests/unit/%.c,$(t)),$(t))))
+$(foreach t,$(INTEG),$(eval $(call test_rule,$(patsubst $(OUT)/integ/%,tests/integ/%.c,$(t)),$(t))))
 
 test: ## everything that CI runs: unit, sandbox, integration, end to end; installs what it needs
 	tests/run
@@ -130,6 +135,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all unit test asan lint bench up down demo clean help
+.PHONY: all unit integ test asan lint bench up down demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

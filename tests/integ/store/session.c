@@ -1,0 +1,363 @@
+/*
+ * The session's hand-overs against a real Postgres: put, claim, append, fence, release, reap, archive, delete, and the pipelined client
+ * across a killed backend. What a race must decide one way is decided here by calling both orders.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "dbq.h"
+#include "id.h"
+#include "xalloc.h"
+
+static char dir[64], session[ID_MAX];
+static struct db *gw, *wk;
+static PGconn *owner;
+
+/* The answer's first cell, as the database's owner; the caller frees. */
+static char *
+ask(const char *sql)
+{
+	AUTO(pgres) PGresult *r = PQexec(owner, sql);
+
+	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
+		fail_msg("%s: %s", sql, PQerrorMessage(owner));
+	return xstrdup(PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
+}
+
+#define expect(sql, want) do { AUTO(str) char *got_ = ask(sql); assert_string_equal(got_, (want)); } while (0)
+
+static char *
+dsn(const char *user)
+{
+	return xasprintf("host=%s dbname=roost user=%s", dir, user);
+}
+
+static int
+start(void **state)
+{
+	AUTO(str) char *cmd = NULL, *a = NULL, *b = NULL, *c = NULL;
+
+	snprintf(dir, sizeof dir, "/tmp/roost-store-%d", (int)getpid());
+	cmd = xasprintf("tests/env/postgres start %s", dir);
+	assert_int_equal(system(cmd), 0);
+	owner = PQconnectdb(a = dsn("roost_admin"));
+	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	gw = db_open(b = dsn("roost_gw"), DB_GW, 5000);
+	wk = db_open(c = dsn("roost_worker"), DB_WORKER, 5000);
+	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
+	free(ask("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One'), ('w2', 'org', 'Two')"));
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
+
+	db_close(&gw);
+	db_close(&wk);
+	PQfinish(owner);
+	return system(cmd);
+}
+
+static int
+fresh_session(void **state)
+{
+	AUTO(str) char *sql = NULL;
+
+	id_new("sesn_", session);
+	free(ask("DELETE FROM session"));
+	free(ask("DELETE FROM worker"));
+	sql = xasprintf("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent,"
+	    " last_at, created_at, updated_at) SELECT '%s', 'org', 'w1', 'agent_x', 1, 'env_x', 'sthr_x', '{}', t, t, t"
+	    " FROM (SELECT clock_timestamp() AS t) x", session);
+	free(ask(sql));
+	return 0;
+}
+
+static void
+put(const char *id, const char *type, const char *wakes, const char *refers)
+{
+	AUTO(str) char *ids = pg_array(&id, 1), *types = pg_array(&type, 1), *stem = xasprintf("{\"id\":\"%s\",\"type\":\"%s\"", id, type);
+	const char *one = stem;
+	AUTO(str) char *stems = pg_array(&one, 1), *refs = pg_array(&refers, 1), *w = pg_array(&wakes, 1);
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(gw, STMT_INBOX_PUT, NULL, &e, session, ids, types, stems, "{u}", "{NULL}", "{f}", w, refs, "{NULL}", "{NULL}", "{h}") < 0)
+		fail_msg("%s", e.detail);
+}
+
+static int64_t
+claim(const char *worker)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10") < 0)
+		fail_msg("%s", e.detail);
+	return PQntuples(r) == 1 ? pg_int(r, 0, 1) : PQntuples(r);
+}
+
+struct append { const char *ids, *types, *bodies, *nulls, *consumed, *status, *open_k, *close_k, *tokens, *tokens_k, *release, *wake_gen, *again; };
+
+/* One append at the database's own time plus `ahead` microseconds; the result word, freed by the caller. */
+static char *
+append_at(int64_t epoch, int64_t ahead, const struct append *a)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	AUTO(str) char *now = ask("SELECT us(clock_timestamp())");
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_SESSION_APPEND, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
+	    a->nulls, a->consumed ? a->consumed : "{}", a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
+	    a->release, a->wake_gen, NULL, a->again ? a->again : "f") < 0)
+		fail_msg("%s", e.detail);
+	return xstrdup(pg_str(r, 0, 0));
+}
+
+#define append_is(epoch, a, want) do { AUTO(str) char *got_ = append_at((epoch), 0, (a)); assert_string_equal(got_, (want)); } while (0)
+
+static const struct append opening = { "{r1,m1}", "{session.status_running,user.message}", "{b1,b2}", "{NULL,NULL}", .consumed = "{1}",
+	.status = "running", .open_k = "0" };
+static const struct append one = { "{x1}", "{agent.message}", "{b}", "{NULL}", .consumed = "{}" };
+
+static void
+a_turn(void **state)
+{
+	static const struct append closing = { "{e1,i1}", "{span.model_request_end,session.status_idle}", "{b,b}", "{NULL,NULL}", .status = "idle",
+		.close_k = "1", .tokens = "{5,7,0,0,2}", .tokens_k = "0", .release = "idle", .wake_gen = "1" };
+
+	put("m1", "user.message", "t", NULL);
+	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "running");
+	assert_int_equal(claim("wk"), 1);
+	assert_int_equal(claim("other"), 0);
+	append_is(1, &opening, "ok");
+	append_is(1, &closing, "ok");
+	expect("SELECT status || last_seq || coalesce(lease_owner, '-') || coalesce(due_at::text, '-') || inbox_wakes FROM session", "idle4--0");
+	expect("SELECT string_agg(seq || type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session)",
+	    "1session.status_running,2user.message,3span.model_request_end,4session.status_idle");
+	expect("SELECT count(*) FROM inbox", "0");
+	/* billed: from the running event's stamp to the idle event's, in whole milliseconds of the running total */
+	expect("SELECT (active_us = (SELECT us(max(processed_at)) - us(min(processed_at)) FROM event WHERE session_id = session.id))::text FROM session",
+	    "true");
+	expect("SELECT string_agg(meter || '=' || quantity, ',' ORDER BY meter) FROM meter_event WHERE session_id = (SELECT id FROM session) AND unit = 'token'",
+	    "tokens.cache_write_1h=2,tokens.input=5,tokens.output=7");
+	expect("SELECT (quantity = (SELECT active_us / 1000 FROM session))::text FROM meter_event WHERE meter = 'session.runtime' AND session_id = (SELECT id FROM session)",
+	    "true");
+}
+
+static void
+fenced(void **state)
+{
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("wk"), 1);
+	append_is(2, &one, "fenced");
+	append_is(0, &one, "fenced");
+	append_is(1, &one, "ok");
+	free(ask("UPDATE session SET lease_owner = NULL"));
+	append_is(1, &one, "fenced");
+	expect("SELECT last_seq FROM session", "1");
+}
+
+static void
+woken(void **state)
+{
+	static const struct append close1 = { "{i1}", "{session.status_idle}", "{b}", "{NULL}", .status = "idle", .release = "idle", .wake_gen = "1" };
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("wk"), 1);
+	append_is(1, &opening, "ok");
+	put("m2", "user.message", "t", NULL);	/* arrives while the turn wants to close */
+	append_is(1, &close1, "woken");
+	expect("SELECT status || last_seq FROM session", "running2");
+}
+
+static void
+stamps(void **state)
+{
+	AUTO(str) char *late = NULL, *early = NULL;
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("wk"), 1);
+	late = append_at(1, 2000000, &one);
+	assert_string_equal(late, "stamp");
+	early = append_at(1, -500000, &one);	/* before last_at: the session is younger than that */
+	assert_string_equal(early, "stamp");
+	expect("SELECT last_seq FROM session", "0");
+}
+
+static void
+committed_but_unanswered(void **state)
+{
+	static const struct append again = { "{r1,m1}", "{session.status_running,user.message}", "{b1,b2}", "{NULL,NULL}", .consumed = "{1}",
+		.status = "running", .open_k = "0", .again = "t" };
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("wk"), 1);
+	append_is(1, &opening, "ok");
+	append_is(1, &again, "ok");
+	expect("SELECT last_seq FROM session", "2");
+	expect("SELECT count(*) FROM event WHERE session_id = (SELECT id FROM session)", "2");
+}
+
+static void
+answers(void **state)
+{
+	free(ask("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, unnest(ARRAY['t1','t2']), 1, 'confirm', 'bash', '{}' FROM session"));
+	put("c1", "user.tool_confirmation", "t", "t1");
+	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "idle");	/* t2 still waits: nothing runs */
+	put("c2", "user.tool_confirmation", "t", "t2");
+	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "running");
+	expect("SELECT string_agg(state || answer_id, ',' ORDER BY tool_use_id) FROM action WHERE session_id = (SELECT id FROM session)",
+	    "answeredc1,answeredc2");
+}
+
+static void
+interrupt_frees_the_wait(void **state)
+{
+	free(ask("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, 't9', 1, 'custom', 'x', '{}' FROM session"));
+	put("i1", "user.interrupt", "f", NULL);
+	expect("SELECT state FROM action WHERE session_id = (SELECT id FROM session)", "interrupted");
+}
+
+static void
+reaped(void **state)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30"), 0);
+	assert_int_equal(claim("dead"), 1);
+	append_is(1, &opening, "ok");
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);	/* nobody holds lock 41: dead at once */
+	assert_int_equal(PQntuples(r), 1);
+	append_is(1, &one, "fenced");
+	expect("SELECT lease_epoch || status || (running_since IS NULL)::text || (due_at IS NOT NULL)::text FROM session", "2runningtruetrue");
+	assert_int_equal(claim("me"), 3);
+	expect("SELECT attempts FROM session", "1");
+}
+
+static void
+the_living_are_not_reaped(void **state)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	free(ask("SELECT pg_advisory_lock(42)"));	/* the owner's connection plays the living worker's */
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);
+	assert_int_equal(PQntuples(r), 0);
+	free(ask("SELECT pg_advisory_unlock(42)"));
+}
+
+static char *
+end_session(enum db_stmt stmt, const char *workspace)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+	int rc = stmt == STMT_SESSION_DELETE ? DB_RUN(gw, stmt, &r, &e, workspace, session) :
+	    DB_RUN(gw, stmt, &r, &e, workspace, session, "{z1}", "{session.status_terminated}", "{\"{\\\"id\\\":\\\"z1\\\"\"}");
+
+	if (rc < 0)
+		fail_msg("%s", e.detail);
+	return xstrdup(pg_str(r, 0, 0));
+}
+
+#define end_is(stmt, ws, want) do { AUTO(str) char *got_ = end_session((stmt), (ws)); assert_string_equal(got_, (want)); } while (0)
+
+static void
+ending(void **state)
+{
+	end_is(STMT_SESSION_ARCHIVE, "w2", "missing");
+	put("m1", "user.message", "t", NULL);
+	end_is(STMT_SESSION_ARCHIVE, "w1", "running");
+	end_is(STMT_SESSION_DELETE, "w1", "running");
+	assert_int_equal(claim("wk"), 1);
+	append_is(1, &opening, "ok");
+	end_is(STMT_SESSION_DELETE, "w1", "running");
+	free(ask("UPDATE session SET status = 'idle', due_at = NULL"));
+	put("u1", "session.updated", "f", NULL);
+	end_is(STMT_SESSION_ARCHIVE, "w1", "ok");
+	append_is(1, &one, "fenced");
+	expect("SELECT string_agg(type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session) AND seq > 2",
+	    "session.updated,session.status_terminated");
+	expect("SELECT (body::json ->> 'processed_at' = wire_stamp(processed_at))::text FROM event WHERE type = 'session.updated' AND session_id = (SELECT id FROM session)",
+	    "true");
+	end_is(STMT_SESSION_ARCHIVE, "w1", "already");
+	end_is(STMT_SESSION_DELETE, "w2", "missing");
+	end_is(STMT_SESSION_DELETE, "w1", "ok");
+	expect("SELECT count(*) FROM session", "0");
+	end_is(STMT_SESSION_DELETE, "w1", "missing");
+}
+
+struct pipe_seen { struct loop *loop; int ok, uncertain, other, last; bool ordered; };
+
+static void
+on_beat(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct pipe_seen *s = ctx;
+
+	if (!e)
+		s->ok++;
+	else if (e->kind == EK_UNCERTAIN)
+		s->uncertain++;
+	else
+		s->other++;
+	if (s->ok + s->uncertain + s->other == 300)
+		loop_stop(s->loop);
+}
+
+static void
+pipelined(void **state)
+{
+	struct pipe_seen s = { .loop = loop_new() };
+	AUTO(str) char *d = dsn("roost_worker");
+	struct dbq *q = dbq_new(s.loop, d, DB_WORKER, 5000);
+	int i;
+
+	for (i = 0; i < 100; i++)
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
+	DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "not a number", "30");	/* an error touches only itself */
+	for (i = 0; i < 99; i++)
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
+	while (s.ok + s.other < 200)
+		loop_once(s.loop, 1000);
+	assert_int_equal(s.ok, 199);
+	assert_int_equal(s.other, 1);
+	free(ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roost_worker' AND query LIKE '%worker_beat%' AND pid <> pg_backend_pid()"));
+	for (i = 0; i < 100; i++)
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
+	loop_run(s.loop);
+	/* each is answered once: a server's goodbye names one statement, the others sent are uncertain, the unsent went through later */
+	assert_int_equal(s.ok + s.uncertain + s.other, 300);
+	assert_true(s.ok > 199);
+	assert_int_equal(dbq_pending(q), 0);
+	dbq_free(&q);
+	loop_free(&s.loop);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(a_turn, fresh_session), cmocka_unit_test_setup(fenced, fresh_session),
+		cmocka_unit_test_setup(woken, fresh_session), cmocka_unit_test_setup(stamps, fresh_session),
+		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
+		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
+		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
+		cmocka_unit_test_setup(pipelined, fresh_session),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
