@@ -135,6 +135,7 @@ lost(struct dbq *q, const char *why)
 {
 	struct err e = ERR_INIT;
 	struct list sent = q->sent;
+	bool answered = q->answered;	/* the head has had its result and only its sync is missing: not twice */
 
 	err_fault(&e, EK_UNCERTAIN, 0, "Postgres connection lost: %s", why);
 	log_err("db_lost", &e, NULL);
@@ -155,9 +156,12 @@ lost(struct dbq *q, const char *why)
 		struct job *j = sent.head;
 
 		sent.head = j->next;
-		q->npending--;
-		if (j->done)
-			j->done(j->ctx, NULL, &e);
+		if (!answered) {
+			q->npending--;
+			if (j->done)
+				j->done(j->ctx, NULL, &e);
+		}
+		answered = false;
 		job_free(j);
 	}
 }
