@@ -63,7 +63,7 @@ set_one(struct conf *c, const char *where, int line, const char *name, const cha
 	if (s->dflt) {
 		if (strlen(value) > 255)
 			return err_set(e, EK_INVALID, 0, "%s:%d: %s is longer than 255 bytes", where, line, name);
-		strcpy(text_of(c, s), value);
+		snprintf(text_of(c, s), 256, "%s", value);
 		return 0;
 	}
 	errno = 0;
