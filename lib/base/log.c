@@ -27,6 +27,15 @@ log_open(const char *proc, enum log_level lowest)
 	lowest_level = lowest;
 }
 
+enum log_level
+log_level_of(const char *name)
+{
+	for (size_t i = 0; i < sizeof level_names / sizeof *level_names; i++)
+		if (strcmp(name, level_names[i]) == 0)
+			return (enum log_level)i;
+	return LOG_INFO_LEVEL;
+}
+
 const char *
 log_num(struct log_num *n, int64_t v)
 {

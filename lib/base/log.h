@@ -17,6 +17,8 @@ enum log_level { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL, LOG_ERROR_LEVE
 
 /* Name of the process in each line, and the lowest level written. proc is borrowed (a literal). */
 void log_open(const char *proc, enum log_level lowest);
+/* The level of a setting's text; LOG_INFO_LEVEL when it names none. */
+enum log_level log_level_of(const char *name);
 
 void log_line(enum log_level level, const char *event, ...) __attribute__((sentinel));
 #define log_debug(...) log_line(LOG_DEBUG_LEVEL, __VA_ARGS__)
