@@ -1,0 +1,289 @@
+/*
+ * door: one stream request from FastCGI parameters to the hub.
+ *
+ * Order of checks (contract 1.2): route 404, method 405, key 401, beta 404, version 400, ids and query 400, session 404 (another
+ * workspace's too). The subscriber is registered before last_seq is read and before the response header is written, so that nothing
+ * emitted after the 200 is lost. Then the connection is taken over (performance.md F7): flush, steal the descriptor, free libfcgi's
+ * state without closing.
+ * A thread serves one request at a time and blocks only on Postgres (bounded by statement_timeout), the hub's mailbox and nginx.
+ * Fails by an error envelope; when nothing can be written, nginx answers for us.
+ */
+#include "door.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "db.h"
+#include "id.h"
+#include "jw.h"
+#include "log.h"
+#include "target.h"
+#include "xalloc.h"
+
+#define BODY_SCRAP_MAX (1 << 20)	/* of a body that a GET should not have */
+
+struct doors {
+	const struct conf *conf;
+	struct auth *auth;
+	struct hub *hub;
+	int listen_fd;
+	atomic_bool shut;
+};
+
+/* One request as it goes through the checks. */
+struct visit {
+	struct doors *d;
+	struct db *db;
+	FCGX_Request *r;
+	char request_id[ID_MAX];
+	struct target target;
+	struct tenant_key key;
+	bool known;			/* key is set */
+};
+
+static const char *
+param(const struct visit *v, const char *name)
+{
+	const char *value = FCGX_GetParam(name, v->r->envp);
+
+	return value ? value : "";
+}
+
+static void
+common_headers(const struct visit *v, struct buf *out)
+{
+	buf_printf(out, "request-id: %s\r\n", v->request_id);
+	if (!v->known)
+		return;
+	buf_printf(out, "anthropic-organization-id: %s\r\n", v->key.organization_id);
+	if (v->key.workspace_id[0])
+		buf_printf(out, "anthropic-workspace-id: %s\r\n", v->key.workspace_id);
+}
+
+static const char *
+reason(int status)
+{
+	static const struct { int status; const char *text; } reasons[] = {
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+		{ 405, "Method Not Allowed" }, { 429, "Too Many Requests" }, { 500, "Internal Server Error" },
+		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
+	};
+
+	for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+		if (reasons[i].status == status)
+			return reasons[i].text;
+	return "Error";
+}
+
+static void
+put_error(struct buf *out, const struct visit *v, const struct err *e)
+{
+	struct jw w;
+
+	jw_begin(&w, out);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "error");
+	jw_key(&w, "error");
+	jw_obj(&w);
+	jw_kstr(&w, "type", err_type(e->kind));
+	jw_kstr(&w, "message", e->pub);
+	if (e->code[0]) {
+		jw_key(&w, "details");
+		jw_obj(&w);
+		jw_kstr(&w, "error_code", e->code);
+		jw_obj_end(&w);
+	}
+	jw_obj_end(&w);
+	jw_kstr(&w, "request_id", v->request_id);
+	jw_obj_end(&w);
+	jw_end(&w);
+}
+
+static void
+refuse(struct visit *v, const struct err *e)
+{
+	AUTO(buf) struct buf out = BUF_INIT(0);
+	int status = err_http(e->kind);
+
+	buf_printf(&out, "Status: %d %s\r\nContent-Type: application/json\r\n", status, reason(status));
+	common_headers(v, &out);
+	if (e->kind == EK_METHOD)
+		buf_str(&out, "Allow: GET\r\n");
+	if (status == 503)
+		buf_str(&out, "retry-after: 1\r\n");
+	buf_str(&out, "\r\n");
+	if (strcmp(param(v, "REQUEST_METHOD"), "HEAD") != 0)
+		put_error(&out, v, e);
+	FCGX_PutStr(out.data, (int)out.len, v->r->out);
+	if (status >= 500)
+		log_err("stream_refused", e, "request_id", v->request_id, "session", v->target.session, NULL);
+	else
+		log_info("stream_refused", "request_id", v->request_id, "session", v->target.session, "status", LOGN(status), NULL);
+}
+
+/* Empty headers come from fastcgi_param lines of absent ones. */
+static void
+headers(const struct visit *v, struct auth_headers *h)
+{
+	auth_headers_read(h, v->r->envp);
+	if (h->authorization && !*h->authorization)
+		h->authorization = NULL;
+	if (h->api_key && !*h->api_key)
+		h->api_key = NULL;
+}
+
+static int
+check(struct visit *v, struct err *e)
+{
+	const char *uri = param(v, "REQUEST_URI");
+	size_t len = strcspn(uri, "?");
+	AUTO(str) char *path = xstrndup(uri, len);
+	struct auth_headers h;
+
+	if (target_route(path, &v->target, e) < 0)
+		return -1;
+	if (strcmp(param(v, "REQUEST_METHOD"), "GET") != 0)
+		return err_set(e, EK_METHOD, 0, "Method not allowed");
+	headers(v, &h);
+	if (auth_check(v->d->auth, v->db, &h, AUTH_WORKSPACE, AUTH_BETA_MANAGED, &v->key, e) < 0)
+		return -1;
+	v->known = true;
+	if (target_ids(&v->target, e) < 0)
+		return -1;
+	return target_query(uri[len] ? uri + len + 1 : NULL, &v->target, e);
+}
+
+/* The session's last_seq, if it is of this workspace and the thread is its own. */
+static int
+baseline(struct visit *v, int64_t *out_seq, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+
+	if (DB_RUN(v->db, STMT_STREAM_SESSION, &res, e, v->key.workspace_id, v->target.session) < 0)
+		return err_wrap(e, "look up session");
+	if (PQntuples(res) == 0)
+		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
+	if (v->target.thread[0] && strcmp(v->target.thread, pg_str(res, 0, 1)) != 0)
+		return err_set(e, EK_NOT_FOUND, 0, "Thread not found: %s", v->target.thread);
+	*out_seq = pg_int(res, 0, 0);
+	return 0;
+}
+
+/* Write the response header and take the connection from libfcgi. -1: the client is gone. */
+static int
+take_over(struct visit *v, int *out_fd)
+{
+	AUTO(buf) struct buf out = BUF_INIT(0);
+	FCGX_Request *r = v->r;
+
+	buf_str(&out, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+	common_headers(v, &out);
+	buf_str(&out, "\r\n");
+	if (FCGX_PutStr(out.data, (int)out.len, r->out) < 0 || FCGX_FFlush(r->out) < 0)
+		return -1;
+	*out_fd = r->ipcFd;
+	r->ipcFd = -1;
+	FCGX_Free(r, 0);
+	(void)fcntl(*out_fd, F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
+/* A GET's body is nobody's; unread it would spoil the connection's end (performance.md F9). */
+static void
+drain(FCGX_Request *r)
+{
+	char scrap[4096];
+	int n, sum = 0;
+
+	while (sum < BODY_SCRAP_MAX && (n = FCGX_GetStr(scrap, sizeof scrap, r->in)) > 0)
+		sum += n;
+}
+
+static int
+admit(struct visit *v, struct err *e)
+{
+	struct hub_start with = { .request = (unsigned)v->r->requestId, .key_id = v->key.key_id, .wants = v->target.deltas };
+	struct hub_sub *sub = hub_join(v->d->hub, v->target.session, e);
+
+	if (!sub)
+		return -1;
+	if (baseline(v, &with.seen, e) < 0) {
+		hub_leave(v->d->hub, sub);
+		return -1;
+	}
+	with.as_message = strstr(param(v, "HTTP_USER_AGENT"), "Anthropic/JS 0.86") != NULL;
+	if (take_over(v, &with.fd) < 0) {
+		hub_leave(v->d->hub, sub);
+		return 0;
+	}
+	log_info("stream_open", "request_id", v->request_id, "workspace", v->key.workspace_id, "session", v->target.session, NULL);
+	hub_start(v->d->hub, sub, &with);
+	return 0;
+}
+
+static void
+serve(struct doors *d, struct db *db, FCGX_Request *r)
+{
+	struct visit v = { .d = d, .db = db, .r = r };
+	struct err e = ERR_INIT;
+
+	id_new("req_", v.request_id);
+	drain(r);
+	if (check(&v, &e) < 0 || admit(&v, &e) < 0)
+		refuse(&v, &e);
+	if (r->ipcFd >= 0) {
+		r->keepConnection = 0;	/* one request per connection, whatever nginx is configured to ask: a kept one pins this thread */
+		FCGX_Finish_r(r);
+	}
+}
+
+static void *
+door_main(void *arg)
+{
+	struct doors *d = arg;
+	struct db *db = db_open(d->conf->pg_dsn, DB_STREAM, (int)d->conf->pg_timeout_ms);
+	FCGX_Request r;
+
+	FCGX_InitRequest(&r, d->listen_fd, 0);
+	while (!d->shut) {
+		if (FCGX_Accept_r(&r) == 0)
+			serve(d, db, &r);
+		else if (!d->shut)	/* out of descriptors, or a peer that speaks nonsense: not in a tight loop (F6) */
+			nanosleep(&(struct timespec){ .tv_nsec = 10 * 1000 * 1000 }, NULL);
+	}
+	db_close(&db);
+	return NULL;
+}
+
+struct doors *
+doors_open(const struct conf *c, struct auth *auth, struct hub *hub, int listen_fd)
+{
+	struct doors *d = xcalloc(1, sizeof *d);
+	pthread_attr_t attr;
+	pthread_t t;
+
+	d->conf = c;
+	d->auth = auth;
+	d->hub = hub;
+	d->listen_fd = listen_fd;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attr, 256 << 10);
+	for (int64_t i = 0; i < c->threads; i++)
+		must(pthread_create(&t, &attr, door_main, d) == 0);
+	pthread_attr_destroy(&attr);
+	return d;
+}
+
+void
+doors_shut(struct doors *d)
+{
+	d->shut = true;
+	(void)shutdown(d->listen_fd, SHUT_RDWR);	/* wakes the accepting threads */
+}

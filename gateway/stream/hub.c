@@ -1,0 +1,486 @@
+/*
+ * hub: see hub.h. Order and previews are hub_watch's, descriptors hub_io's, reads of the log hub_feed's; here are time, the mailbox
+ * and who is told what.
+ *
+ * Promises: the loop thread never blocks; whatever was committed reaches every open stream within sse_ping_ms, even when Redis or
+ * the publisher died, because each round compares with the log; a key that would not be let in any more loses its streams in the
+ * same time. Never writes to Postgres or Redis. Fails by closing a stream: clients reconnect, list and de-duplicate (contract 3.9).
+ */
+#include "hub.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "busq.h"
+#include "clock.h"
+#include "hub_feed.h"
+#include "hub_io.h"
+#include "hub_watch.h"
+#include "log.h"
+#include "xalloc.h"
+
+#define SLOTS 50			/* pings are spread over this many moments of a round */
+#define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
+#define PING "event: ping\ndata: {}\n\n"
+#define RETRY "retry: 1000\n\n"		/* a restart takes about that long */
+#define REFUSED "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"Authentication failed\"}}\n\n"
+
+enum mail_kind { MAIL_JOIN, MAIL_LEAVE, MAIL_START };
+
+/* A message from a door. A join is its sender's, who waits; the others are freed here. */
+struct mail {
+	struct mail *next;
+	enum mail_kind kind;
+	struct hub_sub *sub;
+	sem_t *answered;
+	struct hub_start start;
+	char session[ID_MAX], key_id[ID_MAX];
+};
+
+struct hub {
+	struct loop *loop;
+	const struct conf *conf;
+	struct busq_tail *tail;
+	struct hub_feed *feed;
+	struct hub_table watches;
+	struct hub_io io;
+	struct hub_out out;
+	struct hub_sub *slots[SLOTS];
+	int slot_new, slot_ping;
+	struct buf ping;
+	struct loop_timer *ping_timer, *round_timer, *deadline;
+	int count;			/* subscribers, joining ones included */
+	bool redis_up, stopping;
+	pthread_mutex_t lock;		/* guards mails and mails_tail, all that other threads touch */
+	struct mail *mails, **mails_tail;
+	int bell;
+};
+
+static void on_round(void *ctx);
+static void on_ping(void *ctx);
+
+static void
+sub_free(struct hub *h, struct hub_sub *s)
+{
+	struct hub_watch *w = s->watch;
+
+	hub_watch_remove(s);
+	if (s->slot_at) {
+		*s->slot_at = s->slot_next;
+		if (s->slot_next)
+			s->slot_next->slot_at = s->slot_at;
+	}
+	buf_free(&s->out);
+	free(s);
+	h->count--;
+	if (!w->subs && !w->fetching)
+		hub_table_drop(&h->watches, w);
+}
+
+/* Free what was closed in this round. Called last in every callback of the loop. */
+static void
+reap(void *ctx)
+{
+	struct hub *h = ctx;
+	struct hub_sub *s;
+
+	while ((s = h->io.dead)) {
+		h->io.dead = s->dead_next;
+		sub_free(h, s);
+	}
+	if (h->stopping && h->count == 0)
+		loop_stop(h->loop);
+}
+
+static void
+out_send(void *ctx, struct hub_sub *s, struct hub_frame *f)
+{
+	hub_io_write(s, hub_frame_bytes(f, s->as_message));
+}
+
+static void
+out_end(void *ctx, struct hub_sub *s)
+{
+	hub_io_end(s);
+}
+
+/* Read what someone on this session has missed, unless that is under way. */
+static void
+catch_up(struct hub *h, struct hub_watch *w)
+{
+	int64_t after = hub_watch_behind(w);
+
+	if (after < 0 || w->fetching)
+		return;
+	w->fetching = true;
+	w->fetching_from = after;
+	hub_feed_fetch(h->feed, w->session, after);
+}
+
+/* --- the log ------------------------------------------------------------------------------------------------------------------- */
+
+static void
+on_log_event(void *ctx, const char *session, int64_t seq, const char *type, const char *body, size_t len)
+{
+	struct hub *h = ctx;
+	struct hub_watch *w = hub_table_find(&h->watches, session);
+
+	if (w)
+		hub_watch_event(w, seq, type, body, len, &h->out);
+}
+
+static void
+on_log_fetched(void *ctx, const char *session, int n)
+{
+	struct hub *h = ctx;
+	struct hub_watch *w = hub_table_find(&h->watches, session);
+
+	must(w && w->fetching);
+	w->fetching = false;
+	if (n > 0 && hub_watch_behind(w) > w->fetching_from)
+		catch_up(h, w);		/* without progress the next round looks again: the session may be gone, or Postgres away */
+	if (!w->subs && !w->fetching)
+		hub_table_drop(&h->watches, w);
+	reap(h);
+}
+
+/* The session's own last event was lost with its publisher: it gets one of ours. */
+static void
+gone(struct hub *h, struct hub_watch *w)
+{
+	char id[ID_MAX], now[CLOCK_TEXT], body[160];
+	int n = snprintf(body, sizeof body, "{\"id\":\"%s\",\"type\":\"session.deleted\",\"processed_at\":\"%s\"}", id_new("sevt_", id),
+	    clock_format(clock_wall_us(), now));
+
+	hub_watch_deleted(w, body, (size_t)n, &h->out);
+}
+
+static void
+on_log_moved(void *ctx, const char *session, int64_t last_seq)
+{
+	struct hub *h = ctx;
+	struct hub_watch *w = hub_table_find(&h->watches, session);
+
+	if (!w)
+		return;
+	if (last_seq < 0)
+		gone(h, w);
+	else if (last_seq > w->known)
+		w->known = last_seq;
+	catch_up(h, w);
+	reap(h);
+}
+
+static void
+on_key_refused(void *ctx, const char *key_id)
+{
+	struct hub *h = ctx;
+
+	for (int i = 0; i < SLOTS; i++)
+		for (struct hub_sub *s = h->slots[i]; s; s = s->slot_next)
+			if (strcmp(s->key_id, key_id) == 0)
+				hub_io_goodbye(s, REFUSED);
+	reap(h);
+}
+
+/* --- Redis --------------------------------------------------------------------------------------------------------------------- */
+
+static void
+on_entry(void *ctx, const struct busq_field *fields, int n)
+{
+	struct hub *h = ctx;
+	struct hub_watch *w;
+	struct entry_event ev;
+
+	if (entry_event_read(fields, n, &ev) < 0 || !(w = hub_table_find(&h->watches, ev.session)))
+		return;
+	if (ev.seq == 0)
+		hub_watch_preview(w, ev.type, ev.body, ev.len, &h->out);
+	else if (strcmp(ev.type, "session.deleted") != 0)
+		hub_watch_event(w, ev.seq, ev.type, ev.body, ev.len, &h->out);
+	else if (ev.len > 0)
+		hub_watch_deleted(w, ev.body, ev.len, &h->out);
+	else
+		gone(h, w);
+	catch_up(h, w);
+	reap(h);
+}
+
+static void
+round_in(struct hub *h, int64_t ms)
+{
+	loop_cancel(h->loop, &h->round_timer);
+	h->round_timer = loop_after(h->loop, ms, on_round, h);
+}
+
+/* Entries may have been missed, before an `up` as well as after a `down`: compare with the log now. */
+static void
+on_redis(void *ctx, bool up)
+{
+	struct hub *h = ctx;
+
+	h->redis_up = up;
+	log_info(up ? "redis_up" : "redis_down", NULL);
+	round_in(h, 0);
+}
+
+/* --- time ---------------------------------------------------------------------------------------------------------------------- */
+
+static void
+compare(struct hub *h)
+{
+	const char **sessions = xcalloc(h->watches.count, sizeof *sessions), **keys = xcalloc((size_t)h->count, sizeof *keys);
+	int64_t *seen = xcalloc(h->watches.count, sizeof *seen);
+	int n = 0, nkeys = 0;
+
+	for (struct hub_watch *w = NULL; (w = hub_table_next(&h->watches, w));) {
+		seen[n] = hub_watch_seen(w);
+		if (seen[n] < 0)
+			continue;
+		sessions[n++] = w->session;
+		for (struct hub_sub *s = w->subs; s; s = s->next)
+			if (s->fd >= 0 && !s->dead)
+				keys[nkeys++] = s->key_id;
+	}
+	if (n > 0)
+		(void)hub_feed_compare(h->feed, n, sessions, seen, nkeys, keys);
+	free(sessions);
+	free(keys);
+	free(seen);
+}
+
+static void
+on_round(void *ctx)
+{
+	struct hub *h = ctx;
+	int64_t ms = h->conf->sse_ping_ms - h->conf->sse_ping_ms / 8;	/* the answer has to be there within sse_ping_ms */
+
+	h->round_timer = NULL;
+	if (h->watches.count > 0)
+		compare(h);
+	if (!h->redis_up && ms > BLIND_ROUND_MS)
+		ms = BLIND_ROUND_MS;
+	round_in(h, ms);
+}
+
+static void
+on_ping(void *ctx)
+{
+	struct hub *h = ctx;
+	int64_t ms = h->conf->sse_ping_ms / SLOTS;
+
+	h->ping_timer = h->count > 0 ? loop_after(h->loop, ms > 10 ? ms : 10, on_ping, h) : NULL;
+	for (struct hub_sub *s = h->slots[h->slot_ping]; s; s = s->slot_next)
+		if (s->out.len == 0)		/* who has not read the last things needs no ping */
+			hub_io_write(s, &h->ping);
+	h->slot_ping = (h->slot_ping + 1) % SLOTS;
+	reap(h);
+}
+
+/* --- the mailbox --------------------------------------------------------------------------------------------------------------- */
+
+static struct hub_sub *
+do_join(struct hub *h, const char *session)
+{
+	struct hub_sub *s;
+
+	if (h->stopping || h->count >= h->conf->sse_max)
+		return NULL;
+	s = xcalloc(1, sizeof *s);
+	s->fd = -1;
+	s->io = &h->io;
+	hub_watch_add(hub_table_get(&h->watches, session), s);
+	h->count++;
+	return s;
+}
+
+static void
+do_start(struct hub *h, struct mail *m)
+{
+	struct hub_sub *s = m->sub;
+
+	s->fd = m->start.fd;
+	s->request = (uint16_t)m->start.request;
+	s->seen = m->start.seen;
+	s->wants = (uint8_t)m->start.wants;
+	s->as_message = m->start.as_message;
+	strcpy(s->key_id, m->key_id);
+	s->slot_at = &h->slots[h->slot_new];
+	s->slot_next = *s->slot_at;
+	if (s->slot_next)
+		s->slot_next->slot_at = &s->slot_next;
+	*s->slot_at = s;
+	h->slot_new = (h->slot_new + 1) % SLOTS;
+	hub_io_start(s);
+	if (h->stopping) {
+		hub_io_goodbye(s, RETRY);
+		return;
+	}
+	if (!h->ping_timer)
+		on_ping(h);
+	catch_up(h, s->watch);		/* what came between reading last_seq and now */
+}
+
+static void
+on_bell(void *ctx, int fd, uint32_t events)
+{
+	struct hub *h = ctx;
+	struct mail *m, *next;
+	uint64_t rings;
+
+	(void)!read(fd, &rings, sizeof rings);
+	pthread_mutex_lock(&h->lock);
+	m = h->mails;
+	h->mails = NULL;
+	h->mails_tail = &h->mails;
+	pthread_mutex_unlock(&h->lock);
+	for (; m; m = next) {
+		next = m->next;
+		if (m->kind == MAIL_JOIN) {
+			m->sub = do_join(h, m->session);
+			sem_post(m->answered);		/* m is not ours any more */
+			continue;
+		}
+		if (m->kind == MAIL_START)
+			do_start(h, m);
+		else
+			hub_io_kill(m->sub, "left");
+		free(m);
+	}
+	reap(h);
+}
+
+static void
+post(struct hub *h, struct mail *m)
+{
+	static const uint64_t one = 1;
+
+	m->next = NULL;
+	pthread_mutex_lock(&h->lock);
+	*h->mails_tail = m;
+	h->mails_tail = &m->next;
+	pthread_mutex_unlock(&h->lock);
+	(void)!write(h->bell, &one, sizeof one);
+}
+
+struct hub_sub *
+hub_join(struct hub *h, const char *session, struct err *e)
+{
+	struct mail m = { .kind = MAIL_JOIN };
+	sem_t answered;
+
+	snprintf(m.session, sizeof m.session, "%s", session);
+	sem_init(&answered, 0, 0);
+	m.answered = &answered;
+	post(h, &m);
+	while (sem_wait(&answered) < 0)
+		;			/* EINTR */
+	sem_destroy(&answered);
+	if (!m.sub)
+		err_fault(e, EK_UNAVAILABLE, 0, "no room for another stream");
+	return m.sub;
+}
+
+void
+hub_leave(struct hub *h, struct hub_sub *s)
+{
+	struct mail *m = xcalloc(1, sizeof *m);
+
+	m->kind = MAIL_LEAVE;
+	m->sub = s;
+	post(h, m);
+}
+
+void
+hub_start(struct hub *h, struct hub_sub *s, const struct hub_start *with)
+{
+	struct mail *m = xcalloc(1, sizeof *m);
+
+	m->kind = MAIL_START;
+	m->sub = s;
+	m->start = *with;
+	snprintf(m->key_id, sizeof m->key_id, "%s", with->key_id);
+	post(h, m);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------------- */
+
+static void
+on_deadline(void *ctx)
+{
+	struct hub *h = ctx;
+
+	h->deadline = NULL;
+	loop_stop(h->loop);
+}
+
+void
+hub_stop(struct hub *h, int64_t max_ms)
+{
+	if (h->stopping)
+		return;
+	h->stopping = true;
+	h->deadline = loop_after(h->loop, max_ms, on_deadline, h);
+	for (int i = 0; i < SLOTS; i++)
+		for (struct hub_sub *s = h->slots[i]; s; s = s->slot_next)
+			hub_io_goodbye(s, RETRY);
+	reap(h);
+}
+
+struct hub *
+hub_new(struct loop *loop, const struct conf *c)
+{
+	struct hub *h = xcalloc(1, sizeof *h);
+	const struct hub_feed_fn fn = { on_log_event, on_log_fetched, on_log_moved, on_key_refused, h };
+
+	h->loop = loop;
+	h->conf = c;
+	h->out = (struct hub_out){ out_send, out_end, h };
+	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .after = reap, .ctx = h };
+	hub_frame_text(&h->ping, PING, sizeof PING - 1);
+	pthread_mutex_init(&h->lock, NULL);
+	h->mails_tail = &h->mails;
+	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	must(h->bell >= 0);
+	loop_watch(loop, h->bell, EPOLLIN, on_bell, h);
+	h->feed = hub_feed_new(loop, c, &fn);
+	h->tail = busq_tail_new(loop, c, BUS_SSE, on_entry, on_redis, h);
+	round_in(h, BLIND_ROUND_MS);
+	return h;
+}
+
+void
+hub_free(struct hub **hp)
+{
+	struct hub *h = *hp;
+
+	if (!h)
+		return;
+	*hp = NULL;
+	loop_cancel(h->loop, &h->ping_timer);
+	loop_cancel(h->loop, &h->round_timer);
+	loop_cancel(h->loop, &h->deadline);
+	busq_tail_free(&h->tail);
+	hub_feed_free(&h->feed);
+	for (struct hub_watch *w; (w = hub_table_next(&h->watches, NULL));) {
+		while (w->subs) {
+			w->fetching = true;	/* keep the watch while its subscribers go */
+			hub_io_kill(w->subs, "shut down");
+			h->io.dead = w->subs->dead_next;
+			sub_free(h, w->subs);
+		}
+		w->fetching = false;
+		hub_table_drop(&h->watches, w);
+	}
+	hub_table_free(&h->watches);
+	loop_unwatch(h->loop, h->bell);
+	close(h->bell);
+	buf_free(&h->ping);
+	free(h);
+}

@@ -1,0 +1,44 @@
+/*
+ * hub: thousands of subscribers in one loop. It tails Redis, writes events to those who follow the session, pings, compares with the
+ * log, and ends streams.
+ *
+ * hub_join, hub_leave, hub_start are for other threads (the doors); they pass messages to the loop thread, which alone touches
+ * subscribers. The order that loses nothing: hub_join, then read last_seq, then answer 200, then hub_start.
+ */
+#ifndef ROOST_STREAM_HUB_H
+#define ROOST_STREAM_HUB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf.h"
+#include "err.h"
+#include "loop.h"
+
+struct hub;
+struct hub_sub;
+
+struct hub *hub_new(struct loop *loop, const struct conf *c);
+void hub_free(struct hub **h);
+
+/*
+ * Register a subscriber of a session (which may turn out not to exist). NULL with EK_UNAVAILABLE when full or stopping. Waits for the
+ * loop thread. Must be followed by hub_leave or hub_start.
+ */
+struct hub_sub *hub_join(struct hub *h, const char *session, struct err *e);
+void hub_leave(struct hub *h, struct hub_sub *s);
+
+struct hub_start {
+	int fd;				/* taken: the FastCGI connection, response header sent */
+	unsigned request;		/* FastCGI request id */
+	int64_t seen;			/* last_seq when it was read: events above it follow */
+	unsigned wants;			/* enum target_delta */
+	bool as_message;		/* name every event `message` */
+	const char *key_id;		/* copied */
+};
+void hub_start(struct hub *h, struct hub_sub *s, const struct hub_start *with);
+
+/* Loop thread: end all streams with a retry hint, refuse new ones, stop the loop when all is written or after max_ms. */
+void hub_stop(struct hub *h, int64_t max_ms);
+
+#endif

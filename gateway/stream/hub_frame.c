@@ -1,0 +1,88 @@
+/*
+ * hub_frame: `event: <type>\ndata: <json>\n\n` inside FastCGI STDOUT records.
+ *
+ * Promises one data line per event: JSON may contain line breaks between tokens (inputs that a model produced are kept byte for
+ * byte), and they are whitespace there, so they become spaces. A text over 65535 bytes takes several records, which the client
+ * never sees. Does not write anywhere.
+ */
+#include "hub_frame.h"
+
+#include <fastcgi.h>
+#include <stdint.h>
+#include <string.h>
+
+static void
+header(struct buf *out, int type, size_t len)
+{
+	const unsigned char h[FCGI_HEADER_LEN] = { FCGI_VERSION_1, (unsigned char)type, 0, 1, (unsigned char)(len >> 8), (unsigned char)len, 0, 0 };
+
+	buf_put(out, h, sizeof h);
+}
+
+void
+hub_frame_text(struct buf *out, const char *text, size_t len)
+{
+	while (len > 0) {
+		size_t n = len > FCGI_MAX_LENGTH ? FCGI_MAX_LENGTH : len;
+
+		header(out, FCGI_STDOUT, n);
+		buf_put(out, text, n);
+		text += n;
+		len -= n;
+	}
+}
+
+void
+hub_frame_end(struct buf *out)
+{
+	static const char body[8] = { 0 };	/* status 0, FCGI_REQUEST_COMPLETE */
+
+	header(out, FCGI_STDOUT, 0);
+	header(out, FCGI_END_REQUEST, sizeof body);
+	buf_put(out, body, sizeof body);
+}
+
+void
+hub_frame_address(char *records, size_t len, unsigned id)
+{
+	for (size_t at = 0; at + FCGI_HEADER_LEN <= len;) {
+		unsigned char *h = (unsigned char *)records + at;
+
+		h[2] = (unsigned char)(id >> 8);
+		h[3] = (unsigned char)id;
+		at += FCGI_HEADER_LEN + ((size_t)h[4] << 8 | h[5]) + h[6];
+	}
+}
+
+void
+hub_frame_init(struct hub_frame *f, const char *type, const char *json, size_t len)
+{
+	*f = (struct hub_frame){ .type = type, .json = json, .len = len };
+}
+
+struct buf *
+hub_frame_bytes(struct hub_frame *f, bool as_message)
+{
+	struct buf *b = &f->bytes[as_message];
+	AUTO(buf) struct buf text = BUF_INIT(0);
+	size_t json;
+
+	if (b->len > 0)
+		return b;
+	buf_printf(&text, "event: %s\ndata: ", as_message ? "message" : f->type);
+	json = text.len;
+	buf_put(&text, f->json, f->len);
+	for (char *p = text.data + json; p < text.data + text.len; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+	buf_str(&text, "\n\n");
+	hub_frame_text(b, text.data, text.len);
+	return b;
+}
+
+void
+hub_frame_free(struct hub_frame *f)
+{
+	buf_free(&f->bytes[0]);
+	buf_free(&f->bytes[1]);
+}

@@ -1,0 +1,35 @@
+/*
+ * hub_io: writing to one subscriber without waiting, and noticing that it left. Belongs to the hub's loop thread.
+ */
+#ifndef ROOST_STREAM_HUB_IO_H
+#define ROOST_STREAM_HUB_IO_H
+
+#include <stdint.h>
+
+#include "hub_watch.h"
+#include "loop.h"
+
+struct hub_io {
+	struct loop *loop;
+	int64_t queue_max;		/* unsent bytes of one subscriber before it is cut */
+	struct hub_sub *dead;		/* closed in this round, linked by dead_next; the owner frees them in `after` */
+	void (*after)(void *ctx);	/* called last in every callback that came from a descriptor */
+	void *ctx;
+};
+
+/* Watch a subscriber whose io and fd are set. */
+void hub_io_start(struct hub_sub *s);
+
+/* Write whole records (for any request id: they are re-addressed in place), or keep them for later. */
+void hub_io_write(struct hub_sub *s, struct buf *records);
+
+/* End the response after what was written; the connection closes when all of it is out. */
+void hub_io_end(struct hub_sub *s);
+
+/* Say a last thing that is no event of the log, and end. */
+void hub_io_goodbye(struct hub_sub *s, const char *text);
+
+/* Close now; it is freed later, because callers up the stack may hold it. */
+void hub_io_kill(struct hub_sub *s, const char *why);
+
+#endif

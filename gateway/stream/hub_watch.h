@@ -1,0 +1,93 @@
+/*
+ * hub_watch: who follows a session, and what each of them gets next. Pure logic: output goes through struct hub_out, time and
+ * descriptors are the hub's. Everything belongs to the hub's loop thread.
+ *
+ * A subscriber gets the events of the log in the order of their seq, each once, from the seq it started at: `seen` is the last one it
+ * got. One that missed something is *behind*: it gets nothing until the missing events are read from the log.
+ */
+#ifndef ROOST_STREAM_HUB_WATCH_H
+#define ROOST_STREAM_HUB_WATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "hub_frame.h"
+#include "id.h"
+
+struct hub_sub {
+	struct hub_sub *next, **at;		/* in the watch's list */
+	struct hub_sub *slot_next, **slot_at;	/* in the hub's list of one ping slot */
+	struct hub_sub *dead_next;
+	struct hub_watch *watch;
+	struct hub_io *io;
+	struct buf out;				/* unsent records; memory only while there are some */
+	int64_t seen;
+	int fd;					/* -1 until it is started */
+	uint16_t request;			/* FastCGI request id */
+	uint8_t wants;				/* bits of enum target_delta */
+	uint8_t started;			/* previews it has seen begin: bits of the watch's preview slots */
+	bool as_message;			/* names every event `message` (contract A2) */
+	bool ended;				/* the end is queued; nothing more is sent */
+	bool dead;				/* closed; freed at the end of the loop round */
+	char key_id[ID_MAX];			/* re-checked on each round */
+};
+
+#define HUB_PREVIEWS 8
+
+struct hub_previews {
+	char id[HUB_PREVIEWS][ID_MAX];		/* "" = free */
+	bool text[HUB_PREVIEWS];		/* deltas follow (agent.message) */
+	int last;				/* slot used last; the next one is replaced when all are taken */
+};
+
+struct hub_watch {
+	struct hub_watch *next;			/* in the table's bucket */
+	struct hub_sub *subs;
+	struct hub_previews *previews;		/* NULL while no model streams */
+	int64_t known;				/* the highest seq heard of */
+	int64_t fetching_from;			/* a read of the log after this seq is under way */
+	bool fetching;				/* it keeps the watch alive */
+	char session[ID_MAX];
+};
+
+/* Where output goes. end: close after what was sent. Both may mark the subscriber ended or dead, never free it. */
+struct hub_out {
+	void (*send)(void *ctx, struct hub_sub *s, struct hub_frame *f);
+	void (*end)(void *ctx, struct hub_sub *s);
+	void *ctx;
+};
+
+/* A committed event, live or read from the log. len 0: only its number is known. */
+void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
+
+/* event_start or event_delta, to those who asked, who are not behind and, for a delta, who saw the start. */
+void hub_watch_preview(struct hub_watch *w, const char *type, const char *body, size_t len, const struct hub_out *o);
+
+/* The session is gone: its last event to everyone, whatever they missed (nothing is left to read), and the end. */
+void hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o);
+
+/* The lowest seen of the started subscribers that are behind, or -1 when none is. */
+int64_t hub_watch_behind(const struct hub_watch *w);
+/* The lowest seen of all started subscribers, or -1 when there is none. */
+int64_t hub_watch_seen(const struct hub_watch *w);
+
+void hub_watch_add(struct hub_watch *w, struct hub_sub *s);
+void hub_watch_remove(struct hub_sub *s);
+
+/* Watches by session id. Zero-initialised is valid and empty. */
+struct hub_table {
+	struct hub_watch **buckets;
+	size_t nbuckets, count;
+};
+
+struct hub_watch *hub_table_find(const struct hub_table *t, const char *session);
+/* Find or make. */
+struct hub_watch *hub_table_get(struct hub_table *t, const char *session);
+/* Free a watch without subscribers. */
+void hub_table_drop(struct hub_table *t, struct hub_watch *w);
+/* Iterate: start with NULL; NULL at the end. The table must not change meanwhile. */
+struct hub_watch *hub_table_next(const struct hub_table *t, const struct hub_watch *w);
+void hub_table_free(struct hub_table *t);
+
+#endif

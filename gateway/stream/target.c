@@ -1,0 +1,130 @@
+/*
+ * target: parse the path and query of a stream request (contract 2.3, 3.9).
+ *
+ * Accepts what the SDK and curl send: brackets plain or percent-encoded, the un-bracketed form, repeats; `beta=true` and unknown
+ * parameters are ignored. Pure functions on borrowed text; nothing here allocates. Errors carry the parameter's path.
+ */
+#include "target.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define DELTAS_MAX 100		/* contract 3.9 */
+
+static const struct { const char *name; enum target_delta bit; } delta_names[] = {
+	{ "agent.message", TARGET_MESSAGE },
+	{ "agent.thinking", TARGET_THINKING },
+};
+
+static int
+hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int
+target_decode(const char *text, size_t len, int plus, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		int c = (unsigned char)text[i];
+
+		if (c == '%') {
+			if (i + 2 >= len || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0)
+				return -1;
+			c = hex(text[i + 1]) << 4 | hex(text[i + 2]);
+			i += 2;
+		} else if (c == '+' && plus)
+			c = ' ';
+		if (c == '\0' || n + 1 >= size)
+			return -1;
+		out[n++] = (char)c;
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+/* Take the next path segment, decoded; *p moves behind it. -1 at the end, or when it is empty or undecodable. */
+static int
+segment(const char **p, char *out, size_t size)
+{
+	size_t len;
+
+	if (**p != '/')
+		return -1;
+	len = strcspn(++*p, "/");
+	if (len == 0 || target_decode(*p, len, 0, out, size) < 0)
+		return -1;
+	*p += len;
+	return 0;
+}
+
+int
+target_route(const char *path, struct target *out, struct err *e)
+{
+	char part[6][96];		/* v1 sessions {id} events stream, or v1 sessions {id} threads {tid} stream */
+	const char *p = path;
+	int n = 0;
+
+	while (n < 6 && segment(&p, part[n], sizeof part[n]) == 0)
+		n++;
+	if (*p || n < 5 || strcmp(part[0], "v1") != 0 || strcmp(part[1], "sessions") != 0 || strcmp(part[n - 1], "stream") != 0 ||
+	    strcmp(part[3], n == 5 ? "events" : "threads") != 0 || strlen(part[2]) >= ID_MAX || (n == 6 && strlen(part[4]) >= ID_MAX))
+		return err_set(e, EK_NOT_FOUND, 0, "Not found");
+	strcpy(out->session, part[2]);
+	strcpy(out->thread, n == 6 ? part[4] : "");
+	return 0;
+}
+
+int
+target_ids(const struct target *t, struct err *e)
+{
+	if (!id_ok("sesn_", t->session))
+		return err_set(e, EK_INVALID, 0, "Invalid session ID.");
+	if (t->thread[0] && !id_ok("sthr_", t->thread))
+		return err_set(e, EK_INVALID, 0, "Invalid thread ID: %s", t->thread);
+	return 0;
+}
+
+static int
+add_delta(struct target *out, int index, const char *value, size_t len, struct err *e)
+{
+	char text[64] = "";
+	bool ok = target_decode(value, len, 1, text, sizeof text) == 0;
+
+	for (size_t i = 0; ok && i < sizeof delta_names / sizeof *delta_names; i++)
+		if (strcmp(text, delta_names[i].name) == 0) {
+			out->deltas |= delta_names[i].bit;
+			return 0;
+		}
+	return err_set(e, EK_INVALID, 0,
+	    "Failed to parse request: event_deltas[%d]: \"%s\" is not a valid value; expected one of \"agent.message\", \"agent.thinking\"",
+	    index, text);
+}
+
+int
+target_query(const char *query, struct target *out, struct err *e)
+{
+	int n = 0;
+
+	out->deltas = 0;
+	for (const char *p = query ? query : ""; *p;) {
+		size_t len = strcspn(p, "&"), key = strcspn(p, "=&");
+		const char *value = key < len ? p + key + 1 : p + len;
+		char name[32];
+
+		if (target_decode(p, key, 1, name, sizeof name) == 0 &&
+		    (strcmp(name, "event_deltas[]") == 0 || strcmp(name, "event_deltas") == 0)) {
+			if (n >= DELTAS_MAX)
+				return err_set(e, EK_INVALID, 0, "Failed to parse request: event_deltas: at most %d values are allowed", DELTAS_MAX);
+			if (add_delta(out, n++, value, (size_t)(p + len - value), e) < 0)
+				return -1;
+		}
+		p += len + (p[len] == '&');
+	}
+	return 0;
+}

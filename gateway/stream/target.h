@@ -1,0 +1,31 @@
+/* target: what a stream request asks for: which session, by which path, with which previews. */
+#ifndef ROOST_STREAM_TARGET_H
+#define ROOST_STREAM_TARGET_H
+
+#include "err.h"
+#include "id.h"
+
+enum target_delta { TARGET_MESSAGE = 1, TARGET_THINKING = 2 };
+
+struct target {
+	char session[ID_MAX];
+	char thread[ID_MAX];		/* "" on the session's own path */
+	unsigned deltas;		/* bits of enum target_delta */
+};
+
+/*
+ * Match the path (still percent-encoded, without query) with our two routes and copy its ids, unchecked.
+ * EK_NOT_FOUND "Not found" for anything else. Fills session and thread only.
+ */
+int target_route(const char *path, struct target *out, struct err *e);
+
+/* Are the ids well-formed? EK_INVALID as contract 1.7. */
+int target_ids(const struct target *t, struct err *e);
+
+/* Read event_deltas[] from a query string (may be NULL); other parameters are ignored. */
+int target_query(const char *query, struct target *out, struct err *e);
+
+/* Copy len bytes with %XX decoded (and + as space when plus). -1 when malformed, too long for size or with a NUL. */
+int target_decode(const char *text, size_t len, int plus, char *out, size_t size);
+
+#endif
