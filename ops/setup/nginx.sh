@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Sourced by up: makes nginx's configuration from the templates of nginx/. Nothing of the distribution's /etc/nginx is read or changed.
+
+# errors.inc: one error_page and one internal location per row of nginx/errors.def. The words with $ are nginx variables.
+nginx_errors() {
+	local status codes type message code
+	while read -r status codes type message; do
+		case $status in '' | '#'*) continue ;; esac
+		for code in ${codes//,/ }; do
+			echo "error_page $code =$status /.error/$status;"
+		done
+		echo "location = /.error/$status {"
+		echo "    internal;"
+		echo "    add_header request-id req_\$request_id always;"
+		case $status in 502 | 503) echo "    add_header retry-after 1 always;" ;; esac
+		printf "    return %s '{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},\"request_id\":\"req_\$request_id\"}';\n}\n" \
+			"$status" "$type" "$message"
+	done <"$ROOT/nginx/errors.def"
+}
+
+# nginx_upstream PROGRAM FOLDER: a server line per process of that program.
+nginx_upstream() {
+	ROOST_SERVICES='' services | awk -v program="$1" -v path="$RUN/$2/$2" \
+		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0;" }'
+}
+
+# ROOST_LISTEN: all for every interface; default: this machine only.
+nginx_listen() {
+	local options="ssl http2 backlog=4096 sndbuf=64k" v4=127.0.0.1: v6='[::1]:'
+	if [ "${ROOST_LISTEN:-}" = all ]; then
+		v4='' v6='[::]:'
+	fi
+	echo "        listen $v4$PORT $options;"
+	if grep -q '^00000000000000000000000000000001 ' /proc/net/if_inet6 2>/dev/null; then
+		echo "        listen $v6$PORT $options ipv6only=on;"
+	fi
+}
+
+# nginx_render DIR: nginx.conf and its includes into DIR/nginx.conf and DIR/nginx/.
+nginx_render() {
+	local dir=$1 user=$2 file nofile connections
+	nofile=$(ulimit -Hn)
+	[ "$nofile" != unlimited ] && [ "$nofile" -le 65536 ] || nofile=65536
+	connections=$((nofile - 256))
+	[ "$connections" -le 20000 ] || connections=20000
+	mkdir -p "$dir/nginx"
+	for file in "$ROOT"/nginx/*.inc; do
+		render "$file" | put "$dir/nginx/${file##*/}" 644 "$user"
+	done
+	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
+	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
+		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |
+		nginx_insert STREAMS "$(nginx_upstream roost-stream stream)" |
+		nginx_insert LISTEN "$(nginx_listen)" | put "$dir/nginx.conf" 644 "$user"
+}
+
+# nginx_insert WORD LINES: a filter that replaces the line @WORD@ by several lines.
+nginx_insert() {
+	local line
+	while IFS= read -r line; do
+		if [ "$line" = "@$1@" ]; then
+			printf '%s\n' "$2"
+		else
+			printf '%s\n' "$line"
+		fi
+	done
+}
+
+# The port: ROOST_PORT, else the one this instance has, else 8443; 0 or free: one that nobody listens on, kept from then on.
+nginx_port() {
+	local kept='' want
+	[ ! -f "$STATE/port" ] || read -r kept <"$STATE/port"
+	want=${ROOST_PORT:-${kept:-8443}}
+	case $want in
+	0 | free) PORT=${kept:-$(free_port)} ;;
+	*[!0-9]* | ??????*) die "ROOST_PORT must be a port number, 0 or free, not '$want'" ;;
+	*) PORT=$want ;;
+	esac
+	if [ "$PORT" -lt 1024 ] || [ "$PORT" -gt 65535 ]; then
+		die "ROOST_PORT must be between 1024 and 65535, not $PORT"
+	fi
+	if [ "$PORT" != "$kept" ] || [ -z "$(home_pids "$STATE/nginx")" ]; then
+		if port_taken "$PORT"; then
+			die "port $PORT is in use by another program: set ROOST_PORT to another port, or to 0 for a free one"
+		fi
+	fi
+	echo "$PORT" | put "$STATE/port" 644 root:root
+}
+
+# Does anybody listen on this TCP port?
+port_taken() {
+	local hex
+	hex=$(printf ':%04X' "$1")
+	awk -v port="$hex" '$4 == "0A" && substr($2, length($2) - 4) == port { found = 1 } END { exit !found }' \
+		/proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
+# Below the range from which the kernel takes ports for outgoing connections, and not promised to another instance.
+free_port() {
+	local port
+	for _ in $(seq 200); do
+		port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
+		if ! port_taken "$port" && ! grep -qsx "$port" /var/lib/roost/*/port; then
+			echo "$port"
+			return
+		fi
+	done
+	die "found no free port"
+}
+
+setup_nginx() {
+	local name
+	nginx_render "$STATE/conf" root:root
+	folder "$STATE/nginx" 700 roost-nginx:roost-nginx
+	for name in body fastcgi proxy uwsgi scgi; do
+		folder "$STATE/nginx/$name" 700 roost-nginx:roost-nginx
+	done
+	folder "$RUN/nginx" 755 roost-nginx:roost-nginx
+}

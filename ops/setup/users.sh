@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# Sourced by up: system users, groups and folders. Users are shared by all instances of a machine and kept by down.
+
+setup_users() {
+	local group user
+	for group in roost-api roost-sse roost-hands; do
+		getent group "$group" >/dev/null || groupadd --system "$group"
+	done
+	for user in roost-pg roost-redis roost-nginx roost-gw roost-stream roost-worker roost-log; do
+		getent passwd "$user" >/dev/null ||
+			useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
+	done
+}
+
+# Folders from the outside in: everyone may pass, nobody but the owner may list or write.
+setup_folders() {
+	folder /run/roost 755 root:root
+	folder /var/lib/roost 755 root:root
+	folder "$RUN" 711 root:root
+	folder "$RUN/pg" 755 roost-pg:roost-pg
+	folder "$RUN/redis" 711 roost-redis:roost-redis
+	folder "$RUN/gateway" 750 roost-gw:roost-api
+	folder "$RUN/stream" 750 roost-stream:roost-sse
+	folder "$RUN/hands" 750 root:roost-hands
+	folder "$RUN/service" 755 root:root
+	folder "$RUN/supervise" 700 root:root
+	folder "$STATE" 711 root:root
+	folder "$STATE/bin" 755 root:root
+	folder "$STATE/conf" 755 root:root
+	folder "$STATE/keys" 711 root:root
+	folder "$STATE/tls" 711 root:root
+	folder "$STATE/proc" 711 root:root
+	folder "$STATE/sv" 700 root:root
+	folder "$STATE/log" 711 roost-log:roost-log
+	folder "$STATE/sandbox" 700 root:root
+}
+
+# var/ of the checkout: links to where things are, owned by who called.
+setup_links() {
+	mkdir -p "$VAR"
+	[ "$OWNER_UID" -eq 0 ] || chown "$OWNER_UID:$OWNER_GID" "$VAR"
+	ln -sfn "$RUN" "$VAR/run"
+	ln -sfn "$STATE" "$VAR/lib"
+}
+
+# setup_programs DIR: install our binaries whole, so that a running program's file is never written into.
+setup_programs() {
+	local program
+	for program in roost-gateway roost-stream roost-worker roost-hands roost-init roostctl; do
+		if [ ! -x "$1/$program" ]; then
+			[ -n "${ROOST_SERVICES:-}" ] || die "$1/$program is missing: the build did not make it"
+			continue
+		fi
+		put "$STATE/bin/$program" 755 root:root <"$1/$program"
+	done
+	put "$STATE/bin/sweep" 755 root:root <"$ROOT/ops/setup/sweep"
+}

@@ -1,0 +1,14 @@
+-- Run as the superuser in the database roost: who may connect, and the ledger of applied migrations.
+REVOKE ALL ON DATABASE roost FROM PUBLIC;
+GRANT CONNECT ON DATABASE roost TO roost_gw, roost_stream, roost_worker;
+ALTER SCHEMA public OWNER TO roost_admin;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
+SET client_min_messages = warning;
+CREATE TABLE IF NOT EXISTS schema_migration (
+  version     int PRIMARY KEY,
+  name        text NOT NULL,
+  sha256      text NOT NULL,                          -- of the file, which is never edited once it is applied anywhere
+  applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE schema_migration OWNER TO roost_admin;
