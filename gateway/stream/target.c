@@ -48,18 +48,19 @@ target_decode(const char *text, size_t len, int plus, char *out, size_t size)
 	return 0;
 }
 
-/* Take the next path segment, decoded; *p moves behind it. -1 at the end, or when it is empty or undecodable. */
+/* Take the next path segment, decoded; *p moves behind it. -1 at the end, or when it is empty or undecodable: *p stays. */
 static int
 segment(const char **p, char *out, size_t size)
 {
+	const char *word = *p + 1;
 	size_t len;
 
 	if (**p != '/')
 		return -1;
-	len = strcspn(++*p, "/");
-	if (len == 0 || target_decode(*p, len, 0, out, size) < 0)
+	len = strcspn(word, "/");
+	if (len == 0 || target_decode(word, len, 0, out, size) < 0)
 		return -1;
-	*p += len;
+	*p = word + len;
 	return 0;
 }
 

@@ -1,0 +1,349 @@
+/* link: gateway/stream/hub_watch.c gateway/stream/hub_frame.c */
+/* What a subscriber gets: frames on the wire, order and gaps, previews, ends. Output is recorded as text. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+
+#include "hub_watch.h"
+#include "target.h"
+
+#define M "sevt_m"
+#define START(id, type) "{\"type\":\"event_start\",\"event\":{\"type\":\"" type "\",\"id\":\"" id "\"}}"
+#define DELTA(id) "{\"type\":\"event_delta\",\"event_id\":\"" id "\",\"delta\":{}}"
+
+static struct hub_table table;
+static struct hub_watch *w;
+static struct hub_sub a, b;
+static char log_a[512], log_b[512];
+
+static void
+on_send(void *ctx, struct hub_sub *s, struct hub_frame *f)
+{
+	char *log = s == &a ? log_a : log_b;
+
+	snprintf(log + strlen(log), sizeof log_a - strlen(log), "%s ", f->type);
+}
+
+static void
+on_end(void *ctx, struct hub_sub *s)
+{
+	strcat(s == &a ? log_a : log_b, "END");
+	s->ended = true;
+}
+
+static const struct hub_out out = { on_send, on_end, NULL };
+
+static void
+event(int64_t seq, const char *type)
+{
+	char body[128];
+	int n = snprintf(body, sizeof body, "{\"id\":\"%s\",\"type\":\"%s\"}", strcmp(type, "agent.message") == 0 ? M : "sevt_x", type);
+
+	hub_watch_event(w, seq, type, body, (size_t)n, &out);
+}
+
+static void
+preview(const char *type, const char *body)
+{
+	hub_watch_preview(w, type, body, strlen(body), &out);
+}
+
+static int
+setup(void **state)
+{
+	w = hub_table_get(&table, "sesn_1");
+	a = (struct hub_sub){ .fd = 5, .wants = TARGET_MESSAGE | TARGET_THINKING };
+	b = (struct hub_sub){ .fd = 6 };
+	hub_watch_add(w, &a);
+	hub_watch_add(w, &b);
+	log_a[0] = log_b[0] = '\0';
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	hub_watch_remove(&a);
+	hub_watch_remove(&b);
+	hub_table_drop(&table, w);
+	hub_table_free(&table);
+	return 0;
+}
+
+static void
+in_order_once(void **state)
+{
+	b.seen = 1;
+	event(1, "one");
+	event(2, "two");
+	event(2, "two");
+	event(1, "one");
+	event(3, "three");
+	assert_string_equal(log_a, "one two three ");
+	assert_string_equal(log_b, "two three ");
+	assert_int_equal(hub_watch_behind(w), -1);
+}
+
+static void
+a_gap_is_filled_from_the_log(void **state)
+{
+	b.seen = 2;
+	event(1, "one");
+	event(3, "three");
+	assert_string_equal(log_a, "one ");
+	assert_string_equal(log_b, "three ");
+	assert_int_equal(hub_watch_behind(w), 1);
+	event(4, "four");			/* goes on for those who can follow */
+	event(2, "two");
+	event(3, "three");
+	assert_int_equal(hub_watch_behind(w), 3);
+	event(4, "four");
+	assert_string_equal(log_a, "one two three four ");
+	assert_string_equal(log_b, "three four ");
+	assert_int_equal(hub_watch_behind(w), -1);
+}
+
+static void
+an_event_without_body_is_read_from_the_log(void **state)
+{
+	hub_watch_event(w, 1, "big", "", 0, &out);
+	assert_string_equal(log_a, "");
+	assert_int_equal(hub_watch_behind(w), 0);
+	event(1, "big");
+	assert_string_equal(log_a, "big ");
+}
+
+static void
+who_has_not_started_gets_nothing(void **state)
+{
+	b.fd = -1;
+	event(1, "one");
+	assert_string_equal(log_b, "");
+	assert_int_equal(hub_watch_behind(w), -1);
+	b.fd = 6;
+	assert_int_equal(hub_watch_behind(w), 0);
+}
+
+static void
+previews_only_to_who_asked(void **state)
+{
+	event(1, "span.model_request_start");
+	preview("event_start", START(M, "agent.message"));
+	preview("event_delta", DELTA(M));
+	event(2, "agent.message");
+	preview("event_delta", DELTA(M));	/* late: the buffered event was the last thing for its id */
+	assert_string_equal(log_a, "span.model_request_start event_start event_delta agent.message ");
+	assert_string_equal(log_b, "span.model_request_start agent.message ");
+}
+
+static void
+one_start_per_id(void **state)
+{
+	preview("event_start", START(M, "agent.message"));
+	preview("event_start", START(M, "agent.message"));
+	assert_string_equal(log_a, "event_start ");
+}
+
+static void
+no_orphan_deltas(void **state)
+{
+	b.fd = -1;
+	preview("event_start", START(M, "agent.message"));
+	b.fd = 6;
+	b.wants = TARGET_MESSAGE;
+	preview("event_delta", DELTA(M));
+	preview("event_delta", DELTA("sevt_unknown"));
+	assert_string_equal(log_a, "event_start event_delta ");
+	assert_string_equal(log_b, "");
+}
+
+static void
+thinking_is_a_start_only(void **state)
+{
+	b.wants = TARGET_MESSAGE;
+	preview("event_start", START("sevt_t", "agent.thinking"));
+	preview("event_delta", DELTA("sevt_t"));
+	assert_string_equal(log_a, "event_start ");
+	assert_string_equal(log_b, "");
+}
+
+static void
+the_end_of_the_request_closes_previews(void **state)
+{
+	preview("event_start", START(M, "agent.message"));
+	event(1, "span.model_request_end");
+	preview("event_delta", DELTA(M));
+	assert_string_equal(log_a, "event_start span.model_request_end ");
+	assert_null(w->previews);
+}
+
+static void
+falling_behind_cuts_previews(void **state)
+{
+	preview("event_start", START(M, "agent.message"));
+	event(2, "later");
+	preview("event_delta", DELTA(M));
+	preview("event_start", START("sevt_n", "agent.message"));
+	event(1, "one");
+	event(2, "later");
+	preview("event_delta", DELTA(M));
+	preview("event_delta", DELTA("sevt_n"));
+	assert_string_equal(log_a, "event_start one later ");
+}
+
+static void
+more_previews_than_slots(void **state)
+{
+	char body[128];
+
+	for (int i = 0; i < 3 * HUB_PREVIEWS; i++) {
+		snprintf(body, sizeof body, "{\"event\":{\"type\":\"agent.message\",\"id\":\"sevt_%d\"}}", i);
+		preview("event_start", body);
+	}
+	log_a[0] = '\0';
+	preview("event_delta", DELTA("sevt_0"));
+	assert_string_equal(log_a, "");
+	preview("event_delta", DELTA("sevt_23"));
+	assert_string_equal(log_a, "event_delta ");
+}
+
+static void
+garbage_previews_are_dropped(void **state)
+{
+	static const char *const bad[] = { "", "{", "[]", "null", "{\"event\":1}", "{\"event\":{\"id\":1,\"type\":\"agent.message\"}}",
+		"{\"event\":{\"id\":\"\",\"type\":\"agent.message\"}}", "{\"event\":{\"type\":\"agent.message\"}}" };
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		preview("event_start", bad[i]);
+		preview("event_delta", bad[i]);
+		preview("something", bad[i]);
+	}
+	assert_null(strstr(log_a, "event_delta"));
+}
+
+static void
+termination_ends_the_stream(void **state)
+{
+	b.seen = 1;
+	event(2, "session.status_terminated");
+	assert_string_equal(log_a, "");
+	assert_string_equal(log_b, "session.status_terminated END");
+	event(1, "one");
+	event(2, "session.status_terminated");
+	assert_string_equal(log_a, "one session.status_terminated END");
+	assert_int_equal(hub_watch_behind(w), -1);
+}
+
+static void
+deletion_ends_everything(void **state)
+{
+	event(9, "later");
+	hub_watch_deleted(w, "{}", 2, &out);
+	assert_string_equal(log_a, "session.deleted END");
+	assert_string_equal(log_b, "session.deleted END");
+}
+
+static void
+table_holds_many(void **state)
+{
+	struct hub_table t = { 0 };
+	struct hub_watch *it = NULL;
+	char id[ID_MAX];
+	size_t n = 0;
+
+	for (int i = 0; i < 5000; i++) {
+		snprintf(id, sizeof id, "sesn_%d", i);
+		assert_ptr_equal(hub_table_get(&t, id), hub_table_get(&t, id));
+	}
+	assert_int_equal(t.count, 5000);
+	while ((it = hub_table_next(&t, it)))
+		n++;
+	assert_int_equal(n, 5000);
+	hub_table_drop(&t, hub_table_find(&t, "sesn_77"));
+	assert_null(hub_table_find(&t, "sesn_77"));
+	assert_non_null(hub_table_find(&t, "sesn_78"));
+	hub_table_free(&t);
+}
+
+/* The text inside STDOUT records; checks their headers. */
+static void
+unwrap(const struct buf *in, unsigned id, struct buf *text, int *out_records)
+{
+	size_t at = 0;
+
+	*out_records = 0;
+	while (at < in->len) {
+		const unsigned char *h = (const unsigned char *)in->data + at;
+		size_t len = (size_t)h[4] << 8 | h[5];
+
+		assert_int_equal(h[0], 1);
+		assert_int_equal(h[2] << 8 | h[3], id);
+		if (h[1] == 6)
+			buf_put(text, h + 8, len);
+		(*out_records)++;
+		at += 8 + len;
+	}
+	assert_int_equal(at, in->len);
+}
+
+static void
+frames(void **state)
+{
+	static const char json[] = "{\"a\":\n\"b\\n\"\r\n}";
+	AUTO(buf) struct buf text = BUF_INIT(0), old = BUF_INIT(0);
+	struct hub_frame f;
+	int n;
+
+	hub_frame_init(&f, "agent.message", json, sizeof json - 1);
+	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
+	assert_string_equal(text.data, "event: agent.message\ndata: {\"a\": \"b\\n\"  }\n\n");
+	hub_frame_address(hub_frame_bytes(&f, true)->data, hub_frame_bytes(&f, true)->len, 700);
+	unwrap(hub_frame_bytes(&f, true), 700, &old, &n);
+	assert_string_equal(old.data, "event: message\ndata: {\"a\": \"b\\n\"  }\n\n");
+	hub_frame_free(&f);
+}
+
+static void
+large_frames_take_several_records(void **state)
+{
+	AUTO(buf) struct buf text = BUF_INIT(0), end = BUF_INIT(0), none = BUF_INIT(0);
+	size_t len = 200000;
+	char *json = malloc(len);
+	struct hub_frame f;
+	int n;
+
+	memset(json, 'x', len);
+	hub_frame_init(&f, "t", json, len);
+	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
+	assert_int_equal(n, 4);
+	assert_int_equal(text.len, len + strlen("event: t\ndata: \n\n"));
+	hub_frame_free(&f);
+	hub_frame_end(&end);
+	unwrap(&end, 1, &none, &n);
+	assert_int_equal(n, 2);
+	free(json);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(in_order_once), T(a_gap_is_filled_from_the_log), T(an_event_without_body_is_read_from_the_log),
+		T(who_has_not_started_gets_nothing), T(previews_only_to_who_asked), T(one_start_per_id), T(no_orphan_deltas),
+		T(thinking_is_a_start_only), T(the_end_of_the_request_closes_previews), T(falling_behind_cuts_previews),
+		T(more_previews_than_slots), T(garbage_previews_are_dropped), T(termination_ends_the_stream),
+		T(deletion_ends_everything), cmocka_unit_test(table_holds_many), cmocka_unit_test(frames),
+		cmocka_unit_test(large_frames_take_several_records),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
