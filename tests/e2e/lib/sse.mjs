@@ -1,0 +1,99 @@
+// A stream read below the SDK: every frame as it came.
+import https from 'node:https';
+import { readFileSync } from 'node:fs';
+import { baseURL, caFile } from './client.mjs';
+import { headers } from './http.mjs';
+import { DEADLINE } from './until.mjs';
+
+const ca = readFileSync(caFile);
+
+export class Sse {
+	static open(path, more = {}, ms = DEADLINE) {
+		return new Promise((resolve, reject) => {
+			const req = https.get(new URL(path, baseURL), { ca, agent: false, headers: headers({ accept: 'text/event-stream', ...more }) }, (res) => {
+				clearTimeout(timer);
+				req.off('error', reject);
+				resolve(new Sse(req, res));
+			});
+			const timer = setTimeout(() => req.destroy(new Error(`no headers within ${ms} ms`)), ms);
+			req.on('error', reject);
+		});
+	}
+
+	constructor(req, res) {
+		this.req = req;
+		this.res = res;
+		this.status = res.statusCode;
+		this.headers = res.headers;
+		this.raw = '';
+		this.rest = '';
+		this.frames = [];
+		this.mark = 0;
+		this.waiters = new Set();
+		req.on('error', () => {});
+		res.setEncoding('utf8');
+		res.on('data', (d) => this.#take(d));
+		this.ended = new Promise((resolve) => {
+			res.on('close', () => {
+				this.over = true;
+				for (const w of [...this.waiters]) w();
+				resolve();
+			});
+			res.on('error', () => {});
+		});
+	}
+
+	#take(chunk) {
+		this.raw += chunk;
+		this.rest += chunk.replaceAll('\r\n', '\n');
+		for (let i; (i = this.rest.indexOf('\n\n')) >= 0; this.rest = this.rest.slice(i + 2)) {
+			const raw = this.rest.slice(0, i);
+			const lines = raw.split('\n').filter((l) => l !== '');
+			const field = (name) => lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).replace(/^ /, '')).join('\n');
+			this.frames.push({ raw, lines, event: field('event'), data: field('data'), comment: lines.every((l) => l.startsWith(':')) });
+		}
+		for (const w of [...this.waiters]) w();
+	}
+
+	// All events that are not pings.
+	get events() {
+		return this.frames.filter((f) => f.event && f.event !== 'ping').map((f) => JSON.parse(f.data));
+	}
+
+	#wait(pred, what, ms) {
+		return new Promise((resolve, reject) => {
+			const finish = (fn, v) => {
+				clearTimeout(timer);
+				this.waiters.delete(look);
+				fn(v);
+			};
+			const look = () => {
+				for (; this.mark < this.frames.length; this.mark++) {
+					if (pred(this.frames[this.mark])) return finish(resolve, this.frames[this.mark++]);
+				}
+				if (this.over) finish(reject, new Error(`stream ended while waiting for ${what}`));
+			};
+			const timer = setTimeout(() => finish(reject, new Error(`no ${what} within ${ms} ms; had ${this.frames.map((f) => f.event)}`)), ms);
+			this.waiters.add(look);
+			look();
+		});
+	}
+
+	// The next frame of this event name.
+	until(event, ms = DEADLINE) {
+		return this.#wait((f) => f.event === event, event, ms);
+	}
+
+	// The next frame whose data has this type, whatever its name.
+	untilType(type, ms = DEADLINE) {
+		return this.#wait((f) => f.event && f.event !== 'ping' && JSON.parse(f.data).type === type, type, ms);
+	}
+
+	pause() {
+		this.res.pause();
+	}
+
+	close() {
+		this.req.destroy();
+	}
+}
