@@ -1,0 +1,121 @@
+/*
+ * context: see context.h. One pass over the text of the context, at about the speed of copying it; order and meaning of what stays is
+ * untouched, bytes are never rewritten.
+ */
+#include "context.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "xalloc.h"
+
+static const char blank[] = "{\"type\":\"text\",\"text\":\"(blank)\"}";
+
+static enum context_kind
+kind_of(struct jspan block)
+{
+	struct jspan type;
+
+	if (!jspan_get(block, "type", &type))
+		return CONTEXT_OTHER;
+	if (jspan_is(type, "text"))
+		return CONTEXT_TEXT;
+	if (jspan_is(type, "tool_use"))
+		return CONTEXT_TOOL_USE;
+	if (jspan_is(type, "tool_result"))
+		return CONTEXT_TOOL_RESULT;
+	if (jspan_is(type, "thinking") || jspan_is(type, "redacted_thinking"))
+		return CONTEXT_THINKING;
+	return CONTEXT_OTHER;
+}
+
+static void
+add(struct context *c, size_t *cap, struct context_block b)
+{
+	if (c->n == *cap) {
+		*cap = *cap ? *cap * 2 : 64;
+		c->blocks = xrealloc(c->blocks, *cap * sizeof(*c->blocks));
+	}
+	c->blocks[c->n++] = b;
+}
+
+/* All blocks of the items [from, to), blank text left out. */
+static void
+gather(struct context *c, size_t *cap, const struct model_request *rq, int from, int to)
+{
+	for (int i = from; i < to; i++) {
+		const struct model_item *item = &rq->items[i];
+		struct jspan_iter it = jspan_list(item->blocks, item->len);
+		struct context_block b = { .role = item->role };
+		struct jspan text;
+
+		while (jspan_next(&it, &b.text)) {
+			b.kind = kind_of(b.text);
+			if (b.kind == CONTEXT_TEXT && jspan_get(b.text, "text", &text) && jspan_blank(text))
+				continue;
+			add(c, cap, b);
+		}
+	}
+}
+
+/* Tool results first, otherwise in place. */
+static void
+results_first(struct context_block *b, size_t n)
+{
+	struct context_block *rest;
+	size_t out = 0, nrest = 0;
+
+	for (size_t i = 0; i < n; i++)
+		nrest += b[i].kind != CONTEXT_TOOL_RESULT;
+	if (nrest == 0 || nrest == n)
+		return;
+	rest = xmalloc(nrest * sizeof(*rest));
+	nrest = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (b[i].kind == CONTEXT_TOOL_RESULT)
+			b[out++] = b[i];
+		else
+			rest[nrest++] = b[i];
+	}
+	memcpy(b + out, rest, nrest * sizeof(*rest));
+	free(rest);
+}
+
+void
+context_build(struct context *c, const struct model_request *rq)
+{
+	size_t cap = 0;
+	int to;
+
+	*c = (struct context){ 0 };
+	for (int from = 0; from < rq->nitems; from = to) {
+		char role = rq->items[from].role;
+		size_t first = c->n;
+
+		for (to = from + 1; to < rq->nitems && rq->items[to].role == role; to++)
+			;
+		gather(c, &cap, rq, from, to);
+		if (role != 'u')
+			continue;
+		if (c->n == first)
+			add(c, &cap, (struct context_block){ 'u', CONTEXT_TEXT, { blank, sizeof(blank) - 1 } });
+		results_first(c->blocks + first, c->n - first);
+	}
+}
+
+void
+context_free(struct context *c)
+{
+	free(c->blocks);
+	*c = (struct context){ 0 };
+}
+
+size_t
+context_message_end(const struct context *c, size_t i)
+{
+	size_t end = i + 1;
+
+	while (end < c->n && c->blocks[end].role == c->blocks[i].role)
+		end++;
+	return end;
+}

@@ -1,0 +1,560 @@
+/*
+ * openai: Chat Completions, streamed: OpenAI and whatever speaks like it (vLLM, Ollama, llama.cpp, LiteLLM, OpenRouter, Gemini's
+ * compatible endpoint).
+ *
+ * Requests are written from the Messages API blocks by text: strings and tool inputs are spliced, never decoded. A user message is a
+ * plain string unless it holds images, because small servers know nothing else. Tool results become role "tool" messages; what such
+ * a message cannot carry (images) follows in a user message. Thinking of earlier replies is left out.
+ *
+ * Streams differ: usage may come in a chunk of its own with empty choices, with the last choice, or not at all (then it is unknown,
+ * not a failure); tool calls may lack an index, repeat their id, or bring their arguments as an object; the end may be "[DONE]" or
+ * just the end. finish_reason or "[DONE]" makes a reply whole, anything less is a truncated one.
+ */
+#include "adapter.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "context.h"
+#include "jw.h"
+
+#define CHUNK_DEPTH 64
+
+/* ---- writing ---- */
+
+static void
+url(struct buf *out, const char *base_url)
+{
+	const char *host = strstr(base_url, "://");
+	size_t n = strlen(base_url);
+
+	while (n && base_url[n - 1] == '/')
+		n--;
+	buf_put(out, base_url, n);
+	if (!host || !memchr(host + 3, '/', (size_t)(base_url + n - host) - 3))
+		buf_str(out, "/v1");	/* http://host: the usual place; with a path the operator has named the place */
+	buf_str(out, "/chat/completions");
+}
+
+static void
+auth(struct buf *out, const char *key)
+{
+	if (key[0])
+		buf_printf(out, "Authorization: Bearer %s", key);
+}
+
+/* Upstreams that reason: they take an effort and count their thinking, so max_tokens has another name. */
+static bool
+reasons(const char *upstream)
+{
+	static const char *const prefixes[] = { "o1", "o3", "o4", "gpt-5", "gpt-6" };
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+		if (!strncmp(upstream, prefixes[i], strlen(prefixes[i])))
+			return true;
+	}
+	return false;
+}
+
+static void
+head(struct buf *out, const char *upstream, int max_output_tokens, const char *effort, unsigned without)
+{
+	bool reasoning = reasons(upstream), completion = reasoning;
+
+	if (without & WITHOUT_MAX_TOKENS)
+		completion = true;
+	if (without & WITHOUT_MAX_COMPLETION)
+		completion = false;
+	buf_str(out, "{\"model\":");
+	jw_quote(out, upstream, strlen(upstream));
+	buf_printf(out, ",\"%s\":%d,\"stream\":true", completion ? "max_completion_tokens" : "max_tokens", max_output_tokens);
+	if (!(without & WITHOUT_USAGE_OPTION))
+		buf_str(out, ",\"stream_options\":{\"include_usage\":true}");
+	if (effort && reasoning && !(without & WITHOUT_EFFORT)) {
+		if (!strcmp(effort, "xhigh") || !strcmp(effort, "max"))
+			effort = "high";
+		buf_printf(out, ",\"reasoning_effort\":\"%s\"", effort);
+	}
+}
+
+static unsigned
+refused(const char *said)
+{
+	if (strcasestr(said, "max_completion_tokens"))	/* both names stand in both complaints; the first one is the one refused */
+		return strcasestr(said, "max_tokens") && strcasestr(said, "max_tokens") < strcasestr(said, "max_completion_tokens") ?
+		    WITHOUT_MAX_TOKENS : WITHOUT_MAX_COMPLETION;
+	if (strcasestr(said, "stream_options") || strcasestr(said, "include_usage"))
+		return WITHOUT_USAGE_OPTION;
+	return strcasestr(said, "reasoning_effort") ? WITHOUT_EFFORT : 0;
+}
+
+/* The inside of a JSON string (escapes kept), to be spliced into another one. */
+static void
+put_inside(struct buf *out, struct jspan string)
+{
+	if (string.n >= 2 && *string.p == '"')
+		buf_put(out, string.p + 1, string.n - 2);
+}
+
+static bool
+is_type(struct jspan block, const char *type)
+{
+	struct jspan v;
+
+	return jspan_get(block, "type", &v) && jspan_is(v, type);
+}
+
+/* What a block says in words, as the inside of a string. Pictures say nothing here. */
+static void
+put_words(struct buf *out, struct jspan block)
+{
+	struct jspan v, source, part, inner;
+	struct jspan_iter it;
+
+	if (is_type(block, "text")) {
+		if (jspan_get(block, "text", &v))
+			put_inside(out, v);
+	} else if (is_type(block, "document") && jspan_get(block, "source", &source)) {
+		if (is_type(source, "text") && jspan_get(source, "data", &v))
+			put_inside(out, v);
+		else
+			buf_str(out, "[a document that this model cannot read]");
+	} else if (is_type(block, "search_result")) {
+		if (jspan_get(block, "title", &v))
+			put_inside(out, v);
+		if (!jspan_get(block, "content", &v))
+			return;
+		for (it = jspan_array(v); jspan_next(&it, &part);) {
+			buf_str(out, "\\n");
+			if (jspan_get(part, "text", &inner))
+				put_inside(out, inner);
+		}
+	}
+}
+
+/* {"type":"image_url",...} for a picture block. false: it is none, or one that cannot be sent. */
+static bool
+put_picture(struct buf *out, struct jspan block)
+{
+	struct jspan source, v, data;
+
+	if (!is_type(block, "image") || !jspan_get(block, "source", &source))
+		return false;
+	if (is_type(source, "url") && jspan_get(source, "url", &v)) {
+		buf_str(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"");
+		put_inside(out, v);
+	} else if (is_type(source, "base64") && jspan_get(source, "media_type", &v) && jspan_get(source, "data", &data)) {
+		buf_str(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:");
+		put_inside(out, v);
+		buf_str(out, ";base64,");
+		put_inside(out, data);
+	} else {
+		return false;
+	}
+	buf_str(out, "\"}}");
+	return true;
+}
+
+/* The content of a tool result, words only; *pictures: it holds some. */
+static void
+put_result(struct buf *out, const struct context_block *b, bool *pictures)
+{
+	struct jspan v, block;
+	struct jspan_iter it;
+	bool more = false;
+
+	buf_str(out, "{\"role\":\"tool\",\"tool_call_id\":");
+	if (jspan_get(b->text, "tool_use_id", &v))
+		buf_put(out, v.p, v.n);
+	else
+		buf_str(out, "\"\"");
+	buf_str(out, ",\"content\":\"");
+	if (jspan_get(b->text, "content", &v)) {
+		put_inside(out, v);
+		for (it = jspan_array(v); jspan_next(&it, &block); more = true) {
+			if (more)
+				buf_str(out, "\\n");
+			if (is_type(block, "image")) {
+				buf_str(out, "[picture: see the next message]");
+				*pictures = true;
+			}
+			put_words(out, block);
+		}
+	}
+	buf_str(out, "\"}");
+}
+
+/* One content part with its comma, if the block makes one. */
+static void
+put_part(struct buf *out, struct jspan block, bool *more)
+{
+	size_t before = out->len;
+
+	if (*more)
+		buf_ch(out, ',');
+	if (is_type(block, "image")) {
+		if (!put_picture(out, block))
+			buf_str(out, "{\"type\":\"text\",\"text\":\"[a picture that this model cannot see]\"}");
+	} else {
+		buf_str(out, "{\"type\":\"text\",\"text\":\"");
+		put_words(out, block);
+		buf_str(out, "\"}");
+	}
+	*more = *more || out->len > before;
+}
+
+static bool
+any_picture(const struct context_block *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (b[i].kind == CONTEXT_OTHER && is_type(b[i].text, "image"))
+			return true;
+	}
+	return false;
+}
+
+/* A user message of blocks that are no tool results. */
+static void
+put_user(struct buf *out, const struct context_block *b, size_t n)
+{
+	bool more = false;
+
+	if (any_picture(b, n)) {
+		buf_str(out, ",{\"role\":\"user\",\"content\":[");
+		for (size_t i = 0; i < n; i++)
+			put_part(out, b[i].text, &more);
+		buf_str(out, "]}");
+		return;
+	}
+	buf_str(out, ",{\"role\":\"user\",\"content\":\"");
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			buf_str(out, "\\n\\n");
+		put_words(out, b[i].text);
+	}
+	buf_str(out, "\"}");
+}
+
+/* The pictures of tool results, as a user message of their own. */
+static void
+put_result_pictures(struct buf *out, const struct context_block *b, size_t n)
+{
+	struct jspan content, block;
+	struct jspan_iter it;
+	bool more = false;
+
+	buf_str(out, ",{\"role\":\"user\",\"content\":[");
+	for (size_t i = 0; i < n; i++) {
+		if (!jspan_get(b[i].text, "content", &content))
+			continue;
+		for (it = jspan_array(content); jspan_next(&it, &block);) {
+			if (is_type(block, "image"))
+				put_part(out, block, &more);
+		}
+	}
+	buf_str(out, "]}");
+}
+
+/* A user run: tool results stand first (context.h), then the rest. */
+static void
+put_user_run(struct buf *out, const struct context_block *b, size_t n)
+{
+	bool pictures = false;
+	size_t results = 0;
+
+	while (results < n && b[results].kind == CONTEXT_TOOL_RESULT) {
+		buf_ch(out, ',');
+		put_result(out, &b[results++], &pictures);
+	}
+	if (pictures)
+		put_result_pictures(out, b, results);
+	if (results < n)
+		put_user(out, b + results, n - results);
+}
+
+static void
+put_call(struct buf *out, const struct context_block *b)
+{
+	struct jspan id, name, input;
+
+	if (!jspan_get(b->text, "id", &id) || !jspan_get(b->text, "name", &name) || !jspan_get(b->text, "input", &input))
+		return;
+	buf_str(out, "{\"id\":");
+	buf_put(out, id.p, id.n);
+	buf_str(out, ",\"type\":\"function\",\"function\":{\"name\":");
+	buf_put(out, name.p, name.n);
+	buf_str(out, ",\"arguments\":");
+	jw_quote(out, input.p, input.n);
+	buf_str(out, "}}");
+}
+
+static void
+put_assistant_run(struct buf *out, const struct context_block *b, size_t n)
+{
+	size_t texts = 0, calls = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		texts += b[i].kind == CONTEXT_TEXT;
+		calls += b[i].kind == CONTEXT_TOOL_USE;
+	}
+	if (!texts && !calls)
+		return;
+	buf_str(out, ",{\"role\":\"assistant\",\"content\":");
+	buf_str(out, texts ? "\"" : "null");
+	for (size_t i = 0, seen = 0; i < n; i++) {
+		if (b[i].kind != CONTEXT_TEXT)
+			continue;
+		if (seen++)
+			buf_str(out, "\\n\\n");
+		put_words(out, b[i].text);
+	}
+	buf_str(out, texts ? "\"" : "");
+	if (calls)
+		buf_str(out, ",\"tool_calls\":[");
+	for (size_t i = 0, seen = 0; i < n; i++) {
+		if (b[i].kind != CONTEXT_TOOL_USE)
+			continue;
+		if (seen++)
+			buf_ch(out, ',');
+		put_call(out, &b[i]);
+	}
+	buf_str(out, calls ? "]}" : "}");
+}
+
+static void
+put_tools(struct buf *out, const struct model_request *rq)
+{
+	buf_str(out, ",\"tools\":[");
+	for (int i = 0; i < rq->ntools; i++) {
+		const struct model_tool *t = &rq->tools[i];
+
+		buf_printf(out, "%s{\"type\":\"function\",\"function\":{\"name\":", i ? "," : "");
+		jw_quote(out, t->name, strlen(t->name));
+		if (t->description && t->description[0]) {
+			buf_str(out, ",\"description\":");
+			jw_quote(out, t->description, strlen(t->description));
+		}
+		buf_str(out, ",\"parameters\":");
+		buf_str(out, t->schema);
+		buf_str(out, "}}");
+	}
+	buf_ch(out, ']');
+}
+
+static void
+tail(struct buf *out, const struct model_request *rq)
+{
+	struct context c;
+	size_t first;
+
+	if (rq->ntools)
+		put_tools(out, rq);
+	buf_str(out, ",\"messages\":[");
+	first = out->len;
+	if (rq->system && rq->system[strspn(rq->system, " \t\r\n")]) {
+		buf_str(out, ",{\"role\":\"system\",\"content\":");
+		jw_quote(out, rq->system, strlen(rq->system));
+		buf_ch(out, '}');
+	}
+	context_build(&c, rq);
+	for (size_t i = 0, end; i < c.n; i = end) {
+		end = context_message_end(&c, i);
+		if (c.blocks[i].role == 'a')
+			put_assistant_run(out, c.blocks + i, end - i);
+		else
+			put_user_run(out, c.blocks + i, end - i);
+	}
+	context_free(&c);
+	if (out->len > first)
+		out->data[first] = ' ';	/* every message brings a comma; the first one needs none */
+	buf_str(out, "]}");
+}
+
+/* ---- reading ---- */
+
+static const struct { const char *word; enum model_stop stop; } stops[] = {
+	{ "stop", MODEL_END_TURN },		{ "tool_calls", MODEL_TOOL_CALLS },	{ "function_call", MODEL_TOOL_CALLS },
+	{ "length", MODEL_MAX_TOKENS },		{ "content_filter", MODEL_REFUSAL },	{ "end_turn", MODEL_END_TURN },
+	{ "max_tokens", MODEL_MAX_TOKENS },	{ "eos", MODEL_END_TURN },
+};
+
+static int
+on_usage(struct decode *d, struct jspan usage)
+{
+	struct model_usage u = { .output = decode_count(usage, "completion_tokens"), .input = decode_count(usage, "prompt_tokens") };
+	struct jspan details;
+
+	if (jspan_get(usage, "prompt_tokens_details", &details) && *details.p == '{')
+		u.cache_read = decode_count(details, "cached_tokens");
+	if (u.input < 0 || u.output < 0 || u.cache_read < 0)
+		return decode_broken(d, "its usage makes no sense");
+	if (u.cache_read > u.input)
+		u.cache_read = u.input;
+	u.input -= u.cache_read;
+	d->reply->usage = u;
+	d->usage = true;
+	return ADAPTER_MORE;
+}
+
+/* Which part this piece of a call belongs to; opens a new one where the piece begins a call. Negative: a reply_*() code. */
+static int
+call_part(struct decode *d, struct jspan piece, struct jspan function)
+{
+	AUTO(buf) struct buf id = BUF_INIT(256);
+	struct jspan v;
+	struct reply_part *part;
+	int64_t number;
+	bool named = jspan_get(function, "name", &v) && v.n > 2;
+	int at;
+
+	decode_string(piece, "id", &id);
+	if (!jspan_get(piece, "index", &v) || !jspan_int(v, &number))
+		number = d->call < 0 || (named && id.len) ? d->nparts : d->call;
+	at = decode_part(d, number);
+	part = at >= 0 ? &d->reply->parts[at] : NULL;
+	/* The same number with another id and a name: a server that numbers every call 0. */
+	if (part && !(named && id.len && part->id.len && strcmp(id.data, part->id.data) != 0)) {
+		d->call = (int)number;
+		return at;
+	}
+	at = reply_open(d->reply, MODEL_TOOL_USE);
+	if (at < 0)
+		return at;
+	if (decode_map(d, number, at) < 0)
+		return REPLY_OVER;
+	part = &d->reply->parts[at];
+	buf_put(&part->id, id.data ? id.data : "", id.len);
+	d->call = (int)number;
+	d->text = -1;		/* text behind a call is a block of its own */
+	return at;
+}
+
+static int
+on_call(struct decode *d, struct jspan piece)
+{
+	struct jspan function, arguments;
+	struct reply_part *part;
+	int at;
+
+	if (!jspan_get(piece, "function", &function) || *function.p != '{')
+		return ADAPTER_MORE;
+	at = call_part(d, piece, function);
+	if (at < 0)
+		return decode_rc(d, at);
+	part = &d->reply->parts[at];
+	if (!part->name.len)
+		decode_string(function, "name", &part->name);
+	if (jspan_get(function, "arguments", &arguments)) {
+		if (*arguments.p == '{')
+			buf_put(&part->text, arguments.p, arguments.n);
+		else
+			jspan_unquote(&part->text, arguments);
+	}
+	return part->text.over ? decode_rc(d, REPLY_OVER) : ADAPTER_MORE;
+}
+
+static int
+on_delta(struct decode *d, struct jspan delta)
+{
+	static const char *const thoughts[] = { "reasoning_content", "reasoning" };
+	struct jspan v, piece;
+	struct jspan_iter it;
+	int rc = ADAPTER_MORE;
+
+	for (size_t i = 0; i < 2 && rc == ADAPTER_MORE; i++) {
+		if (jspan_get(delta, thoughts[i], &v) && *v.p == '"' && v.n > 2)
+			rc = decode_rc(d, reply_thinking(d->reply));
+	}
+	if (rc == ADAPTER_MORE && jspan_get(delta, "content", &v) && *v.p == '"' && v.n > 2) {
+		if (d->text < 0)
+			d->text = reply_open(d->reply, MODEL_TEXT);
+		rc = d->text < 0 ? decode_rc(d, d->text) : decode_text(d, d->text, delta, "content");
+	}
+	if (rc == ADAPTER_MORE && jspan_get(delta, "refusal", &v) && *v.p == '"' && v.n > 2) {
+		if (d->text < 0)
+			d->text = reply_open(d->reply, MODEL_TEXT);
+		rc = d->text < 0 ? decode_rc(d, d->text) : decode_text(d, d->text, delta, "refusal");
+		d->reply->stop = MODEL_REFUSAL;
+	}
+	if (rc == ADAPTER_MORE && jspan_get(delta, "tool_calls", &v) && *v.p == '[') {
+		for (it = jspan_array(v); rc == ADAPTER_MORE && jspan_next(&it, &piece);)
+			rc = on_call(d, piece);
+	}
+	return rc;
+}
+
+static int
+on_choice(struct decode *d, struct jspan choice)
+{
+	struct jspan delta, reason;
+	int rc = ADAPTER_MORE;
+
+	if ((jspan_get(choice, "delta", &delta) || jspan_get(choice, "message", &delta)) && *delta.p == '{')
+		rc = on_delta(d, delta);
+	if (rc != ADAPTER_MORE || !jspan_get(choice, "finish_reason", &reason) || *reason.p != '"' || reason.n == 2)
+		return rc;
+	if (jspan_is(reason, "error"))	/* OpenRouter: the upstream broke; the error object stands beside */
+		return decode_broken(d, "it ended with an error");
+	d->stopped = true;
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+		if (jspan_is(reason, stops[i].word) && d->reply->stop != MODEL_REFUSAL)
+			d->reply->stop = stops[i].stop;
+	}
+	return rc;
+}
+
+/* The end of the stream. A call whose arguments the limit cut short shows that by itself: they are no JSON. */
+static int
+end(struct decode *d)
+{
+	struct reply *r = d->reply;
+	struct reply_part *last = r->nparts ? &r->parts[r->nparts - 1] : NULL;
+
+	if (!d->stopped)
+		return decode_broken(d, "it ended before it was whole");
+	r->usage.unknown = !d->usage;
+	if (last && last->kind == MODEL_TOOL_USE && r->stop == MODEL_MAX_TOKENS && !last->text.len)
+		last->cut = true;
+	return ADAPTER_DONE;
+}
+
+static int
+event(struct decode *d, const char *name, const char *data, size_t len)
+{
+	struct jspan all, v, choice;
+	struct jspan_iter it;
+	int rc = ADAPTER_MORE;
+
+	if (!strcmp(data, "[DONE]")) {
+		d->stopped = d->stopped || d->reply->begun;
+		return end(d);
+	}
+	if (!jspan_check_object(data, len, CHUNK_DEPTH))
+		return decode_broken(d, "an event is not JSON");
+	it = jspan_list(data, len);
+	if (!jspan_next(&it, &all))
+		return ADAPTER_MORE;
+	if (jspan_get(all, "error", &v) && *v.p != 'n')
+		return decode_error(d, *v.p == '{' ? v : all);
+	if (!strcmp(name, "error"))
+		return decode_error(d, all);
+	if (jspan_get(all, "usage", &v) && *v.p == '{')
+		rc = on_usage(d, v);
+	if (rc == ADAPTER_MORE && jspan_get(all, "choices", &v) && *v.p == '[') {
+		it = jspan_array(v);
+		if (jspan_next(&it, &choice))	/* one was asked for */
+			rc = on_choice(d, choice);
+	}
+	return rc;
+}
+
+const struct adapter adapter_openai = {
+	.dialect = "openai",
+	.url = url,
+	.auth = auth,
+	.head = head,
+	.tail = tail,
+	.refused = refused,
+	.event = event,
+	.end = end,
+};
