@@ -35,10 +35,12 @@ setup_folders() {
 	folder "$STATE/sandbox" 700 root:root
 }
 
-# var/ of the checkout: links to where things are, owned by who called.
+# var/ of the checkout: links to where things are, owned by who called. bin/roostctl: the operator's tool.
 setup_links() {
+	mkdir -p "$ROOT/bin"
+	ln -sfn ../ops/ctl "$ROOT/bin/roostctl"
 	mkdir -p "$VAR"
-	[ "$OWNER_UID" -eq 0 ] || chown "$OWNER_UID:$OWNER_GID" "$VAR"
+	[ "$OWNER_UID" -eq 0 ] || chown "$OWNER_UID:$OWNER_GID" "$VAR" "$ROOT/bin"
 	ln -sfn "$RUN" "$VAR/run"
 	ln -sfn "$STATE" "$VAR/lib"
 }

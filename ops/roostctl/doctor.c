@@ -1,0 +1,278 @@
+/*
+ * doctor: checks the machine and the instance, one line per finding, and says what to do about it.
+ *
+ * The checks are a table and independent of each other: what cannot be asked is a finding, never a reason to stop. Exit status 0 when
+ * nothing failed (warnings allowed), else 1. Changes nothing and prints no secret.
+ */
+#include "doctor.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "redis_ask.h"
+#include "service.h"
+
+static void
+finding(struct doctor *d, const char *level, const char *advice, const char *fmt, va_list ap)
+{
+	printf("%-5s %-11s ", level, d->name);
+	vprintf(fmt, ap);
+	putchar('\n');
+	if (advice)
+		printf("%-17s -> %s\n", "", advice);
+}
+
+void
+doctor_ok(struct doctor *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	finding(d, "ok", NULL, fmt, ap);
+	va_end(ap);
+}
+
+void
+doctor_warn(struct doctor *d, const char *advice, const char *fmt, ...)
+{
+	va_list ap;
+
+	d->warnings++;
+	va_start(ap, fmt);
+	finding(d, "warn", advice, fmt, ap);
+	va_end(ap);
+}
+
+void
+doctor_fail(struct doctor *d, const char *advice, const char *fmt, ...)
+{
+	va_list ap;
+
+	d->failures++;
+	va_start(ap, fmt);
+	finding(d, "FAIL", advice, fmt, ap);
+	va_end(ap);
+}
+
+static void
+check_user(struct doctor *d)
+{
+	if (geteuid() == 0)
+		doctor_ok(d, "root");
+	else
+		doctor_warn(d, "run it as root (bin/roostctl does)", "not root: some checks cannot look");
+}
+
+static void
+check_processes(struct doctor *d)
+{
+	struct service list[SERVICES_MAX];
+	struct err e = ERR_INIT;
+	int n = service_list(&d->ctl->conf, list, &e), bad = 0;
+
+	if (n <= 0) {
+		doctor_fail(d, "run make up", "%s", n < 0 ? e.pub : "nothing is started");
+		return;
+	}
+	for (int i = 0; i < n; i++) {
+		char advice[400];
+
+		snprintf(advice, sizeof(advice), "see %s/log/%.63s/current", d->ctl->conf.state_dir, list[i].name);
+		if (strcmp(list[i].state, "run") != 0)
+			doctor_fail(d, advice, "%s is not running (%s)", list[i].name, list[i].state);
+		else if (list[i].seconds < 3)
+			doctor_warn(d, advice, "%s was started %" PRId64 " s ago: does it crash?", list[i].name, list[i].seconds);
+		else
+			continue;
+		bad++;
+	}
+	if (!bad)
+		doctor_ok(d, "%d running", n);
+}
+
+static void
+check_sockets(struct doctor *d)
+{
+	struct service list[SERVICES_MAX];
+	struct err e = ERR_INIT;
+	int n = service_list(&d->ctl->conf, list, &e), bad = 0;
+
+	for (int i = 0; i < n; i++) {
+		bool gateway = strncmp(list[i].name, "gateway-", 8) == 0, stream = strncmp(list[i].name, "stream-", 7) == 0;
+		char path[400];
+
+		if (!gateway && !stream)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/%.63s.sock", d->ctl->conf.run_dir, gateway ? "gateway" : "stream", list[i].name);
+		if (service_connect(path, 1000, &e) < 0) {
+			doctor_fail(d, "see the log of that process", "%s", e.pub);
+			bad++;
+		}
+	}
+	if (service_connect(d->ctl->conf.hands_socket, 1000, &e) < 0) {
+		doctor_fail(d, "without roost-hands no tool runs: see its log", "%s", e.pub);
+		bad++;
+	}
+	if (!bad && n > 0)
+		doctor_ok(d, "gateways, streams and hands accept connections");
+}
+
+static void
+check_postgres(struct doctor *d)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(d->ctl->db, STMT_STATUS_SERVER, &res, &e) < 0) {
+		doctor_fail(d, "see the log of postgres; make up starts it", "%s", e.detail[0] ? e.detail : e.pub);
+		return;
+	}
+	doctor_ok(d, "version %s, schema %s", pg_str(res, 0, 0), pg_str(res, 0, 3) ? pg_str(res, 0, 3) : "none");
+}
+
+static void
+check_redis(struct doctor *d)
+{
+	struct redis_facts f;
+	struct err e = ERR_INIT;
+
+	if (redis_ask(&d->ctl->conf, &f, &e) < 0)
+		doctor_fail(d, "see the log of redis; make up starts it", "%s", e.detail[0] ? e.detail : e.pub);
+	else
+		doctor_ok(d, "version %s, %s used", f.version, f.memory);
+}
+
+static void
+check_queue(struct doctor *d)
+{
+	AUTO(pgres) PGresult *sessions = NULL, *workers = NULL;
+	struct err e = ERR_INIT;
+	int live = 0;
+
+	if (DB_RUN(d->ctl->db, STMT_STATUS_SESSIONS, &sessions, &e) < 0 || DB_RUN(d->ctl->db, STMT_STATUS_WORKERS, &workers, &e) < 0) {
+		doctor_fail(d, "first mend Postgres", "cannot ask for it");
+		return;
+	}
+	for (int i = 0; i < PQntuples(workers); i++)
+		live += pg_bool(workers, i, 2);
+	if (live == 0)
+		doctor_fail(d, "see the logs of worker-*", "no worker has a valid lease: nothing is worked on");
+	else if (pg_int(sessions, 0, 4) > 10000)
+		doctor_warn(d, "more workers, or one that is stuck: see roostctl status", "a session has waited for %" PRId64 " ms",
+		    pg_int(sessions, 0, 4));
+	else
+		doctor_ok(d, "%d workers, %s sessions wait", live, pg_str(sessions, 0, 3));
+}
+
+static void
+check_certificate(struct doctor *d)
+{
+	char path[300], out[256];
+	const char *const argv[] = { "openssl", "x509", "-in", path, "-noout", "-checkend", "1209600", NULL };
+
+	snprintf(path, sizeof(path), "%s/tls/server.crt", d->ctl->conf.state_dir);
+	if (access(path, R_OK) != 0)
+		doctor_fail(d, "run make up", "%s: %s", path, strerror(errno));
+	else if (service_capture(argv, 5, out, sizeof(out)) != 0)
+		doctor_fail(d, "run make up: it renews the certificate", "ends within 14 days, or cannot be read");
+	else
+		doctor_ok(d, "valid for at least 14 days");
+}
+
+static void
+check_port(struct doctor *d)
+{
+	char ca[300], url[64], out[2048];
+	const char *const argv[] = { "curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", "5", "--cacert", ca, "--fail", url, NULL };
+
+	snprintf(ca, sizeof(ca), "%s/tls/ca.crt", d->ctl->conf.state_dir);
+	snprintf(url, sizeof(url), "https://localhost:%" PRId64 "/healthz", d->ctl->conf.port);
+	if (service_capture(argv, 6, out, sizeof(out)) != 0)
+		doctor_fail(d, "see the logs of nginx and gateway-*; is another program on the port?", "%s does not answer: %.*s", url,
+		    (int)strcspn(out, "\n"), out);
+	else
+		doctor_ok(d, "%s %.*s", url, (int)strcspn(out, "\n"), out);
+}
+
+/* A key file that others may read is a finding, also when it is an old one that nobody names any more. */
+static void
+check_secrets(struct doctor *d)
+{
+	char dir[300], path[600];
+	DIR *dp;
+	struct dirent *de;
+	struct stat st;
+	int bad = 0, n = 0;
+
+	snprintf(dir, sizeof(dir), "%s/keys", d->ctl->conf.state_dir);
+	dp = opendir(dir);
+	if (!dp) {
+		doctor_warn(d, "run make up, or the doctor as root", "%s: %s", dir, strerror(errno));
+		return;
+	}
+	while ((de = readdir(dp))) {
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		if (de->d_name[0] == '.' || strcmp(de->d_name, "instance.pub") == 0 || stat(path, &st) != 0)
+			continue;
+		n++;
+		if (st.st_mode & 0377) {
+			doctor_fail(d, "chmod 400 it, and think about who may have read it", "%s has mode %03o", path, st.st_mode & 0777);
+			bad++;
+		}
+	}
+	closedir(dp);
+	if (!bad)
+		doctor_ok(d, "%d files, each for its owner only", n);
+}
+
+static const struct {
+	const char *name;
+	doctor_check *run;
+} checks[] = {
+	{ "user", check_user },
+	{ "kernel", doctor_kernel },
+	{ "namespaces", doctor_namespaces },
+	{ "cgroups", doctor_cgroups },
+	{ "seccomp", doctor_seccomp },
+	{ "landlock", doctor_landlock },
+	{ "overlay", doctor_overlay },
+	{ "clock", doctor_clock },
+	{ "disk", doctor_disk },
+	{ "memory", doctor_memory },
+	{ "open files", doctor_files },
+	{ "programs", doctor_programs },
+	{ "users", doctor_users },
+	{ "secrets", check_secrets },
+	{ "processes", check_processes },
+	{ "postgres", check_postgres },
+	{ "redis", check_redis },
+	{ "sockets", check_sockets },
+	{ "queue", check_queue },
+	{ "certificate", check_certificate },
+	{ "health", check_port },
+};
+
+int
+cmd_doctor(struct ctl *c, int argc, char **argv)
+{
+	struct doctor d = { .ctl = c };
+
+	(void)argv;
+	if (argc != 1)
+		return CTL_USAGE;
+	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
+		d.name = checks[i].name;
+		checks[i].run(&d);
+		fflush(stdout);
+	}
+	printf("\n%d failed, %d warnings\n", d.failures, d.warnings);
+	return d.failures ? CTL_FAILED : CTL_OK;
+}
