@@ -63,7 +63,3 @@ SELECT m.id, m.display_name,
        m.context_window, m.max_output_tokens,
        CASE WHEN m.price IS NULL THEN 'no price' ELSE 'priced' END
   FROM model m ORDER BY m.created_at, m.id;
-
--- stmt: catalogue_providers  for: admin
--- rows: every provider; whether it has a key, never the key
-SELECT name, dialect, base_url, CASE WHEN key_sealed IS NULL THEN 'no key' ELSE 'key' END FROM provider ORDER BY name;
