@@ -1,7 +1,7 @@
-// The instance from its operator's side: roostctl, and the processes of this instance (never anybody else's).
+// The instance from its operator's side: roostctl (which needs root) and where its files are.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { unique } from './client.mjs';
@@ -9,13 +9,15 @@ import { unique } from './client.mjs';
 const run = promisify(execFile);
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-// Where roostctl and the instance's folders are: told by tests/e2e/run, else those of this checkout's own instance.
-const roostctl = process.env.ROOST_CTL ?? path.join(root, 'bin/roostctl');
-export const runDir = () => realpathSync(process.env.ROOST_RUN_DIR ?? path.join(root, 'var/run'));
+// The folder with dev.env and the links to the instance's files (default: this checkout's own instance).
+const varDir = path.resolve(process.env.ROOST_VAR ?? path.join(root, 'var'));
+export const runDir = () => realpathSync(path.join(varDir, 'run'));
+export const stateDir = () => realpathSync(path.join(varDir, 'lib'));
 
 // Runs roostctl; its output's lines, split at tabs.
 export async function ctl(...args) {
-	const { stdout } = await run(roostctl, args, { maxBuffer: 16 << 20 });
+	const { stdout } = await run(path.join(stateDir(), 'bin/roostctl'), ['-c', path.join(stateDir(), 'conf/roostctl.conf'), ...args],
+		{ maxBuffer: 16 << 20 });
 	return stdout.split('\n').filter((l) => l !== '').map((l) => l.split('\t'));
 }
 
@@ -27,21 +29,4 @@ export async function newTenant() {
 	const apiKey = made.flat().find((x) => x.startsWith('sk-ant-'));
 	const keyId = made.flat().find((x) => x.startsWith('apikey_'));
 	return { workspace, apiKey, keyId };
-}
-
-// All processes of the host: {pid, ppid, comm, args, cwd}.
-export function processes() {
-	const all = [];
-	for (const pid of readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
-		try {
-			const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-			const ppid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-			const comm = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
-			const args = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter((a) => a !== '');
-			let exe = '';
-			try { exe = readlinkSync(`/proc/${pid}/exe`); } catch { /* gone, or a kernel thread */ }
-			all.push({ pid: Number(pid), ppid, comm, args, exe });
-		} catch { /* gone meanwhile */ }
-	}
-	return all;
 }

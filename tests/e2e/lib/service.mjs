@@ -1,0 +1,32 @@
+// The processes of the instance under test, by the supervisor's own records (never by name: other instances may run beside this one).
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { runDir } from './ctl.mjs';
+import { get } from './http.mjs';
+import { until } from './until.mjs';
+
+const record = (service) => path.join(runDir(), 'supervise', service, 'pid');
+
+// Names of the running services: gateway-0, postgres, ...
+export function services() {
+	return readdirSync(path.join(runDir(), 'service')).sort();
+}
+
+export function pidOf(service) {
+	const pid = Number(readFileSync(record(service), 'utf8'));
+	if (!(pid > 1)) throw new Error(`${service} is not running`);
+	return pid;
+}
+
+// kill -9 the service's process and wait until the supervisor has made another one.
+export async function killService(service) {
+	const old = pidOf(service);
+	process.kill(old, 'SIGKILL');
+	await until(`${service} is started again`, () => pidOf(service) !== old);
+	return old;
+}
+
+// The whole instance answers again.
+export async function healthy() {
+	await until('healthz says that all is well', async () => (await get('/healthz', { ms: 3000 })).status === 200, 60_000);
+}
