@@ -1,0 +1,152 @@
+/*
+ * ask: one model request: previews while it streams, a reply or a failure at its end.
+ *
+ * The sandbox is asked for at the same moment, so that it is there when the first tool call needs it, and never delays the model.
+ * Cancelling stops the request at once; what was streamed is not kept.
+ */
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "sess.h"
+
+static void
+copy(char *out, size_t size, const char *from)
+{
+	strncpy(out, from, size - 1);
+	out[size - 1] = '\0';
+}
+
+static void
+sink(void *ctx, const char *type, const char *json, size_t len)
+{
+	struct sess *s = ctx;
+
+	busq_publish(s->wk->bus, s->t.id, type, 0, json, len);
+}
+
+static void delta_arm(struct sess *s);
+
+static void
+on_delta_due(void *ctx)
+{
+	struct sess *s = ctx;
+
+	s->delta_timer = NULL;
+	delta_flush(&s->delta, clock_mono_ms());
+}
+
+static void
+delta_arm(struct sess *s)
+{
+	int64_t due = delta_due(&s->delta);
+
+	if (due != 0 && s->delta_timer == NULL)
+		s->delta_timer = loop_after(s->wk->loop, due - clock_mono_ms(), on_delta_due, s);
+}
+
+static void
+on_text(void *ctx, int index, const char *text, size_t len)
+{
+	struct sess *s = ctx;
+
+	delta_text(&s->delta, clock_mono_ms(), index, text, len);
+	delta_arm(s);
+}
+
+static void
+on_thinking(void *ctx)
+{
+	struct sess *s = ctx;
+
+	id_new("sevt_", s->thinking_id);
+	delta_thinking(&s->delta, s->thinking_id);
+}
+
+static void
+on_done(void *ctx, const struct model_reply *reply)
+{
+	struct sess *s = ctx;
+	struct batch_who who = { s->t.thread_id, s->t.agent->name };
+	bool quiet = !s->news && !s->peeking && s->t.ninbox == 0 && !s->t.drain;
+
+	s->model = NULL;
+	loop_cancel(s->wk->loop, &s->delta_timer);
+	delta_flush(&s->delta, clock_mono_ms());
+	batch_free(&s->batch);
+	batch_init(&s->batch, who);
+	s->again = false;
+	s->tries = 0;
+	plan_reply(&s->t, reply, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
+	sess_fire(s, s->plan.event);
+}
+
+static void
+failure(struct sess *s, const char *type, const char *message, bool retryable, int64_t after_ms)
+{
+	struct turn *t = &s->t;
+
+	t->failed = true;
+	t->fail_retry = retryable;
+	t->fail_after_ms = after_ms;
+	copy(t->fail_type, sizeof(t->fail_type), type);
+	copy(t->fail_message, sizeof(t->fail_message), message);
+	log_warn("model_failed", "session", t->id, "type", type, "retryable", retryable ? "true" : "false", NULL);
+	sess_fire(s, TE_FAILED);
+}
+
+static void
+on_fail(void *ctx, const struct model_failure *f)
+{
+	struct sess *s = ctx;
+
+	s->model = NULL;
+	loop_cancel(s->wk->loop, &s->delta_timer);
+	failure(s, f->type, f->message, f->retryable, f->retry_after_ms);
+}
+
+static const struct model_events events = { .text = on_text, .thinking = on_thinking, .done = on_done, .fail = on_fail };
+
+static void
+provision(struct sess *s)
+{
+	if (s->provisioned || !s->t.agent->sandbox)
+		return;
+	s->provisioned = true;
+	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch });
+}
+
+void
+ask_begin(struct sess *s)
+{
+	const struct agent *a = s->t.agent;
+	struct routes_model route;
+	struct model_request rq = {
+		.model_id = a->model_id, .system = a->system, .items = s->t.context.items, .nitems = s->t.context.n,
+		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
+	};
+
+	if (s->news)
+		load_peek(s);
+	if (!routes_find(s->wk->routes, a->model_id, &route) || route.nroutes == 0) {
+		failure(s, "model_request_failed_error", "The agent's model is not available: no usable route in the model catalogue.", false, 0);
+		return;
+	}
+	provision(s);
+	s->requests++;
+	id_new("sevt_", s->message_id);
+	s->thinking_id[0] = '\0';
+	delta_begin(&s->delta, s->message_id, s->wk->conf.delta_ms, sink, s);
+	rq.routes = route.routes;
+	rq.nroutes = route.nroutes;
+	rq.max_output_tokens = route.max_output_tokens;
+	s->model = model_start(s->wk->models, &rq, &events, s);
+}
+
+void
+ask_cancel(struct sess *s)
+{
+	loop_cancel(s->wk->loop, &s->delta_timer);
+	if (s->model != NULL)
+		model_cancel(&s->model);
+}

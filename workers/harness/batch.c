@@ -1,0 +1,490 @@
+/*
+ * batch: see batch.h. The only place where the harness writes event JSON; orders within a group of events are fixed here, orders of
+ * groups in step.c.
+ *
+ * Field order follows contract appendix D: id, type, fields, processed_at. Tool inputs and inbox stems are spliced as text. A
+ * session.usage is rendered last, because it carries the running time up to the stamp of the idle event behind it.
+ */
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "jw.h"
+#include "xalloc.h"
+
+void
+batch_init(struct batch *b, struct batch_who who)
+{
+	memset(b, 0, sizeof(*b));
+	b->who = who;
+	b->interval_ev = b->span_ev = -1;
+}
+
+void
+batch_free(struct batch *b)
+{
+	for (int i = 0; i < b->nev; i++) {
+		free(b->ev[i].stem);
+		free(b->ev[i].body);
+		free(b->ev[i].fragment);
+		free(b->ev[i].private);
+	}
+	for (int i = 0; i < b->nactions; i++) {
+		free(b->actions[i].name);
+		free(b->actions[i].input);
+	}
+	free(b->ev);
+	free(b->taken);
+	free(b->actions);
+	memset(b, 0, sizeof(*b));
+}
+
+void
+inbox_item_free(struct inbox_item *item)
+{
+	free(item->stem);
+	free(item->fragment);
+	free(item->deny_message);
+	memset(item, 0, sizeof(*item));
+}
+
+static struct event *
+event_add(struct batch *b, const char *id, const char *type)
+{
+	struct event *ev;
+
+	b->ev = xrealloc(b->ev, (size_t)(b->nev + 1) * sizeof(b->ev[0]));
+	ev = &b->ev[b->nev++];
+	memset(ev, 0, sizeof(*ev));
+	if (id != NULL)
+		strncpy(ev->id, id, sizeof(ev->id) - 1);
+	else
+		id_new("sevt_", ev->id);
+	strncpy(ev->type, type, sizeof(ev->type) - 1);
+	return ev;
+}
+
+/* A stem is an object that is never closed: stamping appends the rest. */
+static struct event *
+stem_begin(struct batch *b, const char *id, const char *type, struct jw *w, struct buf *out)
+{
+	struct event *ev = event_add(b, id, type);
+
+	jw_begin(w, out);
+	jw_obj(w);
+	jw_kstr(w, "id", ev->id);
+	jw_kstr(w, "type", type);
+	return ev;
+}
+
+static void
+stem_end(struct batch *b, struct event *ev, struct buf *out)
+{
+	b->bytes += out->len;
+	ev->stem = buf_steal(out);
+}
+
+static void
+bare(struct batch *b, const char *type)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, type, &w, &out);
+
+	stem_end(b, ev, &out);
+}
+
+static void
+thread_event(struct batch *b, const char *type, const char *stop)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, type, &w, &out);
+
+	jw_kstr(&w, "session_thread_id", b->who.thread_id);
+	jw_kstr(&w, "agent_name", b->who.agent_name);
+	if (stop != NULL) {
+		jw_kraw(&w, "stop_reason", stop);
+		jw_kraw(&w, "stop_details", strstr(stop, "refusal") ? "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}" : NULL);
+	}
+	stem_end(b, ev, &out);
+}
+
+static void
+set_interval(struct batch *b, enum interval what)
+{
+	b->interval = what;
+	b->interval_ev = b->nev - 1;
+}
+
+void
+batch_running(struct batch *b)
+{
+	bare(b, "session.status_running");
+	set_interval(b, INTERVAL_OPEN);
+	thread_event(b, "session.thread_status_running", NULL);
+	b->status = "running";
+}
+
+void
+batch_idle_again(struct batch *b, const char *stop)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev;
+
+	event_add(b, NULL, "session.usage");
+	ev = stem_begin(b, NULL, "session.status_idle", &w, &out);
+	jw_kraw(&w, "stop_reason", stop);
+	jw_kraw(&w, "stop_details", strstr(stop, "refusal") ? "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}" : NULL);
+	stem_end(b, ev, &out);
+	b->status = "idle";
+}
+
+void
+batch_idle(struct batch *b, const char *stop, bool interval_open)
+{
+	thread_event(b, "session.thread_status_idle", stop);
+	batch_idle_again(b, stop);
+	if (interval_open)
+		set_interval(b, INTERVAL_CLOSE);
+}
+
+void
+batch_rescheduled(struct batch *b, bool interval_open)
+{
+	thread_event(b, "session.thread_status_rescheduled", NULL);
+	bare(b, "session.status_rescheduled");
+	b->status = "rescheduling";
+	if (interval_open)
+		set_interval(b, INTERVAL_CLOSE);
+}
+
+void
+batch_terminated(struct batch *b, bool interval_open)
+{
+	thread_event(b, "session.thread_status_terminated", NULL);
+	bare(b, "session.status_terminated");
+	b->status = "terminated";
+	if (interval_open)
+		set_interval(b, INTERVAL_CLOSE);
+}
+
+char *
+batch_requires_action(const char *const *ids, int n)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+
+	jw_begin(&w, &out);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "requires_action");
+	jw_key(&w, "event_ids");
+	jw_arr(&w);
+	for (int i = 0; i < n; i++)
+		jw_str(&w, ids[i]);
+	jw_arr_end(&w);
+	jw_obj_end(&w);
+	jw_end(&w);
+	return buf_steal(&out);
+}
+
+void
+batch_span_start(struct batch *b, char out_id[ID_MAX])
+{
+	bare(b, "span.model_request_start");
+	memcpy(out_id, b->ev[b->nev - 1].id, ID_MAX);
+}
+
+void
+batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage)
+{
+	static const struct model_usage none;
+	const struct model_usage *u = usage != NULL ? usage : &none;
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, "span.model_request_end", &w, &out);
+
+	jw_kstr(&w, "model_request_start_id", start_id);
+	jw_kbool(&w, "is_error", usage == NULL);
+	jw_key(&w, "model_usage");
+	jw_obj(&w);
+	jw_kint(&w, "input_tokens", u->input);
+	jw_kint(&w, "output_tokens", u->output);
+	jw_kint(&w, "cache_creation_input_tokens", u->cache_write_5m + u->cache_write_1h);
+	jw_kint(&w, "cache_read_input_tokens", u->cache_read);
+	jw_knull(&w, "speed");
+	jw_obj_end(&w);
+	stem_end(b, ev, &out);
+	if (usage != NULL) {
+		b->span_ev = b->nev - 1;
+		b->tokens = *usage;
+	}
+}
+
+void
+batch_thinking(struct batch *b, const char *id, const char *raw)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, id, "agent.thinking", &w, &out);
+
+	if (raw != NULL) {
+		ev->role = 'a';
+		ev->private = xstrdup(raw);
+		b->bytes += strlen(raw);
+	}
+	stem_end(b, ev, &out);
+}
+
+void
+batch_message(struct batch *b, const char *id, const struct model_reply *reply)
+{
+	struct buf out = BUF_INIT(0), blocks = BUF_INIT(0);
+	struct event *ev;
+	struct jw w, f;
+
+	for (int i = 0; i < reply->nblocks; i++) {
+		if (reply->blocks[i].kind != MODEL_TEXT || reply->blocks[i].text[0] == '\0')
+			continue;
+		if (blocks.len > 0)
+			buf_ch(&blocks, ',');
+		jw_begin(&f, &blocks);
+		jw_obj(&f);
+		jw_kstr(&f, "type", "text");
+		jw_kstr(&f, "text", reply->blocks[i].text);
+		jw_obj_end(&f);
+		jw_end(&f);
+	}
+	if (blocks.len == 0) {
+		buf_free(&blocks);
+		return;
+	}
+	ev = stem_begin(b, id, "agent.message", &w, &out);
+	jw_key(&w, "content");
+	jw_arr(&w);
+	jw_raw(&w, blocks.data, blocks.len);
+	jw_arr_end(&w);
+	ev->role = 'a';
+	b->bytes += blocks.len;
+	ev->fragment = buf_steal(&blocks);
+	stem_end(b, ev, &out);
+}
+
+static char *
+tool_use_fragment(const char *id, const char *name, const char *input)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+
+	jw_begin(&w, &out);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "tool_use");
+	jw_kstr(&w, "id", id);
+	jw_kstr(&w, "name", name);
+	jw_kraw(&w, "input", input);
+	jw_obj_end(&w);
+	jw_end(&w);
+	return buf_steal(&out);
+}
+
+static const char *
+verdict_name(enum tool_verdict v)
+{
+	return v == VERDICT_ALLOW ? "allow" : v == VERDICT_ASK ? "ask" : "deny";
+}
+
+void
+batch_tool_use(struct batch *b, const char *id, const char *name, const char *input, const struct tool_rule *rule)
+{
+	bool custom = rule->kind == TOOL_CUSTOM;
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, id, custom ? "agent.custom_tool_use" : "agent.tool_use", &w, &out);
+
+	jw_kstr(&w, "name", name);
+	jw_kraw(&w, "input", input);
+	if (!custom)
+		jw_kstr(&w, "evaluated_permission", verdict_name(rule->verdict));
+	if (rule->evaluation != NULL)
+		jw_kraw(&w, "evaluation", rule->evaluation);
+	ev->role = 'a';
+	ev->fragment = tool_use_fragment(ev->id, name, input);
+	b->bytes += strlen(ev->fragment);
+	if (custom || rule->verdict == VERDICT_ASK) {
+		struct action_row *a;
+
+		b->actions = xrealloc(b->actions, (size_t)(b->nactions + 1) * sizeof(b->actions[0]));
+		a = &b->actions[b->nactions++];
+		*a = (struct action_row){ .event = b->nev - 1, .custom = custom, .name = xstrdup(name), .input = xstrdup(input) };
+		memcpy(a->id, ev->id, ID_MAX);
+	}
+	stem_end(b, ev, &out);
+}
+
+void
+batch_tool_result(struct batch *b, const char *tool_use_id, const char *text, bool is_error)
+{
+	struct buf out = BUF_INIT(0), frag = BUF_INIT(0), content = BUF_INIT(0);
+	struct event *ev;
+	struct jw w;
+
+	jw_begin(&w, &content);
+	jw_arr(&w);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "text");
+	jw_kstr(&w, "text", text[0] != '\0' ? text : "(no output)");
+	jw_obj_end(&w);
+	jw_arr_end(&w);
+	jw_end(&w);
+	ev = stem_begin(b, NULL, "agent.tool_result", &w, &out);
+	jw_kstr(&w, "tool_use_id", tool_use_id);
+	jw_kraw(&w, "content", content.data);
+	jw_kbool(&w, "is_error", is_error);
+	stem_end(b, ev, &out);
+	jw_begin(&w, &frag);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "tool_result");
+	jw_kstr(&w, "tool_use_id", tool_use_id);
+	jw_kraw(&w, "content", content.data);
+	jw_kbool(&w, "is_error", is_error);
+	jw_obj_end(&w);
+	jw_end(&w);
+	ev->role = 'u';
+	b->bytes += frag.len;
+	ev->fragment = buf_steal(&frag);
+	buf_free(&content);
+}
+
+void
+batch_error(struct batch *b, const char *type, const char *message, const char *retry)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, "session.error", &w, &out);
+
+	jw_key(&w, "error");
+	jw_obj(&w);
+	jw_kstr(&w, "type", type);
+	jw_kstr(&w, "message", message);
+	jw_key(&w, "retry_status");
+	jw_obj(&w);
+	jw_kstr(&w, "type", retry);
+	jw_obj_end(&w);
+	jw_obj_end(&w);
+	stem_end(b, ev, &out);
+}
+
+void
+batch_flush(struct batch *b, const struct inbox_item *item)
+{
+	b->taken = xrealloc(b->taken, (size_t)(b->ntaken + 1) * sizeof(b->taken[0]));
+	b->taken[b->ntaken++] = item->seq;
+}
+
+void
+batch_inbox(struct batch *b, const struct inbox_item *item, bool keep_fragment)
+{
+	struct event *ev = event_add(b, item->id, item->type);
+
+	ev->stem = xstrdup(item->stem);
+	b->bytes += strlen(item->stem);
+	if (keep_fragment && item->fragment != NULL) {
+		ev->role = item->role != 0 ? item->role : 'u';
+		ev->fragment = xstrdup(item->fragment);
+		b->bytes += strlen(item->fragment);
+	}
+	batch_flush(b, item);
+}
+
+int64_t
+batch_runtime_ms(const struct totals *before, const struct totals *after)
+{
+	return after->active_us / 1000 - before->active_us / 1000;
+}
+
+static char *
+usage_stem(const struct event *ev, const struct totals *t)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+
+	jw_begin(&w, &out);
+	jw_obj(&w);
+	jw_kstr(&w, "id", ev->id);
+	jw_kstr(&w, "type", ev->type);
+	jw_key(&w, "usage");
+	jw_obj(&w);
+	jw_kint(&w, "input_tokens", t->tokens.input);
+	jw_kint(&w, "output_tokens", t->tokens.output);
+	jw_kint(&w, "cache_read_input_tokens", t->tokens.cache_read);
+	jw_key(&w, "cache_creation");
+	jw_obj(&w);
+	jw_kint(&w, "ephemeral_5m_input_tokens", t->tokens.cache_write_5m);
+	jw_kint(&w, "ephemeral_1h_input_tokens", t->tokens.cache_write_1h);
+	jw_obj_end(&w);
+	jw_key(&w, "server_tool_use");
+	jw_obj(&w);
+	jw_kint(&w, "web_search_requests", 0);
+	jw_kint(&w, "web_fetch_requests", 0);
+	jw_obj_end(&w);
+	jw_key(&w, "active_seconds");
+	jw_seconds(&w, t->active_us / 1000);
+	jw_obj_end(&w);
+	jw_knull(&w, "budget");
+	return buf_steal(&out);
+}
+
+static void
+usage_add(struct model_usage *sum, const struct model_usage *u)
+{
+	sum->input += u->input;
+	sum->output += u->output;
+	sum->cache_read += u->cache_read;
+	sum->cache_write_5m += u->cache_write_5m;
+	sum->cache_write_1h += u->cache_write_1h;
+}
+
+void
+batch_stamp(struct batch *b, int64_t base_us, const struct totals *before)
+{
+	char text[CLOCK_TEXT];
+
+	b->after = *before;
+	if (b->span_ev >= 0)
+		usage_add(&b->after.tokens, &b->tokens);
+	for (int i = 0; i < b->nev; i++)
+		b->ev[i].at_us = base_us + i;
+	if (b->interval == INTERVAL_OPEN) {
+		b->after.running_since_us = b->ev[b->interval_ev].at_us;
+	} else if (b->interval == INTERVAL_CLOSE) {
+		b->after.active_us += b->ev[b->interval_ev].at_us - before->running_since_us;
+		b->after.running_since_us = 0;
+	}
+	for (int i = 0; i < b->nev; i++) {
+		struct event *ev = &b->ev[i];
+		AUTO(str) char *usage = ev->stem == NULL ? usage_stem(ev, &b->after) : NULL;
+
+		free(ev->body);
+		ev->body = xasprintf("%s,\"processed_at\":\"%s\"}", usage != NULL ? usage : ev->stem, clock_format(ev->at_us, text));
+	}
+}
+
+void
+batch_truncate(struct batch *b, int nev)
+{
+	for (int i = nev; i < b->nev; i++) {
+		free(b->ev[i].stem);
+		free(b->ev[i].body);
+		free(b->ev[i].fragment);
+		free(b->ev[i].private);
+	}
+	b->nev = nev;
+	b->status = NULL;
+	if (b->interval_ev >= nev) {
+		b->interval = INTERVAL_KEEP;
+		b->interval_ev = -1;
+	}
+}

@@ -1,0 +1,137 @@
+/*
+ * batch: the events of one append, built as text in their canonical order (contract 3.5-3.7) and stamped at the end.
+ *
+ * Pure: ids come from the kernel's randomness, everything else from the caller. A batch owns its bytes. An event is kept as a stem
+ * (no processed_at, no closing brace) so that batch_stamp() may run again with a later base when the database refuses the first one.
+ * What the append changes besides (status, billed interval, meters, inbox items, waiting actions) is collected beside the events.
+ */
+#ifndef ROOST_HARNESS_BATCH_H
+#define ROOST_HARNESS_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "id.h"
+#include "model.h"
+#include "policy.h"
+
+/* Who speaks: the primary thread. Borrowed for the life of the batch. */
+struct batch_who {
+	const char *thread_id, *agent_name;
+};
+
+/* Running totals of a session, as on its row. */
+struct totals {
+	int64_t active_us;		/* closed billed intervals */
+	int64_t running_since_us;	/* 0: no interval is open */
+	struct model_usage tokens;
+};
+
+struct event {
+	char id[ID_MAX];
+	char type[40];
+	char *stem;			/* NULL: session.usage, rendered by batch_stamp */
+	char *body;			/* finished by batch_stamp */
+	int64_t at_us;
+	char role;			/* 'u', 'a' or 0 */
+	char *fragment, *private;	/* may be NULL */
+};
+
+enum interval { INTERVAL_KEEP, INTERVAL_OPEN, INTERVAL_CLOSE };
+
+struct action_row {
+	char id[ID_MAX];
+	int event;		/* which event is the tool use */
+	bool custom;
+	char *name, *input;
+};
+
+struct batch {
+	struct batch_who who;
+	struct event *ev;
+	int nev;
+	int64_t *taken;		/* inbox_seq consumed */
+	int ntaken;
+	struct action_row *actions;	/* tool uses that now wait for the client */
+	int nactions;
+	const char *status;	/* the session's new status, or NULL */
+	enum interval interval;
+	int interval_ev;	/* the event whose stamp opens or closes the interval */
+	int span_ev;		/* the event that carries `tokens`; -1: none */
+	struct model_usage tokens;
+	struct totals after;	/* by batch_stamp */
+	size_t bytes;
+};
+
+void batch_init(struct batch *b, struct batch_who who);
+void batch_free(struct batch *b);
+
+/* session.status_running, session.thread_status_running; opens the billed interval. */
+void batch_running(struct batch *b);
+/* session.thread_status_idle, session.usage, session.status_idle; closes the interval if one is open. stop: BATCH_STOP_*, or the
+ * text of batch_requires_action(). */
+void batch_idle(struct batch *b, const char *stop, bool interval_open);
+/* Only session.usage and session.status_idle: the wait goes on with fewer ids (contract 3.5). */
+void batch_idle_again(struct batch *b, const char *stop);
+/* session.thread_status_rescheduled, session.status_rescheduled. */
+void batch_rescheduled(struct batch *b, bool interval_open);
+/* session.thread_status_terminated, session.status_terminated. */
+void batch_terminated(struct batch *b, bool interval_open);
+
+#define BATCH_STOP_END "{\"type\":\"end_turn\"}"
+#define BATCH_STOP_EXHAUSTED "{\"type\":\"retries_exhausted\"}"
+#define BATCH_STOP_REFUSAL "{\"type\":\"refusal\"}"
+/* {"type":"requires_action","event_ids":[...]} of n ids; the caller frees. */
+char *batch_requires_action(const char *const *ids, int n);
+
+/* span.model_request_start; its id goes to out. */
+void batch_span_start(struct batch *b, char out[ID_MAX]);
+/* span.model_request_end; usage NULL: an error, all zero. */
+void batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage);
+
+/* id NULL: a fresh one. raw: what the provider wants back. */
+void batch_thinking(struct batch *b, const char *id, const char *raw);
+/* The text blocks of a reply as one message; nothing when there is no text. */
+void batch_message(struct batch *b, const char *id, const struct model_reply *reply);
+/* One tool call. A verdict of ASK and a custom tool leave an action behind. */
+void batch_tool_use(struct batch *b, const char *id, const char *name, const char *input, const struct tool_rule *rule);
+/* agent.tool_result with one text block. */
+void batch_tool_result(struct batch *b, const char *tool_use_id, const char *text, bool is_error);
+/* session.error; retry: retrying, exhausted or terminal. */
+void batch_error(struct batch *b, const char *type, const char *message, const char *retry);
+
+/* Move an inbox item into the log. keep_fragment false: the model does not see it. */
+struct inbox_item;
+/* Drop the events from nev on, and the status and interval they stood for. */
+void batch_truncate(struct batch *b, int nev);
+
+void batch_inbox(struct batch *b, const struct inbox_item *item, bool keep_fragment);
+/* Forget an inbox item without logging it (contract 3.5: queued inputs are flushed). */
+void batch_flush(struct batch *b, const struct inbox_item *item);
+
+/* An item that waits in a session's inbox, as the database has it. */
+struct inbox_item {
+	int64_t seq;
+	char id[ID_MAX];
+	char type[40];
+	char *stem;
+	char role;		/* 'u' or 0 */
+	char *fragment;
+	bool wakes;
+	char refers_to[ID_MAX];	/* tool use id that an answer answers, or "" */
+	bool deny;		/* a confirmation that denies */
+	char *deny_message;	/* or NULL */
+};
+void inbox_item_free(struct inbox_item *item);
+
+/*
+ * Give event k the stamp base + k, finish the bodies, compute the totals after this append. May be called again.
+ * before: the totals so far.
+ */
+void batch_stamp(struct batch *b, int64_t base_us, const struct totals *before);
+
+/* Milliseconds of session.runtime that a batch which closes the interval bills: cumulative floor, so that the rows add up. */
+int64_t batch_runtime_ms(const struct totals *before, const struct totals *after);
+
+#endif

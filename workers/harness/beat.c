@@ -1,0 +1,105 @@
+/*
+ * beat: see beat.h.
+ *
+ * The lock is asked for again with each beat: it costs nothing when held, and a connection that was lost has lost it. A beat that
+ * finds its row gone means that another worker has declared this one dead and given its sessions away: every lease is forgotten
+ * here at once (the epoch would refuse their appends anyway).
+ */
+#include "beat.h"
+
+#include <stdlib.h>
+
+#include "clock.h"
+#include "id.h"
+#include "log.h"
+#include "work.h"
+#include "xalloc.h"
+
+struct beat {
+	struct wk *wk;
+	struct dbq *db;
+	struct loop_timer *timer;
+	int64_t lock_key;
+	int64_t sent_us;
+	bool busy, registered, locked;
+};
+
+static void
+on_lock(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct beat *b = ctx;
+
+	b->locked = e == NULL && pg_bool(r, 0, 0);
+	b->sent_us = clock_mono_us();	/* the beat runs on the server from about now */
+}
+
+static void
+on_beat(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct beat *b = ctx;
+
+	b->busy = false;
+	if (e != NULL) {
+		log_err("beat_failed", e, NULL);
+		return;
+	}
+	stamp_learn(&b->wk->stamp, b->sent_us, clock_mono_us(), pg_int(r, 0, 0));
+	if (!b->locked) {
+		log_warn("beat_unlocked", "worker", b->wk->name, NULL);
+		return;
+	}
+	if (!pg_bool(r, 0, 1) && b->registered) {
+		log_warn("beat_row_gone", "worker", b->wk->name, NULL);
+		work_lose_all(b->wk->work);
+	}
+	if (!b->registered) {
+		b->registered = true;
+		log_info("worker_ready", "worker", b->wk->name, NULL);
+		work_claim(b->wk->work);
+	}
+}
+
+static void
+beat(void *ctx)
+{
+	struct beat *b = ctx;
+
+	b->timer = loop_after(b->wk->loop, b->registered ? b->wk->conf.beat_ms : 200, beat, b);
+	if (b->busy)
+		return;
+	b->busy = true;
+	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));
+	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, b->wk->name, DBN(b->lock_key), DBN(b->wk->conf.lease_s));
+}
+
+struct beat *
+beat_new(struct wk *wk)
+{
+	struct beat *b = xcalloc(1, sizeof(*b));
+
+	b->wk = wk;
+	b->db = dbq_new(wk->loop, wk->conf.pg_dsn, DB_WORKER, (int)wk->conf.pg_timeout_ms);
+	id_random(&b->lock_key, sizeof(b->lock_key));
+	b->lock_key &= INT64_MAX;
+	b->timer = loop_after(wk->loop, 0, beat, b);
+	return b;
+}
+
+void
+beat_free(struct beat **bp)
+{
+	struct beat *b = *bp;
+
+	if (b == NULL)
+		return;
+	loop_cancel(b->wk->loop, &b->timer);
+	dbq_free(&b->db);
+	free(b);
+	*bp = NULL;
+}
+
+bool
+beat_registered(const struct beat *b)
+{
+	return b->registered;
+}

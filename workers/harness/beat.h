@@ -1,0 +1,18 @@
+/*
+ * beat: this worker's life sign. Its row in `worker` is renewed on a connection of its own, which holds the advisory lock that says
+ * the process lives (design section 3.3). Each beat teaches the database's time.
+ */
+#ifndef ROOST_HARNESS_BEAT_H
+#define ROOST_HARNESS_BEAT_H
+
+#include <stdbool.h>
+
+#include "harness.h"
+
+struct beat *beat_new(struct wk *wk);
+void beat_free(struct beat **b);
+
+/* The row and the lock are there: sessions may be claimed. */
+bool beat_registered(const struct beat *b);
+
+#endif

@@ -1,0 +1,110 @@
+/*
+ * delta: see delta.h. A change of text block sends the older block's rest first, so that a subscriber can concatenate by (id, index)
+ * in arrival order. More than PENDING_MAX waiting bytes go out before the window ends: a preview must stay small enough to travel in
+ * one fan-out entry. The message leaves out empty text blocks, so blocks are numbered here by their first text.
+ */
+#include "delta.h"
+
+#include <string.h>
+
+#include "jw.h"
+
+#define PENDING_MAX 16384
+
+void
+delta_begin(struct delta *d, const char *id, int64_t window_ms, delta_sink_fn *sink, void *ctx)
+{
+	buf_reset(&d->pending);
+	strncpy(d->id, id, sizeof(d->id) - 1);
+	d->opened = false;
+	d->index = d->shown = 0;
+	d->last_ms = INT64_MIN / 2;
+	d->window_ms = window_ms;
+	d->sink = sink;
+	d->ctx = ctx;
+}
+
+void
+delta_free(struct delta *d)
+{
+	buf_free(&d->pending);
+}
+
+static void
+send_start(struct delta *d, const char *type, const char *id)
+{
+	AUTO(buf) struct buf b = BUF_INIT(0);
+	struct jw w;
+
+	jw_begin(&w, &b);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "event_start");
+	jw_key(&w, "event");
+	jw_obj(&w);
+	jw_kstr(&w, "type", type);
+	jw_kstr(&w, "id", id);
+	jw_obj_end(&w);
+	jw_obj_end(&w);
+	jw_end(&w);
+	d->sink(d->ctx, "event_start", b.data, b.len);
+}
+
+void
+delta_thinking(struct delta *d, const char *id)
+{
+	send_start(d, "agent.thinking", id);
+}
+
+void
+delta_flush(struct delta *d, int64_t now_ms)
+{
+	AUTO(buf) struct buf b = BUF_INIT(0);
+	struct jw w;
+
+	if (d->pending.len == 0)
+		return;
+	jw_begin(&w, &b);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "event_delta");
+	jw_kstr(&w, "event_id", d->id);
+	jw_key(&w, "delta");
+	jw_obj(&w);
+	jw_kstr(&w, "type", "content_delta");
+	jw_kint(&w, "index", d->shown);
+	jw_key(&w, "content");
+	jw_obj(&w);
+	jw_kstr(&w, "type", "text");
+	jw_key(&w, "text");
+	jw_strn(&w, d->pending.data, d->pending.len);
+	jw_obj_end(&w);
+	jw_obj_end(&w);
+	jw_obj_end(&w);
+	jw_end(&w);
+	buf_reset(&d->pending);
+	d->last_ms = now_ms;
+	d->sink(d->ctx, "event_delta", b.data, b.len);
+}
+
+void
+delta_text(struct delta *d, int64_t now_ms, int index, const char *text, size_t len)
+{
+	if (len == 0)
+		return;
+	if (!d->opened) {
+		send_start(d, "agent.message", d->id);
+		d->opened = true;
+	} else if (index != d->index) {
+		delta_flush(d, now_ms);
+		d->shown++;
+	}
+	d->index = index;
+	buf_put(&d->pending, text, len);
+	if (d->pending.len >= PENDING_MAX || now_ms - d->last_ms >= d->window_ms)
+		delta_flush(d, now_ms);
+}
+
+int64_t
+delta_due(const struct delta *d)
+{
+	return d->pending.len > 0 ? d->last_ms + d->window_ms : 0;
+}

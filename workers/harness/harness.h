@@ -1,0 +1,38 @@
+/*
+ * harness: what one roost-worker process shares between its sessions. Everything runs in one thread, one loop.
+ */
+#ifndef ROOST_HARNESS_HARNESS_H
+#define ROOST_HARNESS_HARNESS_H
+
+#include <stdbool.h>
+
+#include "busq.h"
+#include "conf.h"
+#include "dbq.h"
+#include "hands.h"
+#include "loop.h"
+#include "model.h"
+#include "plan.h"
+#include "routes.h"
+#include "stamp.h"
+
+struct work;
+struct beat;
+
+struct wk {
+	struct conf conf;
+	char name[64];		/* lease owner: unique for this life of the process */
+	struct loop *loop;
+	struct dbq *db;		/* one connection: results come in the order of the questions, which work.c relies on */
+	struct busq *bus;
+	struct hands *hands;
+	struct model_client *models;
+	struct routes *routes;
+	struct stamp stamp;
+	struct plan_limits limits;
+	struct work *work;
+	struct beat *beat;
+	bool draining;
+};
+
+#endif

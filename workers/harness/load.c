@@ -1,0 +1,230 @@
+/*
+ * load: what a session's turn reads from Postgres: log, inbox, and the end of the log when the turn did not end in order.
+ *
+ * All questions of one load are sent at once on the one connection and answered in order. A failed read gives the lease back: the
+ * session is due again a second later.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "recover.h"
+#include "sess.h"
+#include "xalloc.h"
+
+#define TAIL_EVENTS "1000"		/* more than one reply's calls and their results */
+#define CONTEXT_MAX (128u << 20)	/* a history this long fits no model; it must not fill this process */
+
+static void
+copy(char *out, size_t size, const char *from)
+{
+	strncpy(out, from != NULL ? from : "", size - 1);
+	out[size - 1] = '\0';
+}
+
+static char *
+dup_or_null(const char *s)
+{
+	return s != NULL ? xstrdup(s) : NULL;
+}
+
+static void
+store_inbox(struct turn *t, const PGresult *r)
+{
+	int n = PQntuples(r);
+
+	for (int i = 0; i < t->ninbox; i++)
+		inbox_item_free(&t->inbox[i]);
+	t->ninbox = 0;
+	t->inbox = xrealloc(t->inbox, (size_t)(n + 1) * sizeof(t->inbox[0]));
+	if (n > 0)
+		t->wake_gen = pg_int(r, 0, 0);
+	for (int i = 0; i < n; i++) {
+		struct inbox_item *item = &t->inbox[t->ninbox];
+		const char *answer = pg_str(r, i, 10), *role = pg_str(r, i, 5);
+
+		if (pg_str(r, i, 2) == NULL)
+			continue;	/* the one row of an empty inbox */
+		memset(item, 0, sizeof(*item));
+		item->seq = pg_int(r, i, 1);
+		copy(item->id, sizeof(item->id), pg_str(r, i, 2));
+		copy(item->type, sizeof(item->type), pg_str(r, i, 3));
+		item->stem = xstrdup(pg_str(r, i, 4));
+		item->role = role != NULL ? role[0] : '\0';
+		item->fragment = dup_or_null(pg_str(r, i, 6));
+		item->wakes = pg_bool(r, i, 8);
+		copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, 9));
+		item->deny = answer != NULL && strcmp(answer, "deny") == 0;
+		item->deny_message = dup_or_null(pg_str(r, i, 11));
+		t->ninbox++;
+	}
+}
+
+static void
+loaded(struct sess *s)
+{
+	if (s->load_failed) {
+		sess_fire(s, TE_GIVE_UP);
+		return;
+	}
+	if (s->t.context.bytes > CONTEXT_MAX) {
+		s->t.failed = true;
+		s->t.fail_retry = false;
+		copy(s->t.fail_type, sizeof(s->t.fail_type), "unknown_error");
+		copy(s->t.fail_message, sizeof(s->t.fail_message), "The session's history is too large to continue.");
+	}
+	sess_fire(s, TE_LOADED);
+}
+
+static void
+failed(struct sess *s, const struct err *e)
+{
+	log_err("load_failed", e, "session", s->t.id, NULL);
+	s->load_failed = true;
+}
+
+static void
+on_tail(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+	struct tail_event *ev;
+	int n = r != NULL ? PQntuples(r) : 0;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	ev = xcalloc((size_t)n + 1, sizeof(*ev));
+	for (int i = 0; i < n; i++)
+		ev[i] = (struct tail_event){ .id = pg_str(r, i, 1), .type = pg_str(r, i, 2), .body = pg_str(r, i, 3) };
+	recover_tail(&s->t, ev, n);
+	free(ev);
+	loaded(s);
+}
+
+static void
+on_context(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL) {
+		failed(s, e);
+		return;
+	}
+	for (int i = 0; i < PQntuples(r); i++) {
+		const char *role = pg_str(r, i, 1);
+
+		context_add(&s->t.context, role != NULL ? role[0] : 'u', pg_str(r, i, 2));
+	}
+}
+
+static void
+on_waiting(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	if (strcmp(s->t.status, "idle") == 0 && (r == NULL || pg_int(r, 0, 0) == 0))
+		return;
+	s->want_tail = true;
+	SESS_WAIT(s);
+	DBQ_RUN(s->wk->db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
+}
+
+static void
+on_first_inbox(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	else
+		store_inbox(&s->t, r);
+	if (!s->want_tail)
+		loaded(s);
+}
+
+void
+load_begin(struct sess *s)
+{
+	struct dbq *db = s->wk->db;
+
+	s->news = false;
+	s->waiting += 3;
+	DBQ_RUN(db, STMT_CONTEXT_LOAD, on_context, s, s->t.id, "0");
+	DBQ_RUN(db, STMT_CALLS_WAITING, on_waiting, s, s->t.id);
+	DBQ_RUN(db, STMT_INBOX_TAKE, on_first_inbox, s, s->t.id);
+}
+
+static void
+again(void *ctx)
+{
+	struct sess *s = ctx;
+
+	s->retry = NULL;
+	load_inbox(s);
+}
+
+static void
+on_inbox(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL) {
+		log_err("inbox_failed", e, "session", s->t.id, NULL);
+		s->retry = loop_after(s->wk->loop, 200, again, s);
+		return;
+	}
+	store_inbox(&s->t, r);
+	sess_fire(s, TE_LOADED);
+}
+
+void
+load_inbox(struct sess *s)
+{
+	s->news = false;
+	SESS_WAIT(s);
+	DBQ_RUN(s->wk->db, STMT_INBOX_TAKE, on_inbox, s, s->t.id);
+}
+
+static void
+on_peek(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	s->peeking = false;
+	if (e != NULL || (s->state != TS_ASKING && s->state != TS_RUNNING)) {
+		s->news = true;
+		return;
+	}
+	store_inbox(&s->t, r);
+	if (turn_interrupted(&s->t)) {
+		ask_cancel(s);
+		sess_fire(s, TE_INTERRUPT);
+	} else if (s->news) {
+		load_peek(s);
+	}
+}
+
+/* Only an interrupt matters while the model or a tool works; everything else waits for the joint. */
+void
+load_peek(struct sess *s)
+{
+	if (s->peeking)
+		return;
+	s->peeking = true;
+	s->news = false;
+	SESS_WAIT(s);
+	DBQ_RUN(s->wk->db, STMT_INBOX_TAKE, on_peek, s, s->t.id);
+}

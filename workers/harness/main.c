@@ -1,0 +1,110 @@
+/*
+ * roost-worker: the harness. One process, one thread, one epoll loop; as many of them as there are cores.
+ *
+ * Claims sessions that have work, walks each through its turn (turn.def), writes their logs. Holds no state that matters: kill it at
+ * any time and another worker goes on from the log. SIGTERM: stop claiming, bring the turns to a point where they can be handed over,
+ * leave. Fails to start on a bad configuration or an unreadable key; everything else it waits for (Postgres, Redis, hands) may come
+ * later.
+ */
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "beat.h"
+#include "harness.h"
+#include "id.h"
+#include "log.h"
+#include "work.h"
+#include "xalloc.h"
+
+#define ATTEMPTS_MAX 5
+
+static void
+on_signal(void *ctx, int fd, uint32_t events)
+{
+	struct wk *wk = ctx;
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	log_info("worker_drains", "worker", wk->name, NULL);
+	wk->draining = true;
+	work_drain(wk->work);
+}
+
+static int
+signals_open(void)
+{
+	sigset_t set;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	must(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int
+open_all(struct wk *wk, struct err *e)
+{
+	const struct conf *c = &wk->conf;
+
+	(void)id_new("worker_", wk->name);
+	wk->limits = (struct plan_limits){ .rounds_max = (int)c->tool_rounds_max, .retries_max = (int)c->model_retries,
+	    .backoff_ms = c->model_backoff_ms, .attempts_max = ATTEMPTS_MAX };
+	wk->loop = loop_new();
+	wk->db = dbq_new(wk->loop, c->pg_dsn, DB_WORKER, (int)c->pg_timeout_ms);
+	wk->bus = busq_new(wk->loop, c);
+	wk->hands = hands_new(wk->loop, c->hands_socket);
+	wk->models = model_client_new(wk->loop, c);
+	wk->routes = routes_new(wk->loop, wk->db, c->instance_key_file, e);
+	if (wk->routes == NULL)
+		return -1;
+	wk->work = work_new(wk);
+	wk->beat = beat_new(wk);
+	return 0;
+}
+
+static void
+close_all(struct wk *wk)
+{
+	work_free(&wk->work);
+	beat_free(&wk->beat);
+	routes_free(&wk->routes);
+	model_client_free(&wk->models);
+	hands_free(&wk->hands);
+	busq_free(&wk->bus);
+	dbq_free(&wk->db);
+	loop_free(&wk->loop);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct wk wk = { .draining = false };
+	struct err e = ERR_INIT;
+	AUTO(fd) int sigfd = -1;
+	int rc = 1;
+
+	conf_args(&wk.conf, argc, argv);
+	log_open("roost-worker", log_level_of(wk.conf.log_level));
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	sigfd = signals_open();
+	if (open_all(&wk, &e) < 0) {
+		log_err("worker_start", &e, NULL);
+	} else {
+		loop_watch(wk.loop, sigfd, EPOLLIN, on_signal, &wk);
+		loop_run(wk.loop);
+		log_info("worker_leaves", "worker", wk.name, NULL);
+		rc = 0;
+	}
+	close_all(&wk);
+	curl_global_cleanup();
+	return rc;
+}

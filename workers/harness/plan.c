@@ -1,0 +1,613 @@
+/*
+ * plan: see plan.h.
+ *
+ * The joint asks, in this order: must the turn end by force (poison, interrupt, failed request)? which answers can be consumed, in
+ * call order? may calls run? does something still wait for the client? does the model owe a reply? is the turn over? Each question
+ * has one function that writes the events of its case.
+ *
+ * Whether the billed interval is open decides the form: `running` continues a turn; an idle or rescheduled session first gets its
+ * running pair; a session that reads running without an open interval has lost its worker, and gets a rescheduled pair before that.
+ */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "xalloc.h"
+
+#define BACKOFF_MAX_MS 30000
+
+/* --- the inbox, by meaning ---------------------------------------------------------------------------------------------------- */
+
+static bool
+is_type(const struct inbox_item *item, const char *type)
+{
+	return strcmp(item->type, type) == 0;
+}
+
+static struct call *
+call_of(const struct turn *t, const struct inbox_item *item)
+{
+	if (item->refers_to[0] == '\0')
+		return NULL;
+	for (int i = 0; i < t->ncalls; i++)
+		if (strcmp(t->calls[i].id, item->refers_to) == 0)
+			return &t->calls[i];
+	return NULL;
+}
+
+static const struct inbox_item *
+answer_to(const struct turn *t, const struct call *c)
+{
+	for (int i = 0; i < t->ninbox; i++)
+		if (strcmp(t->inbox[i].refers_to, c->id) == 0)
+			return &t->inbox[i];
+	return NULL;
+}
+
+/* What the model reads next: messages. Answers and interrupts have their own rules. */
+static bool
+is_message(const struct inbox_item *item)
+{
+	return item->refers_to[0] == '\0' && !is_type(item, "user.interrupt") && (item->wakes || item->fragment != NULL);
+}
+
+/* What is recorded and has no effect: updates, an interrupt of nothing, an answer to a call that an interrupt has ended. */
+static bool
+is_note(const struct turn *t, const struct inbox_item *item)
+{
+	return !is_message(item) && call_of(t, item) == NULL;
+}
+
+static int
+put_items(const struct turn *t, struct batch *b, bool messages)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->ninbox; i++) {
+		const struct inbox_item *item = &t->inbox[i];
+
+		if (messages ? !is_message(item) : !is_note(t, item))
+			continue;
+		batch_inbox(b, item, item->refers_to[0] == '\0');
+		n++;
+	}
+	return n;
+}
+
+static int
+count_messages(const struct turn *t)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->ninbox; i++)
+		n += is_message(&t->inbox[i]);
+	return n;
+}
+
+static void
+flush_messages(const struct turn *t, struct batch *b)
+{
+	for (int i = 0; i < t->ninbox; i++)
+		if (!is_note(t, &t->inbox[i]))
+			batch_flush(b, &t->inbox[i]);
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------------------------- */
+
+static void
+outcome(struct call *c, char *content, bool is_error)
+{
+	free(c->content);
+	c->content = content;
+	c->is_error = is_error;
+}
+
+void
+plan_reject(struct call *c, const char *deny_message)
+{
+	if (deny_message != NULL && deny_message[0] != '\0')
+		outcome(c, xasprintf("Permission to use %s has been rejected. Rejection message: %s", c->name, deny_message), true);
+	else
+		outcome(c, xasprintf("Permission to use %s has been rejected.", c->name), true);
+}
+
+void
+plan_deny(struct call *c)
+{
+	outcome(c, xasprintf("Permission to use %s has been denied.", c->name), true);
+}
+
+/* A custom tool's answer is its result; a confirmation frees its call or settles it with the rejection. */
+static void
+consume_answer(struct batch *b, struct call *c, const struct inbox_item *answer)
+{
+	batch_inbox(b, answer, c->custom);
+	if (c->custom) {
+		c->next = CALL_GONE;
+	} else if (answer->deny) {
+		plan_reject(c, answer->deny_message);
+		c->next = CALL_DONE;
+	} else {
+		c->next = CALL_READY;
+	}
+}
+
+/* Answers are taken in call order: a gap keeps the later ones waiting. Returns how many were taken. */
+static int
+consume_answers(struct turn *t, struct batch *b)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->ncalls; i++) {
+		struct call *c = &t->calls[i];
+		const struct inbox_item *answer;
+
+		if (c->state != CALL_WAITING)
+			continue;
+		answer = answer_to(t, c);
+		if (answer == NULL)
+			break;
+		consume_answer(b, c, answer);
+		n++;
+	}
+	return n;
+}
+
+static int
+put_results(struct turn *t, struct batch *b)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->ncalls; i++) {
+		struct call *c = &t->calls[i];
+
+		if (c->next != CALL_DONE)
+			continue;
+		batch_tool_result(b, c->id, c->content, c->is_error);
+		c->next = CALL_GONE;
+		n++;
+	}
+	return n;
+}
+
+int
+plan_closed(const struct turn *t, const char **ids, int max)
+{
+	int n = 0;
+
+	for (int i = 0; i < t->ncalls && n < max; i++)
+		if ((t->calls[i].custom || t->calls[i].confirm) && t->calls[i].next == CALL_GONE)
+			ids[n++] = t->calls[i].id;
+	return n;
+}
+
+/* The stop reason that names what the client still owes; NULL when it owes nothing. The caller frees. */
+static char *
+still_waiting(const struct turn *t)
+{
+	const char **ids = xcalloc((size_t)t->ncalls + 1, sizeof(*ids));
+	char *stop = NULL;
+	int n = 0;
+
+	for (int i = 0; i < t->ncalls; i++)
+		if (t->calls[i].next == CALL_WAITING && answer_to(t, &t->calls[i]) == NULL)
+			ids[n++] = t->calls[i].id;
+	if (n > 0)
+		stop = batch_requires_action(ids, n);
+	free(ids);
+	return stop;
+}
+
+/* --- the cases ----------------------------------------------------------------------------------------------------------------- */
+
+static bool
+is_idle(const struct turn *t)
+{
+	return strcmp(t->status, "idle") == 0;
+}
+
+/* The worker that ran this turn is gone and the reaper closed its interval: say so before running again. */
+static void
+put_takeover(const struct turn *t, struct batch *b)
+{
+	if (!turn_running(t) && strcmp(t->status, "running") == 0)
+		batch_rescheduled(b, false);
+}
+
+static void
+end_by_poison(struct turn *t, struct batch *b, struct plan *p)
+{
+	batch_error(b, "unknown_error", "The session stopped the process that ran it several times and has been given up.", "terminal");
+	batch_terminated(b, turn_running(t));
+	for (int i = 0; i < t->ninbox; i++)
+		batch_flush(b, &t->inbox[i]);
+	p->event = TE_END;
+	p->release = RELEASE_DONE;
+}
+
+/* Contract 3.6: error results of open calls, the interrupt, idle. What came besides starts the next turn under the same lease. */
+static void
+end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
+{
+	for (int i = 0; i < t->ncalls; i++) {
+		struct call *c = &t->calls[i];
+		const struct inbox_item *answer = c->state == CALL_WAITING ? answer_to(t, c) : NULL;
+
+		if (answer != NULL)
+			consume_answer(b, c, answer);
+		if (c->next == CALL_GONE)
+			continue;
+		if (c->next != CALL_DONE)
+			batch_tool_result(b, c->id, PLAN_INTERRUPTED, true);
+		else
+			batch_tool_result(b, c->id, c->content, c->is_error);
+		c->next = CALL_GONE;
+	}
+	for (int i = 0; i < t->ninbox; i++)
+		if (is_note(t, &t->inbox[i]))
+			batch_inbox(b, &t->inbox[i], false);
+	batch_idle(b, BATCH_STOP_END, turn_running(t));
+	p->event = TE_CLOSE;
+	p->release = b->ntaken < t->ninbox ? RELEASE_NO : RELEASE_IDLE;
+}
+
+static void
+close_exhausted(struct turn *t, struct batch *b, struct plan *p, const char *type, const char *message)
+{
+	batch_error(b, type, message, "exhausted");
+	put_items(t, b, false);
+	flush_messages(t, b);
+	batch_idle(b, BATCH_STOP_EXHAUSTED, turn_running(t));
+	p->event = TE_CLOSE;
+	p->release = RELEASE_IDLE;
+}
+
+/* Contract 3.7. The span's end stands already in the batch. An unknown_error that no repeat can help is the provider refusing this
+ * history for good (context overflow); everything else leaves a session that can go on once the cause is repaired. */
+static void
+after_failure(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
+{
+	if (t->fail_retry && t->retries < lim->retries_max) {
+		int64_t delay = lim->backoff_ms << (t->retries < 16 ? t->retries : 16);
+
+		if (delay > BACKOFF_MAX_MS)
+			delay = BACKOFF_MAX_MS;
+		if (t->fail_after_ms > delay)
+			delay = t->fail_after_ms;
+		batch_error(b, t->fail_type, t->fail_message, "retrying");
+		batch_rescheduled(b, turn_running(t));
+		p->event = TE_YIELD;
+		p->release = RELEASE_RETRY;
+		p->delay_ms = delay;
+	} else if (!t->fail_retry && strcmp(t->fail_type, "unknown_error") == 0) {
+		batch_error(b, t->fail_type, t->fail_message, "terminal");
+		batch_terminated(b, turn_running(t));
+		for (int i = 0; i < t->ninbox; i++)
+			batch_flush(b, &t->inbox[i]);
+		p->event = TE_END;
+		p->release = RELEASE_DONE;
+	} else {
+		close_exhausted(t, b, p, t->fail_type, t->fail_message);
+	}
+}
+
+/* Leave the turn where it stands for another worker. Before its first running event there is nothing to say. */
+static void
+leave(struct turn *t, struct batch *b, struct plan *p)
+{
+	for (int i = 0; i < t->ncalls; i++)
+		t->calls[i].next = t->calls[i].state;
+	if (!turn_running(t)) {
+		p->event = TE_GIVE_UP;
+		return;
+	}
+	if (t->span_id[0] != '\0')
+		batch_span_end(b, t->span_id, NULL);
+	batch_rescheduled(b, true);
+	p->event = TE_YIELD;
+	p->release = RELEASE_RETRY;
+}
+
+/* Calls may run now: the answers that freed them, the running pair when there is none. */
+static void
+go_run(struct turn *t, struct batch *b, struct plan *p)
+{
+	put_takeover(t, b);
+	consume_answers(t, b);
+	if (!turn_running(t))
+		batch_running(b);
+	p->event = b->nev > 0 ? TE_WAKE : TE_RUN;
+}
+
+/*
+ * Calls wait for the client and none may run. While the session is idle a partial answer only repeats the idle with what remains: a
+ * rejection's result comes with the others behind the next running pair, and is rebuilt from the log until then.
+ */
+static void
+go_wait(struct turn *t, struct batch *b, struct plan *p)
+{
+	bool partial = is_idle(t);
+	char *stop;
+	bool news = false;
+
+	for (int i = 0; i < t->ninbox; i++)
+		news |= call_of(t, &t->inbox[i]) != NULL;
+	consume_answers(t, b);
+	if (!partial)
+		put_results(t, b);
+	put_items(t, b, false);
+	stop = still_waiting(t);
+	p->release = RELEASE_IDLE;
+	if (!partial)
+		batch_idle(b, stop != NULL ? stop : BATCH_STOP_END, turn_running(t));
+	else if (news && stop != NULL)
+		batch_idle_again(b, stop);
+	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
+	free(stop);
+}
+
+/* Every call is settled and the model has something to answer. */
+static void
+go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
+{
+	bool begun = turn_running(t);
+
+	put_takeover(t, b);
+	consume_answers(t, b);
+	if (!begun) {
+		put_items(t, b, false);
+		batch_running(b);
+	}
+	put_results(t, b);
+	if (begun && t->rounds >= lim->rounds_max) {
+		close_exhausted(t, b, p, "tool_use_limit_reached_error", "The turn used its whole number of model requests.");
+		return;
+	}
+	if (begun)
+		put_items(t, b, false);
+	put_items(t, b, true);
+	batch_span_start(b, p->span_id);
+	p->event = TE_START;
+}
+
+static void
+go_close(struct turn *t, struct batch *b, struct plan *p)
+{
+	put_items(t, b, false);
+	if (!is_idle(t))
+		batch_idle(b, t->stop != NULL ? t->stop : BATCH_STOP_END, turn_running(t));
+	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
+	p->release = RELEASE_IDLE;
+}
+
+/* What the answers at hand would free, without writing: counts by the state that would follow. */
+static int
+foresee(struct turn *t, int *waiting)
+{
+	bool gap = false;
+	int free_to_run = 0;
+
+	*waiting = 0;
+	for (int i = 0; i < t->ncalls; i++) {
+		struct call *c = &t->calls[i];
+		const struct inbox_item *answer = c->state == CALL_WAITING ? answer_to(t, c) : NULL;
+
+		if (c->state == CALL_READY || c->state == CALL_LOST)
+			free_to_run++;
+		if (c->state != CALL_WAITING)
+			continue;
+		gap |= answer == NULL;
+		if (gap)
+			++*waiting;
+		else
+			free_to_run += c->confirm && !answer->deny;
+	}
+	return free_to_run;
+}
+
+static bool
+owes(const struct turn *t)
+{
+	return t->owed || t->ncalls > 0 || count_messages(t) > 0;
+}
+
+static void
+choose(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
+{
+	int waiting, runnable = foresee(t, &waiting);
+
+	if (runnable > 0 && (waiting == 0 || !is_idle(t)))
+		go_run(t, b, p);
+	else if (waiting > 0)
+		go_wait(t, b, p);
+	else if (owes(t))
+		go_ask(t, lim, b, p);
+	else
+		go_close(t, b, p);
+}
+
+void
+plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *out)
+{
+	bool open = !is_idle(t) || t->ncalls > 0;
+
+	*out = (struct plan){ .event = TE_GIVE_UP };
+	for (int i = 0; i < t->ncalls; i++)
+		t->calls[i].next = t->calls[i].state;
+	if (t->span_id[0] != '\0')
+		batch_span_end(b, t->span_id, NULL);
+	if (t->broken || t->attempts > lim->attempts_max)
+		end_by_poison(t, b, out);
+	else if (open && turn_interrupted(t))
+		end_by_interrupt(t, b, out);
+	else if (t->failed)
+		after_failure(t, lim, b, out);
+	else
+		choose(t, lim, b, out);
+	if (t->drain && (out->event == TE_START || out->event == TE_WAKE || out->event == TE_RUN)) {
+		struct batch_who who = b->who;
+
+		batch_free(b);
+		batch_init(b, who);
+		leave(t, b, out);
+	}
+}
+
+/* --- a model reply -------------------------------------------------------------------------------------------------------------- */
+
+static void
+put_call(struct turn *t, struct batch *b, const struct model_block *block)
+{
+	struct tool_rule rule = agent_rule(t->agent, block->name);
+	struct call *c;
+	char id[ID_MAX];
+
+	id_new("sevt_", id);
+	batch_tool_use(b, id, block->name, block->bad_input ? "{}" : block->text, &rule);
+	c = turn_call_add(t, id, block->name, block->bad_input ? "{}" : block->text);
+	c->custom = rule.kind == TOOL_CUSTOM;
+	c->confirm = rule.verdict == VERDICT_ASK;
+	if (c->custom || c->confirm) {
+		c->state = CALL_WAITING;
+	} else if (rule.kind == TOOL_UNKNOWN) {
+		outcome(c, xasprintf("There is no tool named %s.", block->name), true);
+		c->state = CALL_DONE;
+	} else if (rule.verdict == VERDICT_DENY) {
+		plan_deny(c);
+		c->state = CALL_DONE;
+	} else if (block->bad_input) {
+		outcome(c, xstrdup("Invalid tool input: it was cut off or is not a JSON object."), true);
+		c->state = CALL_DONE;
+	}
+	c->next = c->state;
+}
+
+static void
+put_blocks(struct turn *t, struct batch *b, const struct model_reply *reply, const char *message_id, const char *thinking_id)
+{
+	bool first = true;
+
+	for (int i = 0; i < reply->nblocks; i++) {
+		if (reply->blocks[i].kind != MODEL_THINKING)
+			continue;
+		batch_thinking(b, first && thinking_id[0] != '\0' ? thinking_id : NULL, reply->blocks[i].raw);
+		first = false;
+	}
+	batch_message(b, message_id, reply);
+	for (int i = 0; i < reply->nblocks && reply->stop != MODEL_REFUSAL; i++)
+		if (reply->blocks[i].kind == MODEL_TOOL_USE)
+			put_call(t, b, &reply->blocks[i]);
+}
+
+void
+plan_reply(struct turn *t, const struct model_reply *reply, const char *message_id, const char *thinking_id, bool quiet,
+    struct batch *b, struct plan *out)
+{
+	int waiting;
+
+	*out = (struct plan){ .event = TE_REPLIED };
+	put_blocks(t, b, reply, message_id, thinking_id);
+	batch_span_end(b, t->span_id, &reply->usage);
+	t->span_id[0] = '\0';
+	t->retries = 0;
+	t->owed = false;
+	t->stop = reply->stop == MODEL_REFUSAL ? BATCH_STOP_REFUSAL : BATCH_STOP_END;
+	if (!quiet || foresee(t, &waiting) > 0 || (t->ncalls > 0 && waiting == 0))
+		return;
+	out->cut = b->nev;
+	out->event = TE_FINISHED;
+	out->release = RELEASE_IDLE;
+	if (waiting > 0) {
+		char *stop = still_waiting(t);
+
+		put_results(t, b);
+		batch_idle(b, stop, turn_running(t));
+		free(stop);
+	} else {
+		batch_idle(b, t->stop, turn_running(t));
+	}
+}
+
+void
+plan_cut(struct turn *t, struct batch *b, struct plan *p)
+{
+	batch_truncate(b, p->cut);
+	for (int i = 0; i < t->ncalls; i++)
+		t->calls[i].next = t->calls[i].state;
+	*p = (struct plan){ .event = TE_REPLIED };
+}
+
+/* --- after the commit ------------------------------------------------------------------------------------------------------------ */
+
+static void
+drop_taken(struct turn *t, const struct batch *b)
+{
+	int kept = 0;
+
+	for (int i = 0; i < t->ninbox; i++) {
+		bool taken = false;
+
+		for (int k = 0; k < b->ntaken && !taken; k++)
+			taken = b->taken[k] == t->inbox[i].seq;
+		if (taken)
+			inbox_item_free(&t->inbox[i]);
+		else
+			t->inbox[kept++] = t->inbox[i];
+	}
+	t->ninbox = kept;
+}
+
+static void
+drop_gone(struct turn *t)
+{
+	int kept = 0;
+
+	for (int i = 0; i < t->ncalls; i++) {
+		struct call *c = &t->calls[i];
+
+		c->state = c->next;
+		if (c->state != CALL_GONE) {
+			t->calls[kept++] = *c;
+			continue;
+		}
+		free(c->name);
+		free(c->input);
+		free(c->content);
+	}
+	t->ncalls = kept;
+}
+
+void
+plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq)
+{
+	bool was_idle = is_idle(t);
+
+	for (int i = 0; i < b->nev; i++) {
+		const struct event *ev = &b->ev[i];
+		const char *text = ev->private != NULL ? ev->private : ev->fragment;
+
+		if (text != NULL && ev->role != 0)
+			context_add(&t->context, ev->role, text);
+	}
+	if (b->nev > 0)
+		t->last_at_us = b->ev[b->nev - 1].at_us;
+	t->last_seq = last_seq;
+	t->totals = b->after;
+	if (b->status != NULL)
+		strncpy(t->status, b->status, sizeof(t->status) - 1);
+	drop_taken(t, b);
+	drop_gone(t);
+	t->attempts = 0;
+	t->failed = false;
+	memcpy(t->span_id, p->span_id, sizeof(t->span_id));
+	if (is_idle(t) || was_idle) {
+		t->rounds = t->retries = 0;
+		t->owed = false;
+		t->stop = NULL;
+	}
+	if (p->event == TE_START) {
+		t->rounds++;
+		t->stop = NULL;
+	}
+}

@@ -1,0 +1,57 @@
+/*
+ * plan: how a turn goes on from the joint, as data. The canonical orders of contract 3.5, 3.6 and 3.7 live here and nowhere else.
+ *
+ * Pure. plan_next() looks at a turn whose inbox has just been read and fills a batch; nothing in the turn changes until
+ * plan_committed(), except the outcomes of denied calls and each call's `next`, which a later plan overwrites. So a plan that the
+ * database refused is simply made again.
+ */
+#ifndef ROOST_HARNESS_PLAN_H
+#define ROOST_HARNESS_PLAN_H
+
+#include "batch.h"
+#include "turn.h"
+
+struct plan_limits {
+	int rounds_max;		/* model requests of a turn */
+	int retries_max;	/* repeats of a failed request */
+	int64_t backoff_ms;	/* first one; doubles */
+	int attempts_max;	/* claims without a completed append before the session is given up */
+};
+
+enum plan_release { RELEASE_NO, RELEASE_IDLE, RELEASE_RETRY, RELEASE_DONE };
+
+struct plan {
+	enum turn_event event;		/* START, WAKE, RUN, CLOSE, YIELD, END or GIVE_UP */
+	enum plan_release release;
+	int64_t delay_ms;		/* RETRY: due after this (before jitter) */
+	char span_id[ID_MAX];		/* START: the request's span */
+	int cut;			/* a reply's own events, when idle events follow in the same batch; 0: none */
+};
+
+void plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *out);
+
+/*
+ * A model reply: its events, in order; calls are added to the turn. message_id and thinking_id are the ids that previews announced.
+ * quiet: nothing is known to wait, so idle events may follow at once. out->event is REPLIED or FINISHED.
+ */
+void plan_reply(struct turn *t, const struct model_reply *reply, const char *message_id, const char *thinking_id, bool quiet,
+    struct batch *b, struct plan *out);
+
+/* The idle events of a FINISHED batch were refused: keep the reply only. */
+void plan_cut(struct turn *t, struct batch *b, struct plan *p);
+
+/* The database has taken the batch: the turn follows. */
+void plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq);
+
+/* Ids of calls that this batch ends and that have an action row. Returns how many. */
+int plan_closed(const struct turn *t, const char **ids, int max);
+
+/* Settle a call with the text of contract C-9 (the client said no; deny_message may be NULL) or C-2 (policy said no). */
+void plan_reject(struct call *c, const char *deny_message);
+void plan_deny(struct call *c);
+
+#define PLAN_INTERRUPTED "Tool execution was interrupted before completion. Please retry."
+#define PLAN_UNKNOWN "The outcome of this tool call is unknown: the process that ran it stopped before it could report. It has not been " \
+	"run again. Check what it has done before you repeat it."
+
+#endif

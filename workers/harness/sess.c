@@ -1,0 +1,181 @@
+/*
+ * sess: the driver. One function per state enters it; the table of turn.def says which state follows which event.
+ *
+ * A crash at any line loses memory only: the row, the log and the inbox say where the turn stood (see turn.def, last column).
+ */
+#include "sess.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "xalloc.h"
+
+static void
+decide(struct sess *s)
+{
+	struct batch_who who = { s->t.thread_id, s->t.agent != NULL ? s->t.agent->name : "" };
+
+	batch_free(&s->batch);
+	batch_init(&s->batch, who);
+	s->again = false;
+	s->tries = 0;
+	plan_next(&s->t, &s->wk->limits, &s->batch, &s->plan);
+	sess_fire(s, s->plan.event);
+}
+
+static void
+gone(struct sess *s)
+{
+	log_info("turn_done", "session", s->t.id, "status", s->t.status, "ms", LOGN(clock_mono_ms() - s->began_ms),
+	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), NULL);
+	tools_pause(s);
+	work_gone(s->wk->work, s);
+}
+
+typedef void enter_fn(struct sess *s);
+
+static enter_fn *const enter[TS_COUNT] = {
+	[TS_LOADING] = load_begin,
+	[TS_DECIDING] = decide,
+	[TS_READING] = load_inbox,
+	[TS_STARTING] = append_send,
+	[TS_ASKING] = ask_begin,
+	[TS_REPLYING] = append_send,
+	[TS_WAKING] = append_send,
+	[TS_RUNNING] = tools_begin,
+	[TS_STOPPING] = tools_stop,
+	[TS_CLOSING] = append_send,
+	[TS_YIELDING] = append_send,
+	[TS_ENDING] = append_send,
+	[TS_RELEASING] = append_release,
+	[TS_GONE] = gone,
+};
+
+void
+sess_fire(struct sess *s, enum turn_event event)
+{
+	int to = turn_next(s->state, event);
+
+	if (to < 0) {
+		log_error("turn_impossible", "session", s->t.id, "state", turn_state_name(s->state), "event", turn_event_name(event), NULL);
+		must(to >= 0);
+	}
+	s->state = (enum turn_state)to;
+	enter[to](s);
+}
+
+static void
+copy(char *out, size_t size, const char *from)
+{
+	strncpy(out, from != NULL ? from : "", size - 1);
+	out[size - 1] = '\0';
+}
+
+struct sess *
+sess_new(struct wk *wk, const PGresult *r, int i)
+{
+	struct sess *s = xcalloc(1, sizeof(*s));
+	struct err e = ERR_INIT;
+	struct turn *t = &s->t;
+
+	s->wk = wk;
+	s->began_ms = clock_mono_ms();
+	s->epoch = pg_int(r, i, 1);
+	copy(t->id, sizeof(t->id), pg_str(r, i, 0));
+	copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
+	copy(t->status, sizeof(t->status), pg_str(r, i, 5));
+	t->last_seq = pg_int(r, i, 6);
+	t->last_at_us = pg_int(r, i, 7);
+	t->wake_gen = pg_int(r, i, 8);
+	t->attempts = (int)pg_int(r, i, 9);
+	t->totals.running_since_us = pg_int(r, i, 12);
+	t->totals.active_us = pg_int(r, i, 13);
+	t->totals.tokens = (struct model_usage){ .input = pg_int(r, i, 14), .output = pg_int(r, i, 15), .cache_read = pg_int(r, i, 16),
+	    .cache_write_5m = pg_int(r, i, 17), .cache_write_1h = pg_int(r, i, 18) };
+	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
+		log_err("session_broken", &e, "session", t->id, NULL);
+		t->broken = true;
+	}
+	s->state = TS_LOADING;
+	t->drain = wk->draining;
+	return s;
+}
+
+static void
+sess_free(struct sess *s)
+{
+	loop_cancel(s->wk->loop, &s->retry);
+	loop_cancel(s->wk->loop, &s->delta_timer);
+	loop_cancel(s->wk->loop, &s->stop_timer);
+	delta_free(&s->delta);
+	batch_free(&s->batch);
+	turn_free(&s->t);
+	free(s);
+}
+
+static void
+free_later(void *ctx)
+{
+	struct sess *s = ctx;
+
+	if (--s->waiting == 0)
+		sess_free(s);
+}
+
+/* The caller may stand deep in this session's own functions, so memory goes in the loop's next round. */
+void
+sess_retire(struct sess *s)
+{
+	ask_cancel(s);
+	hands_forget(s->wk->hands, s);
+	loop_cancel(s->wk->loop, &s->retry);
+	loop_cancel(s->wk->loop, &s->stop_timer);
+	s->waiting++;
+	(void)loop_after(s->wk->loop, 0, free_later, s);
+}
+
+bool
+sess_answered(struct sess *s)
+{
+	s->waiting--;
+	if (s->state != TS_GONE)
+		return true;
+	if (s->waiting == 0)
+		sess_free(s);
+	return false;
+}
+
+void
+sess_lost(struct sess *s)
+{
+	if (s->state == TS_GONE)
+		return;
+	log_warn("lease_lost", "session", s->t.id, "state", turn_state_name(s->state), NULL);
+	s->state = TS_GONE;
+	s->provisioned = false;
+	work_gone(s->wk->work, s);
+}
+
+void
+sess_news(struct sess *s)
+{
+	s->news = true;
+	if (s->state == TS_ASKING || s->state == TS_RUNNING)
+		load_peek(s);
+}
+
+void
+sess_drain(struct sess *s, bool hard)
+{
+	s->t.drain = true;
+	if (s->state == TS_ASKING && hard) {
+		ask_cancel(s);
+		sess_fire(s, TE_DRAIN);
+	} else if (s->state == TS_RUNNING || (s->state == TS_STOPPING && hard)) {
+		hands_forget(s->wk->hands, s);
+		loop_cancel(s->wk->loop, &s->stop_timer);
+		sess_fire(s, TE_DRAIN);
+	}
+}

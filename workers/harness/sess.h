@@ -1,0 +1,84 @@
+/*
+ * sess: one claimed session in this worker: its turn (pure data), the effects in flight, and the driver that walks turn.def.
+ *
+ * Owned by work.c's table until its state is GONE; freed when the last database answer it waits for has come.
+ */
+#ifndef ROOST_HARNESS_SESS_H
+#define ROOST_HARNESS_SESS_H
+
+#include "delta.h"
+#include "harness.h"
+#include "turn.h"
+
+struct sess {
+	struct wk *wk;
+	struct sess *next;		/* work.c: hash chain */
+	struct turn t;
+	int64_t epoch;
+	enum turn_state state;
+	int64_t mark;			/* work.c: the last round that saw its lease */
+	int waiting;			/* database answers outstanding: memory must stay */
+	bool news;			/* the inbox has moved since it was read */
+	bool peeking;			/* a read of the inbox for interrupts is under way */
+
+	struct batch batch;		/* being appended */
+	struct plan plan;
+	bool again;			/* the append may have been committed before */
+	int tries;
+	int64_t sent_us;		/* when the append was sent, for the clock */
+	struct loop_timer *retry;
+
+	struct model_call *model;
+	struct delta delta;
+	char message_id[ID_MAX], thinking_id[ID_MAX];
+	struct loop_timer *delta_timer;
+
+	bool provisioned;		/* hands was told about this session */
+	struct loop_timer *stop_timer;
+
+	int64_t began_ms;
+	int requests, tools;		/* for the log line */
+	bool want_tail, load_failed;
+};
+
+/* A claimed row (STMT_SESSION_CLAIM) becomes a session and starts to load. */
+struct sess *sess_new(struct wk *wk, const PGresult *row, int i);
+/* The inbox has moved. */
+void sess_news(struct sess *s);
+/* The worker leaves: reach a point where the lease can be given back. hard: cut model requests too. */
+void sess_drain(struct sess *s, bool hard);
+/* Another worker has the lease: forget everything at once. */
+void sess_lost(struct sess *s);
+/* work.c has taken a GONE session out of its table: stop what runs for it and free it when nothing points to it. */
+void sess_retire(struct sess *s);
+
+/* --- between the driver's files ------------------------------------------------------------------------------------------------- */
+
+/* Change state (turn.def) and enter the new one. The only place where s->state is written. */
+void sess_fire(struct sess *s, enum turn_event event);
+/* load.c: TS_LOADING, TS_READING and the look for interrupts in between. */
+void load_begin(struct sess *s);
+void load_inbox(struct sess *s);
+void load_peek(struct sess *s);
+/* append.c: sends s->batch under s->plan and fires what follows. */
+void append_send(struct sess *s);
+void append_release(struct sess *s);
+/* ask.c: TS_ASKING. */
+void ask_begin(struct sess *s);
+void ask_cancel(struct sess *s);
+/* tools.c: TS_RUNNING, TS_STOPPING. */
+void tools_begin(struct sess *s);
+void tools_stop(struct sess *s);
+void tools_committed(struct sess *s);	/* acknowledge outcomes that are now in the log */
+void tools_pause(struct sess *s);
+
+/* work.c: the table of this worker's sessions. */
+void work_gone(struct work *w, struct sess *s);
+void work_due_in(struct work *w, int64_t ms);
+
+/* For a database answer that must find its session: count it in, and out at the start of the callback. */
+#define SESS_WAIT(s) ((s)->waiting++)
+/* Returns false when the session is gone (and frees it after the last answer): the callback must return. */
+bool sess_answered(struct sess *s);
+
+#endif

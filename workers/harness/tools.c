@@ -1,0 +1,179 @@
+/*
+ * tools: the calls of one reply in the sandbox, up to PARALLEL at a time. Their tool_use events are in the log before this starts.
+ *
+ * A call is sent to hands once. When the outcome of a sent call is in doubt (hands' connection broke, or another worker had sent it)
+ * hands is asked for it; if hands does not know either, the result says so, and the model decides. An unreachable hands makes error
+ * results, not a stuck session.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "jx.h"
+#include "log.h"
+#include "sess.h"
+#include "xalloc.h"
+
+#define PARALLEL 8
+#define STOP_WAIT_MS 10000
+
+#define TEXT_DOWN "The sandbox is not available at the moment. The call was not run."
+
+static void advance(struct sess *s);
+
+static void
+settle(struct call *c, const char *content, bool is_error)
+{
+	free(c->content);
+	c->content = xstrdup(content);
+	c->is_error = is_error;
+	c->state = CALL_DONE;
+}
+
+static struct call *
+find(struct sess *s, const char *id)
+{
+	for (int i = 0; i < s->t.ncalls; i++)
+		if (strcmp(s->t.calls[i].id, id) == 0)
+			return &s->t.calls[i];
+	return NULL;
+}
+
+static void
+on_outcome(struct call *c, const json_t *doc)
+{
+	const char *state = jx_str(doc, "state"), *content = jx_str(doc, "content");
+
+	if (state != NULL && strcmp(state, "unknown") == 0)
+		settle(c, PLAN_UNKNOWN, true);
+	else
+		settle(c, content != NULL ? content : "", jx_bool(doc, "is_error", 0));
+}
+
+static void
+on_refused(struct sess *s, struct call *c, const json_t *doc)
+{
+	const json_t *error = json_object_get(doc, "error");
+	const char *kind = jx_str(error, "kind"), *message = jx_str(error, "message");
+	AUTO(str) char *text = xasprintf("The sandbox could not run the call: %s.", message != NULL ? message : "no reason given");
+
+	log_warn("hands_refused", "session", s->t.id, "kind", kind, "message", message, NULL);
+	settle(c, text, true);
+}
+
+static void
+on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *doc)
+{
+	struct sess *s = owner;
+	struct call *c = find(s, id);
+
+	if (c == NULL || c->state != CALL_RUNNING)
+		return;
+	switch (outcome) {
+	case HANDS_OK:
+		on_outcome(c, doc);
+		break;
+	case HANDS_REFUSED:
+		on_refused(s, c, doc);
+		break;
+	case HANDS_LOST:
+		c->state = CALL_LOST;
+		break;
+	case HANDS_DOWN:
+		settle(c, c->asked ? PLAN_UNKNOWN : TEXT_DOWN, true);
+		break;
+	}
+	advance(s);
+}
+
+static void
+send_call(struct sess *s, struct call *c)
+{
+	bool ask = c->state == CALL_LOST;
+
+	c->state = CALL_RUNNING;
+	c->sent = true;
+	c->asked = ask;
+	s->provisioned = true;
+	s->tools += !ask;
+	hands_send(s->wk->hands, &(struct hands_request){ .op = ask ? "result" : "call", .session = s->t.id, .epoch = s->epoch, .call = c->id,
+	    .tool = ask ? NULL : c->name, .input = c->input, .done = on_reply, .owner = s });
+}
+
+/* Start what may start; when nothing runs any more the calls are settled. */
+static void
+advance(struct sess *s)
+{
+	int running = turn_calls_in(&s->t, CALL_RUNNING);
+	bool stopping = s->state == TS_STOPPING;
+
+	for (int i = 0; i < s->t.ncalls && running < PARALLEL && !stopping; i++) {
+		struct call *c = &s->t.calls[i];
+
+		if (c->state != CALL_READY && c->state != CALL_LOST)
+			continue;
+		send_call(s, c);
+		running++;
+	}
+	if (running > 0)
+		return;
+	loop_cancel(s->wk->loop, &s->stop_timer);
+	sess_fire(s, TE_SETTLED);
+}
+
+void
+tools_begin(struct sess *s)
+{
+	if (s->news)
+		load_peek(s);
+	advance(s);
+}
+
+/* hands took too long to stop a call: the turn ends without it. Its later reply finds nobody. */
+static void
+on_stop_late(void *ctx)
+{
+	struct sess *s = ctx;
+
+	s->stop_timer = NULL;
+	log_warn("tool_stop_late", "session", s->t.id, NULL);
+	hands_forget(s->wk->hands, s);
+	for (int i = 0; i < s->t.ncalls; i++)
+		if (s->t.calls[i].state == CALL_RUNNING)
+			settle(&s->t.calls[i], PLAN_INTERRUPTED, true);
+	advance(s);
+}
+
+void
+tools_stop(struct sess *s)
+{
+	for (int i = 0; i < s->t.ncalls; i++) {
+		const struct call *c = &s->t.calls[i];
+
+		if (c->state == CALL_RUNNING)
+			hands_send(s->wk->hands, &(struct hands_request){ .op = "cancel", .session = s->t.id, .epoch = s->epoch, .call = c->id });
+	}
+	s->stop_timer = loop_after(s->wk->loop, STOP_WAIT_MS, on_stop_late, s);
+	advance(s);
+}
+
+void
+tools_committed(struct sess *s)
+{
+	for (int i = 0; i < s->t.ncalls; i++) {
+		const struct call *c = &s->t.calls[i];
+
+		if (c->sent && c->next == CALL_GONE)
+			hands_send(s->wk->hands, &(struct hands_request){ .op = "ack", .session = s->t.id, .epoch = s->epoch, .call = c->id });
+	}
+}
+
+/* The session stops running: no free CPU. Calls that go on for the next owner (drain) keep their sandbox awake. */
+void
+tools_pause(struct sess *s)
+{
+	const char *op = strcmp(s->t.status, "terminated") == 0 ? "destroy" : "pause";
+
+	if (s->provisioned && turn_calls_in(&s->t, CALL_RUNNING) == 0)
+		hands_send(s->wk->hands, &(struct hands_request){ .op = op, .session = s->t.id, .epoch = s->epoch });
+	s->provisioned = false;
+}

@@ -1,0 +1,109 @@
+/*
+ * turn: a session's turn as plain data, and the table of its states (turn.def).
+ *
+ * Pure: nothing here does I/O. step.c owns the effects; plan.c fills a batch from a struct turn; turn_commit() applies what the
+ * database has accepted. A struct turn owns everything it points to.
+ */
+#ifndef ROOST_HARNESS_TURN_H
+#define ROOST_HARNESS_TURN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "policy.h"
+
+enum turn_state {
+	TS_LOADING, TS_DECIDING, TS_READING, TS_STARTING, TS_ASKING, TS_REPLYING, TS_WAKING, TS_RUNNING, TS_STOPPING,
+	TS_CLOSING, TS_YIELDING, TS_ENDING, TS_RELEASING, TS_GONE,
+	TS_COUNT
+};
+
+enum turn_event {
+	TE_LOADED, TE_GIVE_UP, TE_START, TE_WAKE, TE_RUN, TE_CLOSE, TE_YIELD, TE_END, TE_COMMITTED, TE_REPLIED, TE_FINISHED, TE_FAILED,
+	TE_INTERRUPT, TE_DRAIN, TE_TOOLS, TE_SETTLED, TE_MORE, TE_WOKEN, TE_CUT,
+	TE_COUNT
+};
+
+const char *turn_state_name(enum turn_state s);
+const char *turn_event_name(enum turn_event e);
+
+/* The state that follows, or -1 when the table has no such row. */
+int turn_next(enum turn_state from, enum turn_event event);
+
+/* Each row, for the test and the picture in README.md. */
+struct turn_row {
+	enum turn_state from;
+	enum turn_event event;
+	enum turn_state to;
+	const char *why, *crash;
+};
+const struct turn_row *turn_rows(int *n);
+
+/* A tool call of the latest reply whose result is not in the log. */
+enum call_state {
+	CALL_WAITING,	/* for the client: a custom tool or a confirmation */
+	CALL_READY,	/* may run, has not been sent */
+	CALL_LOST,	/* an earlier owner may have sent it: ask hands, never send again */
+	CALL_RUNNING,	/* sent or asked for; hands will answer */
+	CALL_DONE,	/* outcome known, not yet in the log */
+	CALL_GONE,	/* in the log */
+};
+
+struct call {
+	char id[ID_MAX];
+	char *name, *input;
+	bool custom, confirm;	/* waits, or waited, for the client: has an action row */
+	enum call_state state;
+	enum call_state next;	/* by plan.c: after the batch is committed */
+	char *content;		/* outcome */
+	bool is_error;
+	bool sent;		/* hands knows it: acknowledge when its result is in the log */
+	bool asked;		/* hands was asked for the outcome, not told to run it */
+};
+
+/* What the model sees, in log order. */
+struct context {
+	struct model_item *items;	/* blocks are owned */
+	int n, cap;
+	size_t bytes;
+};
+
+struct turn {
+	char id[ID_MAX], thread_id[ID_MAX];
+	struct agent *agent;
+	char status[16];		/* on the row */
+	int64_t last_seq, last_at_us;
+	int64_t wake_gen;		/* of the latest read of the inbox */
+	int attempts;
+	struct totals totals;
+	struct context context;
+
+	struct call *calls;
+	int ncalls;
+	struct inbox_item *inbox;	/* read and not consumed */
+	int ninbox;
+
+	char span_id[ID_MAX];		/* an open model request, or "" */
+	int rounds, retries;		/* model requests of this turn; failures in a row */
+	bool owed;			/* the log ends with something the model has not answered */
+	const char *stop;		/* BATCH_STOP_* when this turn ends now */
+	bool drain;			/* the worker leaves */
+	bool broken;			/* the row cannot be read as a session */
+
+	bool failed;			/* the latest request failed: */
+	char fail_type[48], fail_message[256];
+	bool fail_retry;
+	int64_t fail_after_ms;		/* the provider's wish, or 0 */
+};
+
+void turn_free(struct turn *t);
+void context_add(struct context *c, char role, const char *blocks);
+struct call *turn_call_add(struct turn *t, const char *id, const char *name, const char *input);
+/* Is the billed interval open? */
+bool turn_running(const struct turn *t);
+/* Does the inbox hold an interrupt? */
+bool turn_interrupted(const struct turn *t);
+int turn_calls_in(const struct turn *t, enum call_state state);
+
+#endif

@@ -1,0 +1,396 @@
+/*
+ * work: see work.h.
+ *
+ * Statements of the worker are answered in the order they were sent (one connection), so when the list of this worker's leases comes,
+ * every claim and release that it reflects has been processed here: a lease without a session is one whose claim was lost with a
+ * connection, and goes back; a session without a lease has been taken away.
+ */
+#include "work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "beat.h"
+#include "clock.h"
+#include "jx.h"
+#include "log.h"
+#include "xalloc.h"
+
+#define BUCKETS 4096
+#define CLAIM_MAX 64
+#define SECOND_MS 1000
+#define DRAIN_SOFT_MS 3000	/* model requests may end by themselves for this long */
+#define DRAIN_HARD_MS 6000	/* then the process leaves; what is left is reaped */
+#define EPOCH_LAST 9007199254740991	/* a session that is gone: above every epoch it had */
+
+struct work {
+	struct wk *wk;
+	struct sess *buckets[BUCKETS];
+	int n;
+	int claiming;		/* rows asked for; 0: no claim under way */
+	bool claim_again, listing, reaping, dropping;
+	int drops_left;
+	int64_t mark;
+	int64_t poll_ms, second_ms;	/* when to poll, and to look after leases, next */
+	struct loop_timer *tick, *drain;
+	struct busq_tail *tail;
+};
+
+static unsigned
+bucket(const char *id)
+{
+	unsigned h = 2166136261u;
+
+	for (; *id != '\0'; id++)
+		h = (h ^ (unsigned char)*id) * 16777619u;
+	return h % BUCKETS;
+}
+
+static struct sess *
+find(struct work *w, const char *id)
+{
+	struct sess *s = w->buckets[bucket(id)];
+
+	while (s != NULL && strcmp(s->t.id, id) != 0)
+		s = s->next;
+	return s;
+}
+
+/* Call fn for every session; fn may remove the one it is given. */
+static void
+each(struct work *w, void (*fn)(struct work *, struct sess *))
+{
+	for (int i = 0; i < BUCKETS; i++)
+		for (struct sess *s = w->buckets[i], *next; s != NULL; s = next) {
+			next = s->next;
+			fn(w, s);
+		}
+}
+
+static void
+on_leave(void *ctx)
+{
+	struct work *w = ctx;
+
+	w->drain = NULL;
+	loop_stop(w->wk->loop);
+}
+
+/* A moment for what was written to other processes to leave the buffers. */
+static void
+leave_soon(struct work *w)
+{
+	loop_cancel(w->wk->loop, &w->drain);
+	w->drain = loop_after(w->wk->loop, 50, on_leave, w);
+}
+
+void
+work_gone(struct work *w, struct sess *s)
+{
+	struct sess **at = &w->buckets[bucket(s->t.id)];
+
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	w->n--;
+	sess_retire(s);
+	if (w->wk->draining && w->n == 0)
+		leave_soon(w);
+}
+
+/* --- claiming ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+on_claim(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+	int n = r != NULL ? PQntuples(r) : 0;
+	bool full = n > 0 && n == w->claiming;
+
+	w->claiming = 0;
+	if (e != NULL) {
+		log_err("claim_failed", e, NULL);
+		return;
+	}
+	if (n > 0)
+		routes_refresh(w->wk->routes, w->wk->db);
+	for (int i = 0; i < n; i++) {
+		struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
+		struct sess *old = find(w, s->t.id);
+
+		if (old != NULL)
+			sess_lost(old);	/* its lease was taken and freed again before we heard of it */
+		s->mark = w->mark;
+		s->next = *at;
+		*at = s;
+		w->n++;
+		load_begin(s);
+	}
+	if (w->claim_again || full)
+		work_claim(w);
+}
+
+void
+work_claim(struct work *w)
+{
+	int room = (int)w->wk->conf.turns_max - w->n;
+
+	w->claim_again = w->claiming > 0;
+	if (w->claiming > 0 || room <= 0 || w->wk->draining || !beat_registered(w->wk->beat))
+		return;
+	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
+	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming));
+}
+
+static void
+on_entry(void *ctx, const struct busq_field *f, int n)
+{
+	struct work *w = ctx;
+	const char *session = NULL, *owner = NULL;
+	struct sess *s;
+
+	for (int i = 0; i < n; i++) {
+		if (strcmp(f[i].key, "s") == 0)
+			session = f[i].val;
+		else if (strcmp(f[i].key, "o") == 0)
+			owner = f[i].val;
+	}
+	if (owner == NULL || owner[0] == '\0') {
+		work_claim(w);
+	} else if (strcmp(owner, w->wk->name) == 0 && session != NULL) {
+		s = find(w, session);
+		if (s != NULL)
+			sess_news(s);
+		else
+			work_claim(w);	/* it has been released since the ring was written */
+	}
+}
+
+static void
+on_tail_state(void *ctx, bool up)
+{
+	if (up)
+		work_claim(ctx);
+}
+
+static void
+on_due(void *ctx)
+{
+	struct work *w = *(struct work **)ctx;
+
+	free(ctx);
+	work_claim(w);
+}
+
+void
+work_due_in(struct work *w, int64_t ms)
+{
+	struct work **ctx = xmalloc(sizeof(*ctx));
+
+	*ctx = w;
+	(void)loop_after(w->wk->loop, ms + 1, on_due, ctx);
+}
+
+/* --- once a second ------------------------------------------------------------------------------------------------------------- */
+
+static void
+check_lease(struct work *w, struct sess *s)
+{
+	if (s->mark != w->mark)
+		sess_lost(s);
+}
+
+static void
+on_leases(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+
+	w->listing = false;
+	if (e != NULL)
+		return;
+	w->mark++;
+	for (int i = 0; i < PQntuples(r); i++) {
+		const char *id = pg_str(r, i, 0), *epoch = pg_str(r, i, 2);
+		struct sess *s = find(w, id);
+
+		if (s == NULL) {
+			log_warn("lease_orphan", "session", id, NULL);
+			DBQ_RUN(w->wk->db, STMT_SESSION_RELEASE, NULL, NULL, id, epoch,
+			    DBN(stamp_now(&w->wk->stamp, clock_mono_us())));
+			continue;
+		}
+		s->mark = s->epoch == pg_int(r, i, 2) ? w->mark : s->mark;
+		if (pg_int(r, i, 1) != s->t.wake_gen)
+			sess_news(s);
+	}
+	each(w, check_lease);
+}
+
+static void
+on_reaped(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+
+	w->reaping = false;
+	if (e != NULL) {
+		log_err("reap_failed", e, NULL);
+		return;
+	}
+	for (int i = 0; i < PQntuples(r); i++)
+		log_warn("worker_reaped", "worker", pg_str(r, i, 0), "sessions", pg_str(r, i, 1), NULL);
+	if (PQntuples(r) > 0)
+		work_claim(w);
+}
+
+static void
+on_destroyed(void *owner, const char *session, enum hands_outcome outcome, const json_t *doc)
+{
+	struct work *w = owner;
+
+	w->drops_left--;
+	if (outcome == HANDS_OK)
+		DBQ_RUN(w->wk->db, STMT_SANDBOX_DROPPED, NULL, NULL, session);
+	else if (outcome == HANDS_REFUSED)
+		log_warn("destroy_refused", "session", session, "why", jx_str(json_object_get(doc, "error"), "message"), NULL);
+}
+
+static void
+on_drops(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+
+	w->dropping = false;
+	if (e != NULL)
+		return;
+	for (int i = 0; i < PQntuples(r); i++) {
+		w->drops_left++;
+		/* the session stands in `call` too: that is what the callback is given */
+		hands_send(w->wk->hands, &(struct hands_request){ .op = "destroy", .session = pg_str(r, i, 0), .epoch = EPOCH_LAST,
+		    .call = pg_str(r, i, 0), .done = on_destroyed, .owner = w });
+	}
+}
+
+static void
+second(struct work *w)
+{
+	struct dbq *db = w->wk->db;
+
+	if (!dbq_ready(db) || !beat_registered(w->wk->beat))
+		return;
+	if (!w->listing && w->n > 0) {
+		w->listing = true;
+		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
+	}
+	if (!w->reaping) {
+		w->reaping = true;
+		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s));
+	}
+	if (!w->dropping && w->drops_left == 0 && hands_up(w->wk->hands)) {
+		w->dropping = true;
+		DBQ_RUN(db, STMT_SANDBOX_DROPS, on_drops, w);
+	}
+}
+
+static void
+on_tick(void *ctx)
+{
+	struct work *w = ctx;
+	int64_t every = w->wk->conf.poll_ms < SECOND_MS ? w->wk->conf.poll_ms : SECOND_MS, now = clock_mono_ms();
+
+	w->tick = loop_after(w->wk->loop, every, on_tick, w);
+	if (now >= w->poll_ms) {
+		w->poll_ms = now + w->wk->conf.poll_ms;
+		work_claim(w);
+	}
+	if (now >= w->second_ms) {
+		w->second_ms = now + SECOND_MS;
+		second(w);
+	}
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------------- */
+
+struct work *
+work_new(struct wk *wk)
+{
+	struct work *w = xcalloc(1, sizeof(*w));
+
+	w->wk = wk;
+	w->tick = loop_after(wk->loop, 0, on_tick, w);
+	w->tail = busq_tail_new(wk->loop, &wk->conf, BUS_JOBS, on_entry, on_tail_state, w);
+	return w;
+}
+
+static void
+lose(struct work *w, struct sess *s)
+{
+	(void)w;
+	sess_lost(s);
+}
+
+void
+work_lose_all(struct work *w)
+{
+	each(w, lose);
+}
+
+void
+work_free(struct work **wp)
+{
+	struct work *w = *wp;
+
+	if (w == NULL)
+		return;
+	work_lose_all(w);
+	loop_cancel(w->wk->loop, &w->tick);
+	loop_cancel(w->wk->loop, &w->drain);
+	busq_tail_free(&w->tail);
+	free(w);
+	*wp = NULL;
+}
+
+static void
+drain_soft(struct work *w, struct sess *s)
+{
+	(void)w;
+	sess_drain(s, false);
+}
+
+static void
+drain_hard(struct work *w, struct sess *s)
+{
+	(void)w;
+	sess_drain(s, true);
+}
+
+static void
+on_drain_end(void *ctx)
+{
+	struct work *w = ctx;
+
+	w->drain = NULL;
+	log_warn("drain_incomplete", "sessions", LOGN(w->n), NULL);
+	loop_stop(w->wk->loop);
+}
+
+static void
+on_drain_late(void *ctx)
+{
+	struct work *w = ctx;
+
+	w->drain = loop_after(w->wk->loop, DRAIN_HARD_MS - DRAIN_SOFT_MS, on_drain_end, w);
+	each(w, drain_hard);
+}
+
+void
+work_drain(struct work *w)
+{
+	if (w->drain != NULL)
+		return;
+	if (w->n == 0) {
+		leave_soon(w);
+		return;
+	}
+	w->drain = loop_after(w->wk->loop, DRAIN_SOFT_MS, on_drain_late, w);
+	each(w, drain_soft);
+}
