@@ -124,7 +124,7 @@ $$;
 --   p_tokens              {input, output, cache_read, cache_write_5m, cache_write_1h} of one model request, metered at event p_tokens_k
 --   p_action_*            calls that now wait for the client; p_closed: calls that no longer do
 --   p_release             NULL keep the lease; 'idle' give it up if the inbox has not moved since p_wake_gen; 'retry' give it up, due
---                         at p_due_us; 'done' give it up for good (terminated)
+--                         at p_due_us, or at once if the inbox has moved since p_wake_gen (an interrupt does not wait); 'done' give it up for good (terminated)
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 -- Returns: 'ok'; 'fenced' (another epoch, or no lease: nothing written); 'woken' (release refused: read the inbox, then go on; nothing
 -- written); 'stamp' (base not above last_at, or over 1 s from the database's clock: learn the time and stamp anew; nothing written).
@@ -222,7 +222,9 @@ BEGIN
          cache_5m_tokens = x.cache_5m_tokens + coalesce(p_tokens[4], 0), cache_1h_tokens = x.cache_1h_tokens + coalesce(p_tokens[5], 0),
          attempts = 0,
          lease_owner = CASE WHEN p_release IS NULL THEN x.lease_owner END,
-         due_at = CASE p_release WHEN 'idle' THEN NULL WHEN 'done' THEN NULL WHEN 'retry' THEN stamp(p_due_us) ELSE x.due_at END
+         due_at = CASE p_release WHEN 'idle' THEN NULL WHEN 'done' THEN NULL
+                                 WHEN 'retry' THEN CASE WHEN s.wake_gen <> p_wake_gen THEN clock_timestamp() ELSE stamp(p_due_us) END
+                                 ELSE x.due_at END
    WHERE x.id = p_session;
   result := 'ok'; last_seq := s.last_seq + n; last_us := us(v_end);
   RETURN NEXT;
