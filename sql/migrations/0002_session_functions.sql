@@ -124,7 +124,8 @@ $$;
 --   p_tokens              {input, output, cache_read, cache_write_5m, cache_write_1h} of one model request, metered at event p_tokens_k
 --   p_action_*            calls that now wait for the client; p_closed: calls that no longer do
 --   p_release             NULL keep the lease; 'idle' give it up if the inbox has not moved since p_wake_gen; 'retry' give it up, due
---                         at p_due_us, or at once if the inbox has moved since p_wake_gen (an interrupt does not wait); 'done' give it up for good (terminated)
+--                         at p_due_us, or at once if the inbox has moved since p_wake_gen (an interrupt does not wait); 'done' give it
+--                         up for good (terminated)
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 -- Returns: 'ok'; 'fenced' (another epoch, or no lease: nothing written); 'woken' (release refused: read the inbox, then go on; nothing
 -- written); 'stamp' (base not above last_at, or over 1 s from the database's clock: learn the time and stamp anew; nothing written).

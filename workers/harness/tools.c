@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frame.h"
 #include "jx.h"
 #include "log.h"
 #include "sess.h"
@@ -15,6 +16,7 @@
 
 #define PARALLEL 8
 #define STOP_WAIT_MS 10000
+#define INPUT_MAX (FRAME_MAX - 65536)	/* what fits one frame besides its other members */
 
 #define TEXT_DOWN "The sandbox is not available at the moment. The call was not run."
 
@@ -90,6 +92,10 @@ send_call(struct sess *s, struct call *c)
 {
 	bool ask = c->state == CALL_LOST;
 
+	if (!ask && strlen(c->input) > INPUT_MAX) {
+		settle(c, "Invalid tool input: it is too large.", true);
+		return;
+	}
 	c->state = CALL_RUNNING;
 	c->sent = true;
 	c->asked = ask;
@@ -112,7 +118,7 @@ advance(struct sess *s)
 		if (c->state != CALL_READY && c->state != CALL_LOST)
 			continue;
 		send_call(s, c);
-		running++;
+		running += c->state == CALL_RUNNING;
 	}
 	if (running > 0)
 		return;
