@@ -132,7 +132,7 @@ describe('streams', { concurrency: true }, () => {
 		assert.deepEqual(Object.keys(starts[0]).sort(), ['event', 'type'], 'no id, no processed_at');
 		assert.deepEqual(starts[0].event, { type: 'agent.message', id: final.id });
 		const deltas = ofType(w.events, 'event_delta');
-		assert.ok(deltas.length > 1);
+		assert.ok(deltas.length >= 1);
 		for (const d of deltas) {
 			assert.equal(d.event_id, final.id);
 			assert.equal(d.delta.type, 'content_delta');
