@@ -1,0 +1,546 @@
+/* link: workers/model/model.c workers/model/http.c workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/scripted.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/sse.c */
+/*
+ * The model client against the fake provider over loopback: both dialects and the scripted model play the same conversation, every
+ * fault ends as the contract's error, routes fall back before output and never after, and cancelling is safe at every moment. Needs
+ * node; starts tests/provider/provider.mjs and ends it with the pipe to its stdin.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "jspan.h"
+#include "log.h"
+#include "model.h"
+#include "model_probe.h"
+
+#define DEADLINE_MS 15000
+
+static pid_t server;
+static int server_stdin = -1;
+static char base[64];
+static struct loop *loop;
+static struct model_client *client;
+static struct conf conf;
+
+static const struct model_tool tools[] = {
+	{ "bash", "Run a command.", "{\"type\":\"object\",\"properties\":{\"command\":{\"type\":\"string\"}}}" },
+	{ "look", NULL, "{\"type\":\"object\"}" },
+};
+
+static int
+setup(void **state)
+{
+	int in[2], out[2];
+	FILE *f;
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	log_open("test", LOG_ERROR_LEVEL);
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	server = fork();
+	if (server == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		execlp("node", "node", "tests/provider/provider.mjs", "--until-eof", (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	server_stdin = in[1];
+	f = fdopen(out[0], "r");
+	assert_int_equal(fscanf(f, "listening %63s", base), 1);
+	fclose(f);
+	conf.model_stall_s = 1;
+	conf.model_reply_bytes = 1 << 20;
+	loop = loop_new();
+	client = model_client_new(loop, &conf);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	model_client_free(&client);
+	loop_free(&loop);
+	close(server_stdin);
+	waitpid(server, NULL, 0);
+	return 0;
+}
+
+static void
+run_until(const struct probe *p, int ends)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+	while (p->ends < ends && clock_mono_ms() < until)
+		loop_once(loop, 100);
+}
+
+/* Serve the loop for a while that must stay silent. */
+static void
+run_for(int ms)
+{
+	int64_t until = clock_mono_ms() + ms;
+
+	while (clock_mono_ms() < until)
+		loop_once(loop, 10);
+}
+
+static struct model_route
+route(const char *dialect, const char *upstream)
+{
+	struct model_route r = { .api_key = "sk-secret-key" };
+
+	snprintf(r.dialect, sizeof(r.dialect), "%s", dialect);
+	snprintf(r.base_url, sizeof(r.base_url), "%s", strcmp(dialect, "scripted") ? base : "");
+	snprintf(r.upstream, sizeof(r.upstream), "%s", upstream);
+	return r;
+}
+
+/* A request with one user message. The block lives in *block. */
+static struct model_request
+request(const struct model_route *routes, int nroutes, struct model_item *item, struct buf *block, const char *message)
+{
+	buf_reset(block);
+	buf_str(block, "{\"type\":\"text\",\"text\":\"");
+	for (; *message; message++) {
+		if (*message == '\n')
+			buf_str(block, "\\n");
+		else if (*message == '"')
+			buf_str(block, "\\\"");
+		else
+			buf_ch(block, *message);
+	}
+	buf_str(block, "\"}");
+	*item = (struct model_item){ 'u', block->data, block->len };
+	return (struct model_request){ .routes = routes, .nroutes = nroutes, .model_id = "lab-1", .system = "Be brief.", .items = item,
+		.nitems = 1, .tools = tools, .ntools = 2, .max_output_tokens = 1000 };
+}
+
+/* Start, run to the end, compare. want may end in '*'. */
+static void
+expect(const struct model_route *routes, int nroutes, const char *message, const char *want)
+{
+	AUTO(buf) struct buf block = { 0 };
+	struct probe p = { .open = -1 };
+	struct model_item item;
+	struct model_request rq = request(routes, nroutes, &item, &block, message);
+	size_t n = strlen(want);
+
+	model_start(client, &rq, &probe_events, &p);
+	run_until(&p, 1);
+	if (n && want[n - 1] == '*' && p.told.data && !strncmp(p.told.data, want, n - 1))
+		want = p.told.data;
+	assert_string_equal(p.told.data ? p.told.data : "", want);
+	assert_null(strstr(p.told.data, "sk-secret"));
+	probe_reset(&p);
+}
+
+static void
+test_same_on_all_dialects(void **state)
+{
+	static const struct { const char *message, *told; } cases[] = {
+		{ "say this\nbash {\"command\":\"echo 1.10\"}\nlook {\"n\":12345678901234567890}\n\nthen",
+		  "T0<say this> | tool_calls [text say this] [tool bash {\"command\":\"echo 1.10\"}] [tool look {\"n\":12345678901234567890}] u=10/7/0/0/0" },
+		{ "look {}", "| tool_calls [tool look {}] u=4/2/0/0/0" },
+		{ "look {} \n\nbye", "| tool_calls [tool look {}] u=5/2/0/0/0" },
+		{ "bash {\"command\":}", "| tool_calls [tool bash {}!] u=4/2/0/0/0" },
+	};
+	static const char *const dialects[] = { "anthropic", "openai", "scripted" };
+
+	(void)state;
+	for (size_t d = 0; d < 3; d++) {
+		struct model_route r = route(dialects[d], "fake-1");
+
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+			expect(&r, 1, cases[i].message, cases[i].told);
+	}
+}
+
+/* A conversation with two steps behind it, results and a message that joined: the third step is played. */
+static void
+test_later_steps(void **state)
+{
+	static const struct model_item items[] = {
+		PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"bash {\\\"command\\\":\\\"1\\\"}\\n\\nlook {\\\"n\\\":2}\\nbash {}\\n\\nbye\"}"),
+		PROBE_ITEM('a', "{\"type\":\"tool_use\",\"id\":\"sevt_1\",\"name\":\"bash\",\"input\":{\"command\":\"1\"}}"),
+		PROBE_ITEM('u', "{\"type\":\"tool_result\",\"tool_use_id\":\"sevt_1\",\"content\":[{\"type\":\"text\",\"text\":\"one\"}]}"),
+		PROBE_ITEM('a', "{\"type\":\"thinking\",\"thinking\":\"Hm.\",\"signature\":\"c2ln\"}"),
+		PROBE_ITEM('a', "{\"type\":\"text\",\"text\":\"\\n\\n\"}"),
+		PROBE_ITEM('a', "{\"type\":\"tool_use\",\"id\":\"sevt_2\",\"name\":\"look\",\"input\":{\"n\":2}},"
+				"{\"type\":\"tool_use\",\"id\":\"sevt_3\",\"name\":\"bash\",\"input\":{}}"),
+		PROBE_ITEM('u', "{\"type\":\"tool_result\",\"tool_use_id\":\"sevt_3\",\"content\":[{\"type\":\"text\",\"text\":\"no\"}],\"is_error\":true}"),
+		PROBE_ITEM('u', "{\"type\":\"tool_result\",\"tool_use_id\":\"sevt_2\",\"content\":[]}"),
+	};
+	static const struct model_item joined[] = { PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"look {\\\"late\\\":1}\"}") };
+	static const char *const dialects[] = { "anthropic", "openai", "scripted" };
+	struct model_item all[16];
+	size_t n = sizeof(items) / sizeof(items[0]);
+
+	(void)state;
+	for (size_t d = 0; d < 3; d++) {
+		struct model_route r = route(dialects[d], "fake-1");
+		struct model_request rq = { .routes = &r, .nroutes = 1, .model_id = "lab-1", .items = all, .nitems = (int)n, .tools = tools,
+			.ntools = 2, .max_output_tokens = 10 };
+		struct probe p = { .open = -1 };
+
+		memcpy(all, items, sizeof(items));
+		model_start(client, &rq, &probe_events, &p);
+		run_until(&p, 1);
+		assert_non_null(strstr(p.told.data, "T0<bye> | end_turn [text bye]"));
+		probe_reset(&p);
+
+		/* a message joins in front of the last result: results still come first, and the message is the latest */
+		all[n] = all[n - 1];
+		all[n - 1] = joined[0];
+		rq.nitems = (int)n + 1;
+		model_start(client, &rq, &probe_events, &p);
+		run_until(&p, 1);
+		assert_non_null(strstr(p.told.data, "| tool_calls [tool look {\"late\":1}]"));
+		probe_reset(&p);
+	}
+}
+
+static void
+test_extras(void **state)
+{
+	struct model_route a = route("anthropic", "fake-1"), o = route("openai", "fake-1"), s = route("scripted", "x");
+
+	(void)state;
+	expect(&a, 1, "hi\n!provider {\"thinking\":\"Hm \xc3\xa4.\",\"redacted\":true,\"cache\":{\"read\":5,\"write_5m\":7,\"write_1h\":3},\"chunk\":1}",
+	    "K T0<I am fake-1, a fake model. You said: hi> | end_turn [think {\"type\":\"thinking\",\"thinking\":\"Hm \xc3\xa4.\",\"signature\":\"c2lnbmF0dXJl\"}] "
+	    "[think {\"type\":\"redacted_thinking\",\"data\":\"cmVkYWN0ZWQ=\"}] [text I am fake-1, a fake model. You said: hi] u=6/9/5/7/3");
+	expect(&o, 1, "hi\n!provider {\"thinking\":\"Hm.\",\"cache\":{\"read\":5},\"chunk\":3}",
+	    "K T0<I am fake-1, a fake model. You said: hi> | end_turn [text I am fake-1, a fake model. You said: hi] u=5/9/5/0/0");
+	expect(&s, 1, "hi", "T0<I am the scripted model built into Roost, standing in for lab-1. You said: hi> | end_turn *");
+	expect(&a, 1, "hi\n!provider {\"stop\":\"pause_turn\"}", "T0<I am fake-1, a fake model. You said: hi> | end_turn *");
+	expect(&a, 1, "look {\"abc\":1}\n!provider {\"fault\":\"cut_off\"}", "| tool_calls [tool look {}!] *");
+	expect(&o, 1, "look {\"abc\":12}\n!provider {\"fault\":\"cut_off\"}", "| tool_calls [tool look {}!] *");
+	expect(&a, 1, "look {\"a\":1}\n!provider {\"fault\":\"bad_input\"}", "| tool_calls [tool look {}!] *");
+	expect(&a, 1, "hi\n!provider {\"fault\":\"refusal\"}", "T0<I am fake-1, a fake model. You said: hi> | refusal *");
+	expect(&o, 1, "hi\n!provider {\"fault\":\"refusal\"}", "T0<I am fake-1, a fake model. You said: hi> | refusal *");
+	expect(&a, 1, "hi\n!provider {\"fault\":\"open_end\"}", "T0<I am fake-1, a fake model. You said: hi> | end_turn *");
+}
+
+static void
+test_openai_quirks(void **state)
+{
+	static const char *const quirks[] = { "no_done", "no_index", "same_index", "repeat_ids", "args_object", "empty_chunk", "usage_inline",
+		"no_reason", "no_index\",\"repeat_ids" };
+	struct model_route o = route("openai", "fake-1");
+	char message[256], want[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(quirks) / sizeof(quirks[0]); i++) {
+		snprintf(message, sizeof(message), "say\nbash {\"a\":1.10}\nlook {\"b\":2}\n!provider {\"quirks\":[\"%s\"]}", quirks[i]);
+		snprintf(want, sizeof(want), "T0<say> | tool_calls [text say] [tool bash {\"a\":1.10}] [tool look {\"b\":2}] u=9/5/0/0/0");
+		expect(&o, 1, message, want);
+	}
+	expect(&o, 1, "hi\n!provider {\"fault\":\"no_usage\"}", "T0<I am fake-1, a fake model. You said: hi> | end_turn "
+	    "[text I am fake-1, a fake model. You said: hi] u=unknown");
+}
+
+static void
+test_faults(void **state)
+{
+	static const struct { const char *fault, *told; } cases[] = {
+		{ "{\"fault\":\"status\",\"status\":400,\"message\":\"nope\"}",
+		  "| fail model_request_failed_error final http=400: The model provider refused the request: nope" },
+		{ "{\"fault\":\"status\",\"status\":400,\"message\":\"prompt is too long: 9 tokens > 8 maximum\"}",
+		  "| fail unknown_error final terminal http=400: prompt is too long: 9 tokens > 8 maximum" },
+		{ "{\"fault\":\"status\",\"status\":401,\"message\":\"bad key sk-secret-key\"}",
+		  "| fail model_request_failed_error final http=401: The model provider refused the credentials configured for this model." },
+		{ "{\"fault\":\"status\",\"status\":403,\"message\":\"bad key sk-secret-key\"}", "| fail model_request_failed_error final http=403: *" },
+		{ "{\"fault\":\"status\",\"status\":402,\"message\":\"pay\"}", "| fail billing_error final http=402: *" },
+		{ "{\"fault\":\"status\",\"status\":429,\"retry_after\":7}", "| fail model_rate_limited_error retry after=7000 http=429: *" },
+		{ "{\"fault\":\"status\",\"status\":500}", "| fail model_request_failed_error retry http=500: *" },
+		{ "{\"fault\":\"status\",\"status\":503}", "| fail model_overloaded_error retry http=503: *" },
+		{ "{\"fault\":\"status\",\"status\":529}", "| fail model_overloaded_error retry http=529: *" },
+		{ "{\"fault\":\"redirect\"}", "| fail model_request_failed_error final http=302: *" },
+		{ "{\"fault\":\"html\"}", "| fail model_request_failed_error retry: The model provider's reply is broken: it ended before it was whole." },
+		/* times: a kept connection that dies before the first byte is tried again by libcurl */
+		{ "{\"fault\":\"reset\",\"times\":9}", "| fail model_request_failed_error retry: The connection to the model provider failed: *" },
+		{ "{\"fault\":\"error_event\",\"status\":529,\"after\":1}", "| fail model_overloaded_error retry http=529: *" },
+		{ "{\"fault\":\"error_event\",\"status\":529,\"after\":5}", "T0<I *" },
+		{ "{\"fault\":\"error_event\",\"status\":429,\"after\":1}", "| fail model_rate_limited_error retry http=429: *" },
+		{ "{\"fault\":\"truncate\",\"after\":1}", "| fail model_request_failed_error retry: *" },
+		{ "{\"fault\":\"truncate\",\"after\":6}", "T0<I am *" },
+		{ "{\"fault\":\"reset\",\"after\":5}", "T0<I *" },
+		{ "{\"fault\":\"bad_json\",\"after\":1}", "| fail model_request_failed_error retry: The model provider's reply is broken: an event is not JSON." },
+		{ "{\"fault\":\"stall\",\"after\":1}", "| fail model_request_failed_error retry: The model provider went silent." },
+		{ "{\"fault\":\"flood\",\"after\":1}", "| fail model_request_failed_error final: The model provider's reply is larger than allowed." },
+		{ "{\"delay_ms\":3000}", "| fail model_request_failed_error retry: The model provider went silent." },
+	};
+	static const char *const dialects[] = { "anthropic", "openai" };
+
+	(void)state;
+	for (size_t d = 0; d < 2; d++) {
+		struct model_route r = route(dialects[d], "fake-1");
+
+		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+			char message[256];
+
+			snprintf(message, sizeof(message), "hi %zu %zu\n!provider %s", d, i, cases[i].fault);
+			expect(&r, 1, message, cases[i].told);
+		}
+	}
+	struct model_route a = route("anthropic", "fake-1");
+
+	expect(&a, 1, "hi there\n!provider {\"fault\":\"no_usage\"}", "| fail model_request_failed_error retry: The model provider's reply is broken: it tells no usage.");
+	snprintf(a.base_url, sizeof(a.base_url), "http://127.0.0.1:1");
+	expect(&a, 1, "hi", "| fail model_request_failed_error retry: The connection to the model provider failed: *");
+	snprintf(a.base_url, sizeof(a.base_url), "file:///etc/passwd");
+	expect(&a, 1, "hi", "| fail model_request_failed_error retry: The connection to the model provider failed: *");
+	expect(NULL, 0, "hi", "| fail model_request_failed_error final: No provider is configured for model lab-1.");
+}
+
+static void
+test_fallback(void **state)
+{
+	static const struct { const char *first; const char *told; } cases[] = {
+		{ "fault-429", "T0<I am fake-2, *" }, { "fault-500", "T0<I am fake-2, *" }, { "fault-529", "T0<I am fake-2, *" },
+		{ "fault-reset", "T0<I am fake-2, *" },
+		{ "fault-400", "| fail model_request_failed_error final http=400: *" },
+		{ "fault-401", "| fail model_request_failed_error final http=401: *" },
+	};
+	struct model_route r[3];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		r[0] = route("anthropic", cases[i].first);
+		r[1] = route("openai", "fake-2");
+		expect(r, 2, "hi", cases[i].told);
+		r[0] = route("openai", cases[i].first);
+		r[1] = route("anthropic", "fake-2");
+		expect(r, 2, "hi", cases[i].told);
+	}
+	r[0] = route("anthropic", "fault-529");
+	r[1] = route("anthropic", "fault-429");
+	r[2] = route("scripted", "x");
+	expect(r, 3, "look {}", "| tool_calls [tool look {}] *");
+	/* all fail: the last failure worth a retry is told, not the wrong key of the last route */
+	r[2] = route("anthropic", "fault-401");
+	expect(r, 3, "hi", "| fail model_rate_limited_error retry http=429: *");
+	/* never after output */
+	r[0] = route("anthropic", "fake-1");
+	r[1] = route("anthropic", "fake-2");
+	expect(r, 2, "never after\n!provider {\"fault\":\"truncate\",\"after\":5}", "T0<I am > | fail model_request_failed_error retry: *");
+	/* before output: the stream had begun, nothing was said */
+	expect(r, 2, "before\n!provider {\"fault\":\"truncate\",\"after\":2}", "T0<I am fake-2, *");
+}
+
+/* An optional field that the upstream refuses is left out, once per upstream. */
+static void
+test_refused_field(void **state)
+{
+	AUTO(buf) struct buf block = { 0 };
+	struct model_route r = route("anthropic", "claude-opus-5");
+	struct model_item item;
+	struct model_request rq = request(&r, 1, &item, &block, "hi\n!provider {\"refuse_field\":\"output_config\"}");
+	struct probe p = { .open = -1 };
+
+	(void)state;
+	rq.effort = "high";
+	for (int i = 1; i <= 2; i++) {
+		model_start(client, &rq, &probe_events, &p);
+		run_until(&p, 1);
+		assert_non_null(strstr(p.told.data, "T0<I am claude-opus-5"));
+		probe_reset(&p);
+	}
+}
+
+/* ---- cancelling ---- */
+
+enum { CALLS = 4 };
+static struct model_call *calls[CALLS];
+static struct probe probes[CALLS];
+static int watched, at_delta;		/* whose delta or end cancels all; at_delta 0: its end does */
+
+static void
+cancel_all(void)
+{
+	for (int i = 0; i < CALLS; i++)
+		model_cancel(&calls[i]);
+}
+
+static void
+cancel_on_text(void *ctx)
+{
+	if (ctx == &probes[watched] && probes[watched].deltas == at_delta)
+		cancel_all();
+}
+
+/* A call that ended by itself is gone: its pointer must not be used again, unless it is the one that ends now. */
+static void
+cancel_on_end(void *ctx)
+{
+	if (ctx == &probes[watched] && at_delta == 0)
+		cancel_all();
+	else
+		calls[(struct probe *)ctx - probes] = NULL;
+}
+
+/* Four calls at once; call `who` cancels all of them at its delta number `when` (0: from inside its end; -1: right after the start). */
+static void
+cancel_round(int who, int when)
+{
+	static const char *const dialects[CALLS] = { "anthropic", "openai", "scripted", "anthropic" };
+	AUTO(buf) struct buf block = { 0 };
+	struct model_item item;
+	int before[CALLS];
+
+	watched = who;
+	at_delta = when;
+	for (int i = 0; i < CALLS; i++) {
+		struct model_route r = route(dialects[i], "fake-1");
+		struct model_request rq = request(&r, 1, &item, &block, "one two three four five");
+
+		probes[i] = (struct probe){ .open = -1, .on_text = cancel_on_text, .on_end = cancel_on_end, .ctx = &probes[i] };
+		calls[i] = model_start(client, &rq, &probe_events, &probes[i]);
+	}
+	if (when < 0)
+		cancel_all();
+	for (int64_t until = clock_mono_ms() + DEADLINE_MS; calls[who] && clock_mono_ms() < until;)
+		loop_once(loop, 100);
+	for (int i = 0; i < CALLS; i++) {
+		assert_null(calls[i]);
+		before[i] = probes[i].deltas + 1000 * probes[i].ends;
+	}
+	run_for(30);
+	for (int i = 0; i < CALLS; i++) {
+		assert_int_equal(probes[i].deltas + 1000 * probes[i].ends, before[i]);
+		probe_reset(&probes[i]);
+	}
+}
+
+static void
+test_cancel(void **state)
+{
+	AUTO(buf) struct buf block = { 0 };
+	struct model_route r = route("anthropic", "fake-1");
+	struct model_item item;
+	struct model_request rq = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":50}");
+	struct probe p = { .open = -1 };
+	struct model_call *call;
+
+	(void)state;
+	for (int who = 0; who < CALLS; who++) {
+		for (int when = -1; when <= 5; when++)
+			cancel_round(who, when);
+	}
+	/* in the middle of a stream, from outside */
+	call = model_start(client, &rq, &probe_events, &p);
+	while (!p.deltas)
+		loop_once(loop, 100);
+	model_cancel(&call);
+	run_for(200);
+	assert_int_equal(p.ends, 0);
+	probe_reset(&p);
+}
+
+/* A new call from inside the end of another, as a turn's next step would. */
+static int chain_left;
+static struct probe chain;
+
+static void
+chain_next(void *ctx)
+{
+	AUTO(buf) struct buf block = { 0 };
+	struct model_route r = route(chain_left % 2 ? "anthropic" : "openai", "fake-1");
+	struct model_item item;
+	struct model_request rq = request(&r, 1, &item, &block, "go on");
+
+	(void)ctx;
+	if (chain_left-- > 0)
+		model_start(client, &rq, &probe_events, &chain);
+}
+
+static void
+test_chain_and_many(void **state)
+{
+	enum { MANY = 40 };
+	AUTO(buf) struct buf block = { 0 };
+	struct probe many[MANY];
+	struct model_item item;
+
+	(void)state;
+	chain = (struct probe){ .open = -1, .on_end = chain_next };
+	chain_left = 20;
+	chain_next(NULL);
+	run_until(&chain, 20);
+	assert_int_equal(chain.ends, 20);
+	assert_null(strstr(chain.told.data, "fail"));
+	probe_reset(&chain);
+	for (int i = 0; i < MANY; i++) {
+		struct model_route r = route(i % 2 ? "anthropic" : "openai", "fake-1");
+		struct model_request rq = request(&r, 1, &item, &block, "all at once\n!provider {\"word_ms\":2,\"chunk\":11}");
+
+		many[i] = (struct probe){ .open = -1 };
+		model_start(client, &rq, &probe_events, &many[i]);
+	}
+	for (int i = 0; i < MANY; i++) {
+		run_until(&many[i], 1);
+		assert_non_null(strstr(many[i].told.data, "| end_turn [text I am fake-1, a fake model. You said: all at once]"));
+		probe_reset(&many[i]);
+	}
+}
+
+/* Ending the client with calls under way frees everything (the sanitizers look). */
+static void
+test_free_under_way(void **state)
+{
+	AUTO(buf) struct buf block = { 0 };
+	struct model_client *other = model_client_new(loop, &conf);
+	struct probe p = { .open = -1 };
+	struct model_item item;
+	struct model_route r = route("anthropic", "fake-1"), s = route("scripted", "x");
+	struct model_request a = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":20}");
+	struct model_request b = a;
+
+	(void)state;
+	b.routes = &s;
+	model_start(other, &a, &probe_events, &p);
+	model_start(other, &b, &probe_events, &p);
+	model_start(other, &b, &probe_events, &p);
+	while (p.deltas < 3)
+		loop_once(loop, 100);
+	model_client_free(&other);
+	assert_null(other);
+	p.ends = 0;
+	run_for(50);
+	assert_int_equal(p.ends, 0);
+	probe_reset(&p);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same_on_all_dialects),
+		cmocka_unit_test(test_later_steps),
+		cmocka_unit_test(test_extras),
+		cmocka_unit_test(test_openai_quirks),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_fallback),
+		cmocka_unit_test(test_refused_field),
+		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_chain_and_many),
+		cmocka_unit_test(test_free_under_way),
+	};
+
+	return cmocka_run_group_tests_name("model over loopback", tests, setup, teardown);
+}
