@@ -1,0 +1,140 @@
+/*
+ * result: see result.h. Wording follows contract 4.3: a command's output as it was, its tail when it was long; a failing command is an
+ * error with its output, or `exit N` when it was silent; nothing at all reads "(no output)". The output memfd was written inside the
+ * sandbox: its bytes and its length are not believed.
+ */
+#include "result.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "text.h"
+#include "xalloc.h"
+
+#define TRUNCATED "[output truncated]\n"
+
+/* Up to max bytes of the memfd; the caller frees. */
+static char *
+read_output(int fd, size_t max, size_t *out_len)
+{
+	char *data = xmalloc(max);
+	size_t at = 0;
+	ssize_t n;
+
+	while (at < max && (n = pread(fd, data + at, max - at, (off_t)at)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		at += (size_t)n;
+	}
+	*out_len = at;
+	return data;
+}
+
+static void
+put_output(struct buf *b, const struct call *c, bool shell, bool truncated)
+{
+	AUTO(str) char *data = NULL;
+	struct buf text = { 0 };
+	size_t len = 0;
+
+	if (c->out >= 0)
+		data = read_output(c->out, shell ? SB_BASH_KEEP : SB_OUT_MAX, &len);
+	truncated |= text_clean(&text, data ? data : "", len, shell ? SB_TEXT_MAX - strlen(TRUNCATED) : SB_OUT_MAX, shell);
+	if (shell && truncated)
+		buf_str(b, TRUNCATED);
+	buf_put(b, text.data ? text.data : "", text.len);
+	buf_free(&text);
+}
+
+/* Start a line of our own after what is there. */
+static void
+new_line(struct buf *b)
+{
+	if (b->len > 0 && b->data[b->len - 1] != '\n')
+		buf_ch(b, '\n');
+}
+
+static void
+not_started(struct buf *b, int sys)
+{
+	if (sys == EAGAIN)
+		buf_str(b, "The sandbox has too many processes to start this. Restart the shell (bash with restart: true) to end them.");
+	else if (sys == ENOMEM)
+		buf_str(b, "The sandbox has no memory left to start this.");
+	else
+		buf_printf(b, "The tool could not be started in the sandbox: %s.", strerror(sys));
+}
+
+static void
+compose_bash(struct call *c, const struct sb_msg *m, struct buf *b)
+{
+	int st = m->status;
+
+	if (WIFEXITED(st) && WEXITSTATUS(st) == 0)
+		return;
+	c->is_error = true;
+	if (WIFSIGNALED(st)) {
+		new_line(b);
+		buf_printf(b, "The shell was killed by signal %d (%s). The next bash call gets a new one.", WTERMSIG(st),
+		    strsignal(WTERMSIG(st)));
+	} else if (b->len == 0) {
+		buf_printf(b, "exit %d", WEXITSTATUS(st));
+	}
+}
+
+static void
+compose_tool(struct call *c, const struct sb_msg *m, struct buf *b)
+{
+	int st = m->status;
+
+	if (WIFEXITED(st) && WEXITSTATUS(st) == SB_EXIT_OK)
+		return;
+	if (WIFEXITED(st) && WEXITSTATUS(st) == SB_EXIT_SPILLED) {
+		c->spilled = true;
+		return;
+	}
+	c->is_error = true;
+	if (WIFEXITED(st) && WEXITSTATUS(st) == SB_EXIT_ERROR && b->len > 0)
+		return;
+	buf_reset(b);
+	if (WIFSIGNALED(st))
+		buf_printf(b, "The tool was killed by signal %d (%s).", WTERMSIG(st), strsignal(WTERMSIG(st)));
+	else
+		buf_printf(b, "The tool failed in the sandbox (status %d).", WEXITSTATUS(st));
+}
+
+void
+result_compose(struct call *c, const struct sb_msg *m)
+{
+	const bool shell = c->in.tool == SB_TOOL_bash;
+	struct buf b = { 0 };
+
+	if (c->why == CALL_CANCELLED) {
+		c->is_error = true;
+		buf_str(&b, CALL_INTERRUPTED);
+	} else if (c->why == CALL_TIMED_OUT) {
+		c->is_error = true;
+		put_output(&b, c, shell, shell && m->bytes > SB_BASH_KEEP);
+		new_line(&b);
+		buf_printf(&b, "The %s timed out after %lld ms and was killed%s.", shell ? "command" : "tool", (long long)c->timeout_ms,
+		    shell ? ", with the shell; the next bash call gets a new one" : "");
+	} else if (m->flags & SB_F_FAILED) {
+		c->is_error = true;
+		not_started(&b, m->status);
+	} else {
+		put_output(&b, c, shell, shell && m->bytes > SB_BASH_KEEP);
+		if (shell)
+			compose_bash(c, m, &b);
+		else
+			compose_tool(c, m, &b);
+	}
+	if (b.len == 0)
+		buf_str(&b, "(no output)");
+	c->len = b.len;
+	c->text = buf_steal(&b);
+}

@@ -1,0 +1,436 @@
+/*
+ * server: see server.h. One connection per worker process, any number of requests under way on each; replies carry the request's
+ * number and come as things finish. A peer is believed to be a worker by its user id (SO_PEERCRED); a frame that is not a request
+ * closes its connection, and calls that it started go on: their results wait for `result`.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "call.h"
+#include "frame.h"
+#include "jw.h"
+#include "jx.h"
+#include "log.h"
+#include "session.h"
+#include "xalloc.h"
+
+#define CONNS_MAX 256
+
+struct conn {
+	LIST_ENTRY(conn) link;
+	struct hands *h;
+	uint64_t id;
+	struct frame_conn *fc;
+	uid_t uid;
+	bool broken;		/* closed at the end of the round, never inside a callback of frame.c */
+};
+
+static LIST_HEAD(, conn) conns = LIST_HEAD_INITIALIZER(conns);
+static struct { struct hands *h; int fd, nconns; uint64_t next; uid_t worker; char path[sizeof(struct sockaddr_un)]; } srv = { .fd = -1 };
+
+/* --- replies --- */
+
+static void
+on_conn(void *ctx, int fd, uint32_t events);
+
+static void
+send_reply(struct hands *h, uint64_t id, struct buf *b)
+{
+	struct err e = ERR_INIT;
+	struct conn *c;
+
+	LIST_FOREACH(c, &conns, link)
+		if (c->id == id && !c->broken) {
+			if (frame_send(c->fc, b->data, b->len, &e) < 0) {
+				log_err("worker_connection", &e, NULL);
+				c->broken = true;
+			}
+			/* a broken one is woken by its own hangup */
+			if (c->broken)
+				shutdown(frame_fd(c->fc), SHUT_RDWR);
+			loop_watch(h->loop, frame_fd(c->fc), frame_wants(c->fc), on_conn, c);
+			break;
+		}
+	buf_free(b);
+}
+
+static void
+begin(struct jw *w, struct buf *b, int64_t n)
+{
+	jw_begin(w, b);
+	jw_obj(w);
+	jw_kint(w, "n", n);
+}
+
+static void
+end(struct jw *w)
+{
+	jw_obj_end(w);
+	jw_end(w);
+}
+
+void
+server_ok(struct hands *h, uint64_t conn, int64_t n)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_kbool(&w, "ok", true);
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
+server_error(struct hands *h, uint64_t conn, int64_t n, const char *kind, const char *message)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_key(&w, "error");
+	jw_obj(&w);
+	jw_kstr(&w, "kind", kind);
+	jw_kstr(&w, "message", message);
+	jw_obj_end(&w);
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
+server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_kbool(&w, "ok", true);
+	jw_kbool(&w, "fresh", fresh);
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
+server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const struct call *c)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	if (attach)
+		jw_kstr(&w, "state", "done");
+	jw_kstr(&w, "call", c->id);
+	jw_kbool(&w, "is_error", c->is_error);
+	jw_key(&w, "content");
+	jw_strn(&w, c->text, c->len);
+	jw_kbool(&w, "spilled", c->spilled);
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+/* --- requests --- */
+
+struct request {
+	struct hands *h;
+	uint64_t conn;
+	int64_t n, epoch;
+	const char *session, *call;
+	const json_t *doc;
+	struct session *s;
+};
+
+static void
+op_provision(struct request *r)
+{
+	struct err e = ERR_INIT;
+	bool fresh;
+
+	if (session_provision(r->s, &fresh, &e) < 0) {
+		log_err("sandbox_refused", &e, "session", r->session, NULL);
+		server_error(r->h, r->conn, r->n, e.kind == EK_LIMIT ? "busy" : "failed", e.pub);
+	} else if (box_is_ready(r->s->box)) {
+		server_provisioned(r->h, r->conn, r->n, fresh);
+	} else {
+		waiter_add(&r->s->provisions, r->conn, r->n, false);
+	}
+}
+
+static void
+attach(struct request *r, struct call *c, bool by_result)
+{
+	if (c->state == CALL_DONE)
+		server_result(r->h, r->conn, r->n, by_result, c);
+	else
+		waiter_add(&c->waiters, r->conn, r->n, by_result);
+}
+
+static void
+op_call(struct request *r)
+{
+	struct call *c = call_find(r->s, r->call);
+	const char *tool = jx_str(r->doc, "tool");
+	struct err e = ERR_INIT;
+	struct input in;
+	char text[600];
+
+	if (c) {
+		attach(r, c, false);
+	} else if (!tool) {
+		server_error(r->h, r->conn, r->n, "invalid", "tool: must be a string");
+	} else if (input_check(tool, json_object_get(r->doc, "input"), r->call, &in, &e) < 0) {
+		snprintf(text, sizeof text, "Invalid input for %.64s: %s", tool, e.pub);
+		call_refused(r->s, r->call, text, r->conn, r->n);
+	} else {
+		call_start(r->s, r->call, &in, r->conn, r->n);
+	}
+}
+
+static void
+op_result(struct request *r)
+{
+	struct call *c = call_find(r->s, r->call);
+	struct buf b = { 0 };
+	struct jw w;
+
+	if (c) {
+		attach(r, c, true);
+		return;
+	}
+	begin(&w, &b, r->n);
+	jw_kstr(&w, "state", "unknown");
+	end(&w);
+	send_reply(r->h, r->conn, &b);
+}
+
+static void
+op_ack(struct request *r)
+{
+	struct call *c = call_find(r->s, r->call);
+
+	if (c && c->state == CALL_DONE)
+		call_forget(c);
+	server_ok(r->h, r->conn, r->n);
+}
+
+static void
+op_cancel(struct request *r)
+{
+	struct call *c = call_find(r->s, r->call);
+
+	server_ok(r->h, r->conn, r->n);
+	if (c)
+		call_cancel(c);
+}
+
+static void
+op_pause(struct request *r)
+{
+	session_pause(r->s);
+	server_ok(r->h, r->conn, r->n);
+}
+
+static void
+op_destroy(struct request *r)
+{
+	session_destroy(r->s);
+	server_ok(r->h, r->conn, r->n);
+}
+
+static void
+op_status(struct request *r)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, r->n);
+	jw_kbool(&w, "ok", true);
+	jw_kint(&w, "sandboxes", r->h->boxes);
+	jw_kstr(&w, "backend", cg_backend(r->h->cg));
+	end(&w);
+	send_reply(r->h, r->conn, &b);
+}
+
+static const struct op {
+	const char *name;
+	bool session, call;	/* which names the request must carry */
+	bool kills_older;	/* see session.h */
+	void (*run)(struct request *r);
+} ops[] = {
+	{ "provision", true,  false, false, op_provision },
+	{ "call",      true,  true,  true,  op_call },
+	{ "result",    true,  true,  false, op_result },
+	{ "ack",       true,  true,  false, op_ack },
+	{ "cancel",    true,  true,  false, op_cancel },
+	{ "pause",     true,  false, true,  op_pause },
+	{ "destroy",   true,  false, true,  op_destroy },
+	{ "status",    false, false, false, op_status },
+};
+
+/* A name that may go into paths and logs: letters, digits, - and _. */
+static bool
+good_name(const char *text)
+{
+	size_t n = text ? strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
+
+	return n > 0 && n < SESSION_ID_MAX && text[n] == '\0';
+}
+
+static void
+dispatch(struct request *r, const struct op *op)
+{
+	struct err e = ERR_INIT;
+
+	if ((op->session && (!good_name(r->session) || r->epoch < 0)) || (op->call && !good_name(r->call))) {
+		server_error(r->h, r->conn, r->n, "invalid", "session, epoch or call is missing or malformed");
+		return;
+	}
+	if (op->session) {
+		r->s = session_enter(r->h, r->session, r->epoch, false, &e);
+		if (!r->s) {
+			server_error(r->h, r->conn, r->n, "fenced", e.pub);
+			return;
+		}
+		/* a repeated call is handed over, not killed */
+		if (op->kills_older && !(op->call && call_find(r->s, r->call)))
+			call_cancel_older(r->s, r->epoch);
+	}
+	op->run(r);
+}
+
+static int
+on_frame(void *ctx, struct frame_conn *fc, const char *json, size_t len)
+{
+	struct conn *c = ctx;
+	struct err e = ERR_INIT;
+	AUTO(json) json_t *doc = NULL;
+	struct request r = { .h = c->h, .conn = c->id };
+	const char *name;
+	size_t i;
+
+	(void)fc;
+	if (jx_parse(json, len, &doc, &e) < 0 || !json_is_object(doc)) {
+		log_warn("bad_frame", "why", e.pub, NULL);
+		return -1;
+	}
+	r.doc = doc;
+	r.n = jx_int(doc, "n", 0);
+	r.epoch = jx_int(doc, "epoch", -1);
+	r.session = jx_str(doc, "session");
+	r.call = jx_str(doc, "call");
+	name = jx_str(doc, "op");
+	for (i = 0; name && i < sizeof ops / sizeof *ops; i++)
+		if (strcmp(ops[i].name, name) == 0) {
+			dispatch(&r, &ops[i]);
+			return c->broken ? -1 : 0;
+		}
+	server_error(c->h, c->id, r.n, "invalid", "no such op");
+	return c->broken ? -1 : 0;
+}
+
+/* --- connections --- */
+
+static void
+conn_close(struct conn *c)
+{
+	loop_unwatch(c->h->loop, frame_fd(c->fc));
+	LIST_REMOVE(c, link);
+	srv.nconns--;
+	frame_free(&c->fc);
+	free(c);
+}
+
+static void
+on_conn(void *ctx, int fd, uint32_t events)
+{
+	struct conn *c = ctx;
+
+	(void)fd;
+	if (frame_on_event(c->fc, events) < 0 || c->broken)
+		conn_close(c);
+	else
+		loop_watch(c->h->loop, frame_fd(c->fc), frame_wants(c->fc), on_conn, c);
+}
+
+static void
+on_accept(void *ctx, int fd, uint32_t events)
+{
+	struct hands *h = ctx;
+	struct ucred who;
+	socklen_t len = sizeof who;
+	struct conn *c;
+	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (peer < 0)
+		return;
+	if (getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || (who.uid != 0 && who.uid != srv.worker) ||
+	    srv.nconns == CONNS_MAX) {
+		log_warn("connection_refused", "uid", LOGN(who.uid), NULL);
+		close(peer);
+		return;
+	}
+	c = xcalloc(1, sizeof *c);
+	c->h = h;
+	c->id = ++srv.next;
+	c->uid = who.uid;
+	c->fc = frame_new(peer, on_frame, c);
+	LIST_INSERT_HEAD(&conns, c, link);
+	srv.nconns++;
+	loop_watch(h->loop, peer, frame_wants(c->fc), on_conn, c);
+}
+
+/* Open to root and to the group that workers are in; SO_PEERCRED decides in the end. */
+static int
+open_to_group(const char *path)
+{
+	struct group *g = getgrnam("roost-hands");
+
+	if (g && lchown(path, 0, g->gr_gid) < 0)
+		return -1;
+	return chmod(path, 0660);
+}
+
+int
+server_start(struct hands *h, struct err *e)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	struct passwd *pw = getpwnam(h->conf.worker_user);
+	const char *path = h->conf.hands_socket;
+
+	if (strlen(path) >= sizeof sa.sun_path)
+		return err_fault(e, EK_UNAVAILABLE, 0, "hands_socket is too long for a socket path: %s", path);
+	snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+	srv.h = h;
+	srv.worker = pw ? pw->pw_uid : 0;
+	srv.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)unlink(path);
+	if (srv.fd < 0 || bind(srv.fd, (struct sockaddr *)&sa, sizeof sa) < 0 || open_to_group(path) < 0 || listen(srv.fd, 64) < 0)
+		return err_fault(e, EK_UNAVAILABLE, errno, "cannot listen on %s", path);
+	snprintf(srv.path, sizeof srv.path, "%s", path);
+	loop_watch(h->loop, srv.fd, EPOLLIN, on_accept, h);
+	return 0;
+}
+
+void
+server_stop(void)
+{
+	while (!LIST_EMPTY(&conns))
+		conn_close(LIST_FIRST(&conns));
+	if (srv.fd < 0)
+		return;
+	loop_unwatch(srv.h->loop, srv.fd);
+	close(srv.fd);
+	srv.fd = -1;
+	(void)unlink(srv.path);
+}

@@ -1,0 +1,26 @@
+/*
+ * server: the socket that workers talk to: who may connect, frames in, replies out. The protocol is in workers/sandbox/README.md.
+ */
+#ifndef ROOST_SANDBOX_SERVER_H
+#define ROOST_SANDBOX_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "hands.h"
+
+struct call;
+
+/* Listen on conf.hands_socket (0660, group roost-hands when there is one) and serve in h->loop. */
+int server_start(struct hands *h, struct err *e);
+/* Close everything; the socket file is removed. */
+void server_stop(void);
+
+/* Replies; a connection that is gone is ignored. */
+void server_ok(struct hands *h, uint64_t conn, int64_t n);
+void server_error(struct hands *h, uint64_t conn, int64_t n, const char *kind, const char *message);
+void server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh);
+void server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const struct call *c);
+
+#endif

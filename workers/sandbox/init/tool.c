@@ -1,0 +1,125 @@
+/*
+ * tool: see tool.h. What all file tools share: dispatch, paths, error texts, and the rule for long results (contract 4.3): more than
+ * 100 000 characters or 100 KiB go to a file in the sandbox, and the model gets the beginning and the path. A crash here costs one
+ * call: pid 1 reports the wait status and hands words it.
+ */
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#define OUT_CEILING (2u << 20)
+#define PREVIEW 16000u
+
+static tool_fn *const tools[SB_TOOLS] = {
+	[SB_TOOL_read] = tool_read, [SB_TOOL_write] = tool_write, [SB_TOOL_edit] = tool_edit,
+	[SB_TOOL_glob] = tool_glob, [SB_TOOL_grep] = tool_grep,
+};
+
+int
+tool_fail(struct buf *out, int sys, const char *fmt, ...)
+{
+	char text[PATH_MAX + 256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	buf_reset(out);
+	buf_str(out, text);
+	if (sys)
+		buf_printf(out, ": %s", strerror(sys));
+	return -1;
+}
+
+int
+tool_path(const char *given, char path[PATH_MAX], struct buf *out)
+{
+	int n;
+
+	if (!*given)
+		return tool_fail(out, 0, "the path is empty");
+	n = given[0] == '/' ? snprintf(path, PATH_MAX, "%s", given) : snprintf(path, PATH_MAX, SB_WORKDIR "/%s", given);
+	if (n >= PATH_MAX)
+		return tool_fail(out, ENAMETOOLONG, "the path is refused");
+	return 0;
+}
+
+static int
+write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static size_t
+characters(const struct buf *b)
+{
+	size_t i, n = 0;
+
+	for (i = 0; i < b->len; i++)
+		n += ((unsigned char)b->data[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* Save the whole text under the call's name and leave its beginning with a pointer to the file. */
+static void
+spill(struct buf *out, const char *call)
+{
+	char path[256];
+	size_t chars = characters(out), cut = PREVIEW;
+	int fd = -1, saved;
+
+	snprintf(path, sizeof path, SB_SPILL_DIR "/%s.txt", call ? call : "output");
+	if (mkdir(SB_SPILL_DIR, 0755) == 0 || errno == EEXIST)
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	saved = fd >= 0 && write_all(fd, out->data, out->len) == 0;
+	if (fd >= 0)
+		close(fd);
+	while (cut > 0 && ((unsigned char)out->data[cut] & 0xc0) == 0x80)
+		cut--;
+	out->len = cut;
+	out->data[cut] = '\0';
+	if (saved)
+		buf_printf(out, "\n[output truncated: %zu characters in all; the full text is in %s]", chars, path);
+	else
+		buf_printf(out, "\n[output truncated: %zu characters in all; the rest could not be saved: %s]", chars, strerror(errno));
+}
+
+int
+tool_main(uint32_t tool, int args_fd, int out_fd)
+{
+	struct buf out = BUF_INIT(OUT_CEILING);
+	struct args a = { 0 };
+	int rc, spilled = 0;
+
+	if (tool >= SB_TOOLS || !tools[tool])
+		rc = tool_fail(&out, 0, "no such tool");
+	else if (args_load(&a, args_fd) < 0)
+		rc = tool_fail(&out, errno, "cannot read the arguments");
+	else
+		rc = tools[tool](&a, &out);
+	if (rc == 0 && out.len > PREVIEW && (out.len > SB_TEXT_MAX || characters(&out) > SB_SPILL_CHARS)) {
+		spill(&out, args_get(&a, "call"));
+		spilled = 1;
+	}
+	if (out.len > 0 && write_all(out_fd, out.data, out.len) < 0)
+		return SB_EXIT_ERROR;
+	return rc < 0 ? SB_EXIT_ERROR : spilled ? SB_EXIT_SPILLED : SB_EXIT_OK;
+}
