@@ -44,7 +44,8 @@ class Provider {
 			if (--this.queue[i].times <= 0) this.queue.splice(i, 1);
 		}
 		for (const b of behaviours) {
-			const id = `${text} ${JSON.stringify(b)}`, used = this.#seen.get(id) ?? 0;
+			if ((b.model && b.model !== conversation.model) || (b.dialect && b.dialect !== dialect)) continue;
+			const id = `${dialect} ${conversation.model} ${text} ${JSON.stringify(b)}`, used = this.#seen.get(id) ?? 0;
 			if (used >= (b.times ?? (b.fault ? 1 : Infinity))) continue;
 			this.#seen.set(id, used + 1);
 			Object.assign(how, b);

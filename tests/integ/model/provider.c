@@ -340,7 +340,7 @@ test_fallback(void **state)
 	r[1] = route("anthropic", "fake-2");
 	expect(r, 2, "never after\n!provider {\"fault\":\"truncate\",\"after\":5}", "T0<I am > | fail model_request_failed_error retry: *");
 	/* before output: the stream had begun, nothing was said */
-	expect(r, 2, "before\n!provider {\"fault\":\"truncate\",\"after\":2}", "T0<I am fake-2, *");
+	expect(r, 2, "before\n!provider {\"fault\":\"truncate\",\"after\":2,\"model\":\"fake-1\"}", "T0<I am fake-2, *");
 }
 
 /* An optional field that the upstream refuses is left out, once per upstream. */
