@@ -1,0 +1,422 @@
+/*
+ * worker_rig: see worker_rig.h. The gateway's part (inbox_put and the ring) is done here with its own statements.
+ */
+#include "worker_rig.h"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <libpq-fe.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "bus.h"
+#include "clock.h"
+#include "db.h"
+#include "id.h"
+#include "jw.h"
+#include "xalloc.h"
+
+#define BATCH 16
+
+struct fake_hands *rig_hands;
+char rig_dir[64];
+
+static PGconn *owner;
+static struct db *gw;
+static struct bus *bus;
+static pid_t redis_pid, workers[16];
+static int nworkers;
+static pid_t provider_pid;
+static int provider_in = -1;
+
+struct put {
+	char id[ID_MAX], *stem, *fragment, *refers, *deny;
+	const char *type, *wakes, *answer;
+};
+static struct put batch[BATCH];
+static int nbatch;
+
+static pid_t
+spawn(char *const argv[], const char *log)
+{
+	pid_t pid = fork();
+
+	must(pid >= 0);
+	if (pid == 0) {
+		if (freopen(log, "a", stderr) == NULL || freopen("/dev/null", "r", stdin) == NULL || freopen("/dev/null", "w", stdout) == NULL)
+			_exit(127);
+		execvp(argv[0], argv);
+		_exit(127);
+	}
+	return pid;
+}
+
+static void
+doze(void)
+{
+	(void)usleep(3000);	/* the step of a wait with a deadline */
+}
+
+static void
+start_redis(void)
+{
+	char sock[128], log[128];
+
+	snprintf(sock, sizeof(sock), "%s/redis.sock", rig_dir);
+	snprintf(log, sizeof(log), "%s/redis.log", rig_dir);
+	redis_pid = spawn((char *[]){ (char *)"redis-server", (char *)"--port", (char *)"0", (char *)"--unixsocket", sock, (char *)"--save",
+	    (char *)"", NULL }, log);
+	for (int64_t end = clock_mono_ms() + RIG_MS; access(sock, R_OK) != 0; doze())
+		must(clock_mono_ms() < end);
+}
+
+void
+rig_start(void)
+{
+	AUTO(str) char *cmd = NULL, *admin = NULL, *gateway = NULL, *hands = NULL;
+	struct conf c;
+	struct err e = ERR_INIT;
+
+	snprintf(rig_dir, sizeof(rig_dir), "/tmp/roost-worker-%d", (int)getpid());
+	must(system(cmd = xasprintf("tests/env/postgres start %s", rig_dir)) == 0);
+	owner = PQconnectdb(admin = xasprintf("host=%s dbname=roost user=roost_admin", rig_dir));
+	must(PQstatus(owner) == CONNECTION_OK);
+	gw = db_open(gateway = xasprintf("host=%s dbname=roost user=roost_gw", rig_dir), DB_GW, 5000);
+	start_redis();
+	must(conf_load(&c, "/dev/null", &e) == 0);
+	snprintf(c.redis_socket, sizeof(c.redis_socket), "%s/redis.sock", rig_dir);
+	c.redis_timeout_ms = 1000;
+	bus = bus_open(&c);
+	rig_hands = fake_hands_start(hands = xasprintf("%s/hands.sock", rig_dir));
+	free(rig_sql("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
+	free(rig_sql("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')"));
+}
+
+/* It ends with its stdin, which this process holds: also when the test dies. */
+void
+rig_provider(void)
+{
+	int in[2], out[2];
+	char line[256] = "", *url;
+	ssize_t n = 0;
+
+	must(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
+	provider_pid = fork();
+	must(provider_pid >= 0);
+	if (provider_pid == 0) {
+		if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0)
+			_exit(127);
+		execlp("node", "node", "tests/provider/provider.mjs", "--until-eof", (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	provider_in = in[1];
+	while (strchr(line, '\n') == NULL) {
+		ssize_t got = read(out[0], line + n, sizeof(line) - 1 - (size_t)n);
+
+		must(got > 0);
+		n += got;
+	}
+	close(out[0]);
+	url = strstr(line, "http://");
+	must(url != NULL);
+	url[strcspn(url, "\r\n")] = '\0';
+	free(rig_sql("INSERT INTO provider (name, dialect, base_url) VALUES ('fake', 'anthropic', '%s')", url));
+	free(rig_sql("INSERT INTO model (id, display_name, context_window, max_output_tokens) VALUES ('fake', 'Fake', 200000, 8192)"));
+	free(rig_sql("INSERT INTO model_route VALUES ('fake', 0, 'fake', 'fake-1')"));
+	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
+}
+
+pid_t
+rig_worker(const char *settings)
+{
+	const char *out = getenv("OUT");
+	AUTO(str) char *binary = xasprintf("%s/bin/roost-worker", out != NULL ? out : "build/release");
+	AUTO(str) char *conf = xasprintf("%s/worker-%d.conf", rig_dir, nworkers), *log = xasprintf("%s/worker-%d.log", rig_dir, nworkers);
+	FILE *f = fopen(conf, "w");
+
+	must(f != NULL && nworkers < 16);
+	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_worker\nredis_socket = %s/redis.sock\nredis_timeout_ms = 1000\n"
+	    "hands_socket = %s/hands.sock\nlog_level = debug\n%s", rig_dir, rig_dir, rig_dir, settings);
+	must(fclose(f) == 0);
+	workers[nworkers] = spawn((char *[]){ binary, (char *)"-c", conf, NULL }, log);
+	return workers[nworkers++];
+}
+
+void
+rig_signal(pid_t pid, int sig)
+{
+	int status;
+
+	must(kill(pid, sig) == 0);
+	if (sig != SIGKILL && sig != SIGTERM)
+		return;
+	must(waitpid(pid, &status, 0) == pid);
+	if (sig == SIGTERM)
+		assert_int_equal(status, 0);
+	for (int i = 0; i < nworkers; i++)
+		if (workers[i] == pid)
+			workers[i] = 0;
+}
+
+void
+rig_stop(void)
+{
+	AUTO(str) char *logs = xasprintf("tail -n 60 %s/worker-*.log >&2", rig_dir), *stop = xasprintf("tests/env/postgres stop %s", rig_dir);
+
+	for (int i = 0; i < nworkers; i++)
+		if (workers[i] != 0)
+			rig_signal(workers[i], SIGTERM);
+	fake_hands_stop(&rig_hands);
+	if (getenv("RIG_LOGS") != NULL && system(logs) != 0)
+		fputs("no logs\n", stderr);
+	if (provider_pid != 0) {
+		close(provider_in);
+		(void)waitpid(provider_pid, NULL, 0);
+	}
+	bus_close(&bus);
+	db_close(&gw);
+	PQfinish(owner);
+	(void)kill(redis_pid, SIGKILL);
+	(void)waitpid(redis_pid, NULL, 0);
+	must(system(stop) == 0);
+}
+
+static char *
+vsql(const char *fmt, va_list ap)
+{
+	struct buf b = BUF_INIT(0);
+	char *text = NULL, *out;
+	PGresult *r;
+
+	must(vasprintf(&text, fmt, ap) >= 0);
+	buf_str(&b, text);
+	free(text);
+	if (PQstatus(owner) != CONNECTION_OK)
+		PQreset(owner);
+	r = PQexec(owner, b.data);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
+		fprintf(stderr, "%s: %s", b.data, PQerrorMessage(owner));
+	out = xstrdup(PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
+	PQclear(r);
+	buf_free(&b);
+	return out;
+}
+
+char *
+rig_sql(const char *fmt, ...)
+{
+	va_list ap;
+	char *out;
+
+	va_start(ap, fmt);
+	out = vsql(fmt, ap);
+	va_end(ap);
+	return out;
+}
+
+void
+rig_wait(const char *want, const char *fmt, ...)
+{
+	int64_t end = clock_mono_ms() + RIG_MS;
+
+	for (;;) {
+		AUTO(str) char *got = NULL;
+		va_list ap;
+
+		va_start(ap, fmt);
+		got = vsql(fmt, ap);
+		va_end(ap);
+		if (strcmp(got, want) == 0)
+			return;
+		if (clock_mono_ms() > end)
+			fail_msg("waited for %s = '%s', have '%s'", fmt, want, got);
+		doze();
+	}
+}
+
+void
+rig_session(const char *id, const char *model)
+{
+	static const char tools[] = "[{\"type\":\"agent_toolset_20260401\",\"default_config\":{\"enabled\":true,\"permission_policy\":"
+	    "{\"type\":\"always_allow\"}},\"configs\":[{\"type\":\"edit\",\"name\":\"edit\",\"enabled\":false,\"permission_policy\":"
+	    "{\"type\":\"always_allow\"}},{\"type\":\"write\",\"name\":\"write\",\"enabled\":true,\"permission_policy\":{\"type\":"
+	    "\"always_ask\"}}]},{\"type\":\"custom\",\"name\":\"weather\",\"description\":\"The weather.\",\"input_schema\":{\"type\":"
+	    "\"object\"}}]";
+
+	free(rig_sql("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent,"
+	    " last_at, created_at, updated_at) VALUES ('%s', 'org', 'w1', 'agent_1', 1, 'env_1', 'sthr_%s',"
+	    " '{\"type\":\"agent\",\"id\":\"agent_1\",\"version\":1,\"name\":\"Bot\",\"model\":{\"id\":\"%s\",\"effort\":{\"type\":\"high\"}},"
+	    "\"system\":null,\"tools\":%s}', clock_timestamp(), clock_timestamp(), clock_timestamp())", id, id, model, tools));
+}
+
+static char *
+quoted(const char *s)
+{
+	struct buf b = BUF_INIT(0);
+
+	jw_quote(&b, s, strlen(s));
+	return buf_steal(&b);
+}
+
+static struct put *
+add(const char *type, const char *wakes)
+{
+	struct put *p = &batch[nbatch++];
+
+	must(nbatch <= BATCH);
+	*p = (struct put){ .type = type, .wakes = wakes };
+	id_new("sevt_", p->id);
+	return p;
+}
+
+void
+rig_message(const char *text)
+{
+	struct put *p = add("user.message", "t");
+	AUTO(str) char *q = quoted(text);
+
+	p->fragment = xasprintf("{\"type\":\"text\",\"text\":%s}", q);
+	p->stem = xasprintf("{\"id\":\"%s\",\"type\":\"user.message\",\"content\":[%s]", p->id, p->fragment);
+}
+
+void
+rig_interrupt(void)
+{
+	struct put *p = add("user.interrupt", "t");
+
+	p->stem = xasprintf("{\"id\":\"%s\",\"type\":\"user.interrupt\"", p->id);
+}
+
+void
+rig_result(const char *tool_use_id, const char *text)
+{
+	struct put *p = add("user.custom_tool_result", "t");
+	AUTO(str) char *q = quoted(text);
+
+	p->refers = xstrdup(tool_use_id);
+	p->stem = xasprintf("{\"id\":\"%s\",\"type\":\"user.custom_tool_result\",\"custom_tool_use_id\":\"%s\",\"content\":[{\"type\":\"text\","
+	    "\"text\":%s}]", p->id, tool_use_id, q);
+	p->fragment = xasprintf("{\"type\":\"tool_result\",\"tool_use_id\":\"%s\",\"content\":[{\"type\":\"text\",\"text\":%s}]}", tool_use_id, q);
+}
+
+void
+rig_confirm(const char *tool_use_id, const char *deny_message)
+{
+	struct put *p = add("user.tool_confirmation", "t");
+
+	p->refers = xstrdup(tool_use_id);
+	p->answer = deny_message != NULL ? "deny" : "allow";
+	p->deny = deny_message != NULL && deny_message[0] != '\0' ? xstrdup(deny_message) : NULL;
+	p->stem = xasprintf("{\"id\":\"%s\",\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"%s\",\"result\":\"%s\"%s%s%s", p->id, tool_use_id,
+	    p->answer, p->deny ? ",\"deny_message\":\"" : "", p->deny ? p->deny : "", p->deny ? "\"" : "");
+}
+
+void
+rig_note(void)
+{
+	struct put *p = add("session.updated", "f");
+
+	p->stem = xasprintf("{\"id\":\"%s\",\"type\":\"session.updated\",\"title\":\"New\"", p->id);
+}
+
+#define COLUMN(field) ({							\
+	const char *v_[BATCH];							\
+	for (int i_ = 0; i_ < nbatch; i_++)					\
+		v_[i_] = batch[i_].field;					\
+	pg_array(v_, nbatch);							\
+})
+
+static char *
+same(const char *value)
+{
+	const char *v[BATCH];
+
+	for (int i = 0; i < nbatch; i++)
+		v[i] = value;
+	return pg_array(v, nbatch);
+}
+
+void
+rig_send(const char *session)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+	AUTO(str) char *ids = COLUMN(id), *types = COLUMN(type), *stems = COLUMN(stem), *fragments = COLUMN(fragment), *wakes = COLUMN(wakes);
+	AUTO(str) char *refers = COLUMN(refers), *answers = COLUMN(answer), *denials = COLUMN(deny), *roles = same("u"), *no = same("f");
+	AUTO(str) char *hashes = same(NULL);
+
+	if (DB_RUN(gw, STMT_INBOX_PUT, &r, &e, session, ids, types, stems, roles, fragments, no, wakes, refers, answers, denials, hashes) < 0)
+		fail_msg("inbox_put: %s", e.detail);
+	(void)bus_ring(bus, session, pg_str(r, 0, 0), &e);
+	for (int i = 0; i < nbatch; i++) {
+		free(batch[i].stem);
+		free(batch[i].fragment);
+		free(batch[i].refers);
+		free(batch[i].deny);
+	}
+	nbatch = 0;
+}
+
+void
+rig_settled(const char *session)
+{
+	rig_wait("t", "SELECT lease_owner IS NULL AND due_at IS NULL FROM session WHERE id = '%s'", session);
+}
+
+char *
+rig_log(const char *session, int after)
+{
+	return rig_sql("SELECT string_agg(replace(replace(replace(replace(replace(replace(type, 'session.status_', 'S:'), 'session.thread_status_',"
+	    " 'T:'), 'span.model_request_', 'M:'), 'agent.', 'a.'), 'user.', 'u.'), 'session.', 's.'), ' ' ORDER BY seq)"
+	    " FROM event WHERE session_id = '%s' AND seq > %d", session, after);
+}
+
+char *
+rig_event(const char *session, const char *type, int k)
+{
+	return rig_sql("SELECT id FROM event WHERE session_id = '%s' AND type = '%s' ORDER BY seq LIMIT 1 OFFSET %d", session, type, k - 1);
+}
+
+static void
+check(const char *session, const char *what, const char *query)
+{
+	AUTO(str) char *sql = xasprintf("WITH e AS (SELECT *, body::jsonb AS j FROM event WHERE session_id = '%s'), s AS (SELECT * FROM session"
+	    " WHERE id = '%s') %s", session, session, query);
+	AUTO(str) char *got = rig_sql("%s", sql);
+
+	if (strcmp(got, "t") != 0)
+		fail_msg("%s of %s: %s", what, session, got);
+}
+
+void
+rig_check(const char *session)
+{
+	check(session, "gapless log", "SELECT count(*) = max(seq) AND max(seq) = (SELECT last_seq FROM s) FROM e");
+	check(session, "rising stamps", "SELECT bool_and(processed_at > before) FROM (SELECT processed_at, lag(processed_at, 1, '-infinity')"
+	    " OVER (ORDER BY seq) AS before FROM e) x");
+	check(session, "stamps in bodies", "SELECT bool_and(j->>'processed_at' = wire_stamp(processed_at) AND j->>'id' = id AND"
+	    " j->>'type' = type) FROM e");
+	check(session, "one result per settled call", "SELECT coalesce(bool_and((SELECT count(*) FROM e r WHERE coalesce(r.j->>'tool_use_id',"
+	    " r.j->>'custom_tool_use_id') = e.id AND r.type LIKE '%result') = 1), true) FROM e WHERE type LIKE 'agent.%tool_use'"
+	    " AND id NOT IN (SELECT tool_use_id FROM action a WHERE a.session_id = e.session_id AND a.state <> 'closed')");
+	check(session, "spans in pairs", "SELECT count(*) FILTER (WHERE type = 'span.model_request_start') = count(*) FILTER (WHERE type ="
+	    " 'span.model_request_end') FROM e");
+	check(session, "runtime metered", "SELECT coalesce((SELECT sum(quantity) FROM meter_event m WHERE m.session_id = s.id AND m.meter ="
+	    " 'session.runtime'), 0) = s.active_us / 1000 FROM s");
+	check(session, "tokens metered", "SELECT coalesce((SELECT sum(quantity) FROM meter_event m WHERE m.session_id = s.id AND m.meter LIKE"
+	    " 'tokens.%'), 0) = s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_5m_tokens + s.cache_1h_tokens FROM s");
+	check(session, "usage is the last one's", "SELECT coalesce((SELECT (j->'usage'->>'active_seconds')::numeric * 1000 = s.active_us / 1000 AND"
+	    " (j->'usage'->>'input_tokens')::bigint = s.input_tokens FROM e WHERE type = 'session.usage' ORDER BY seq DESC LIMIT 1), true) FROM s");
+}

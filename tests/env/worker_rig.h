@@ -1,0 +1,55 @@
+/*
+ * worker_rig: Postgres, Redis, a fake hands, a fake provider and real roost-worker processes in a temporary folder, for the
+ * integration tests of the harness. One per test program. A rig that cannot be set up aborts the program; with RIG_LOGS set the end
+ * of the workers' logs goes to stderr.
+ */
+#ifndef ROOST_TEST_WORKER_RIG_H
+#define ROOST_TEST_WORKER_RIG_H
+
+#include <sys/types.h>
+
+#include "fake_hands.h"
+
+#define RIG_MS 15000		/* the longest a test waits for anything */
+
+extern struct fake_hands *rig_hands;
+extern char rig_dir[64];
+
+/* Start everything but workers. */
+void rig_start(void);
+void rig_stop(void);
+/* The fake model provider (tests/provider); model `fake` goes to it from now on. */
+void rig_provider(void);
+
+/* A worker with these further settings ("lease_s = 2\n..."). Returns its pid. */
+pid_t rig_worker(const char *settings);
+/* Kill (or otherwise signal) a worker; 9 and 15 also wait for it. */
+void rig_signal(pid_t pid, int sig);
+
+/* First cell of the answer, as the database's owner; the caller frees. */
+char *rig_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Wait until the query's first cell is want. */
+void rig_wait(const char *want, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* A session of this model whose agent has the usual toolset (edit disabled, write asks) and the custom tool weather. */
+void rig_session(const char *id, const char *model);
+/* One client event, or several: each rig_add() joins the batch that rig_send() puts. */
+void rig_message(const char *text);
+void rig_interrupt(void);
+void rig_result(const char *tool_use_id, const char *text);
+void rig_confirm(const char *tool_use_id, const char *deny_message);	/* NULL: allow; "": deny without words */
+void rig_note(void);							/* a session.updated */
+void rig_send(const char *session);
+
+/* Wait until no worker has the session and nothing is due. */
+void rig_settled(const char *session);
+/* The types of the log after seq `after`, abbreviated: S: session.status_, T: session.thread_status_, M: span.model_request_, a. agent.,
+ * u. user., s. session. The caller frees. */
+char *rig_log(const char *session, int after);
+/* Id of the k-th (from 1) event of this type. The caller frees. */
+char *rig_event(const char *session, const char *type, int k);
+
+/* What must be true of every log: no gap, stamps rising, one result per call, meter equal to totals. Fails the test otherwise. */
+void rig_check(const char *session);
+
+#endif
