@@ -1,0 +1,273 @@
+/*
+ * events: sending events to a session (contract 3.2). A batch is checked whole against the session's state under its row lock, put into
+ * the inbox in one transaction, and acknowledged after the commit; then the doorbell rings. Nothing is appended to the log here.
+ *
+ * A crash before the commit leaves nothing. A reply that is lost after it leaves a batch that the client may send again: answers are
+ * recognised as repeats, messages are not.
+ */
+#include <string.h>
+
+#include "api.h"
+#include "clock.h"
+#include "draft.h"
+#include "inbox.h"
+#include "jx.h"
+#include "log.h"
+#include "session.h"
+#include "xalloc.h"
+
+/* A call that waits for the client, as the batch sees it while it is walked. */
+struct call {
+	struct action_row row;
+	bool open;
+	size_t answered_by;		/* index + 1 of the event in this batch */
+};
+
+struct sending {
+	struct gw_req *r;
+	const json_t *events;
+	size_t count;
+	struct session_locked session;
+	struct call *calls;
+	int n_calls;
+	struct inbox_item *items;	/* one per event; those with skip[i] are repeats and are not put */
+	bool *skip;
+};
+
+static void
+sending_cleanup(struct sending *s)
+{
+	for (size_t i = 0; s->items && i < s->count; i++)
+		inbox_item_free(&s->items[i]);
+}
+
+static int
+open_calls(const struct sending *s)
+{
+	int n = 0;
+
+	for (int i = 0; i < s->n_calls; i++)
+		n += s->calls[i].open;
+	return n;
+}
+
+static struct call *
+call_of(struct sending *s, const char *tool_use_id)
+{
+	for (int i = 0; i < s->n_calls; i++)
+		if (strcmp(s->calls[i].row.tool_use_id, tool_use_id) == 0)
+			return &s->calls[i];
+	return NULL;
+}
+
+static int
+state_check(const struct sending *s, struct err *e)
+{
+	if (req_active(s->session.organization_state, e) < 0)
+		return -1;
+	if (s->session.archived)
+		return err_set(e, EK_INVALID, 0, "Session %s is archived.", s->r->param[0]);
+	if (strcmp(s->session.status, "terminated") == 0)
+		return err_set(e, EK_INVALID, 0, "Session %s is terminated.", s->r->param[0]);
+	return 0;
+}
+
+/* An answer to a call: open -> answered; the same answer again -> a repeat; anything else is refused. */
+static int
+answer(struct sending *s, size_t i, struct err *e)
+{
+	struct inbox_item *it = &s->items[i];
+	bool custom = strcmp(it->type, "user.custom_tool_result") == 0;
+	struct call *c = call_of(s, it->refers_to);
+	const char *first;
+
+	if (!c || (strcmp(c->row.kind, "custom") == 0) != custom)
+		return err_set(e, EK_INVALID, 0, "Invalid %s event at events[%zu]: %s \"%.64s\" %s", it->type, i,
+		    custom ? "custom_tool_use_id" : "tool_use_id", it->refers_to,
+		    c ? "does not wait for this kind of response" : "does not match any tool use that waits for a response");
+	if (c->open) {
+		c->open = false;
+		c->answered_by = i + 1;
+		return 0;
+	}
+	first = c->answered_by ? s->items[c->answered_by - 1].hash : c->row.answer_hash;
+	if (custom && first && strcmp(first, it->hash) == 0) {
+		s->skip[i] = true;
+		return 0;
+	}
+	return err_set(e, EK_INVALID, 0, "Invalid %s event at events[%zu]: tool use \"%.64s\" %s", it->type, i, it->refers_to,
+	    first ? "has already been answered" : "was interrupted and no longer waits for a response");
+}
+
+/* An interrupt ends every wait. Where nothing runs or waits it is recorded at once and changes nothing (contract A25). */
+static int
+interrupt(struct sending *s, size_t i, bool woken, struct err *e)
+{
+	const char *thread = jx_str(json_array_get(s->events, i), "session_thread_id");
+	bool busy = woken || strcmp(s->session.wire_status, "idle") != 0 || open_calls(s) > 0;
+
+	if (thread && strcmp(thread, s->session.thread_id) != 0)
+		return err_set(e, EK_NOT_FOUND, 0, "Thread not found: %.64s", thread);
+	for (int k = 0; k < s->n_calls; k++)
+		s->calls[k].open = false;
+	s->items[i].wakes = busy;
+	s->items[i].on_receipt = !busy;
+	return 0;
+}
+
+/* Messages are refused while an idle session waits for answers that this batch does not bring. */
+static int
+waiting_check(const struct sending *s, struct err *e)
+{
+	char ids[224] = "";
+	size_t used = 0, i = 0;
+
+	if (strcmp(s->session.status, "idle") != 0 || open_calls(s) == 0)
+		return 0;
+	while (i < s->count && strcmp(s->items[i].type, "user.message") != 0)
+		i++;
+	if (i == s->count)
+		return 0;
+	for (int k = 0; k < s->n_calls && used < sizeof ids; k++)
+		if (s->calls[k].open)
+			used += (size_t)snprintf(ids + used, sizeof ids - used, "%s%s", used ? " " : "", s->calls[k].row.tool_use_id);
+	return err_set(e, EK_INVALID, 0, "Invalid user.message event at events[%zu]: waiting on responses to events [%s]; only "
+	    "`user.tool_confirmation`, `user.custom_tool_result`, `user.tool_result`, or `user.interrupt` may be sent (a `system.message` may "
+	    "trail a tool result)", i, ids);
+}
+
+static int
+caps_check(const struct sending *s, int n, struct err *e)
+{
+	int64_t bytes = s->session.inbox_bytes;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->skip[i])
+			bytes += (int64_t)strlen(s->items[i].stem);
+	if (s->session.inbox_events + n > s->r->conf->inbox_max_events || bytes > s->r->conf->inbox_max_bytes)
+		return err_set(e, EK_LIMIT, 0, "Too many events wait in this session; send more when it has processed them.");
+	return 0;
+}
+
+/* Walk the batch against the session's state; *out_n events are to be put. */
+static int
+plan(struct sending *s, int *out_n, struct err *e)
+{
+	bool woken = false;
+	int n = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct inbox_item *it = &s->items[i];
+
+		if (it->refers_to ? answer(s, i, e) < 0 : strcmp(it->type, "user.interrupt") == 0 && interrupt(s, i, woken, e) < 0)
+			return -1;
+		woken = woken || it->wakes;
+		n += !s->skip[i];
+	}
+	if (waiting_check(s, e) < 0 || caps_check(s, n, e) < 0)
+		return -1;
+	*out_n = n;
+	return 0;
+}
+
+static int
+load_calls(struct sending *s, PGresult **res, struct err *e)
+{
+	if (action_list(s->r->db, s->r->param[0], res, e) < 0)
+		return -1;
+	s->n_calls = PQntuples(*res);
+	s->calls = arena_alloc(s->r->arena, (size_t)s->n_calls * sizeof *s->calls + 1);
+	for (int i = 0; i < s->n_calls; i++) {
+		action_row(*res, i, &s->calls[i].row);
+		s->calls[i].open = strcmp(s->calls[i].row.state, "open") == 0;
+	}
+	return 0;
+}
+
+/* The echo of a repeated answer is the first one's event. */
+static int
+echo_first(struct sending *s, size_t i, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	const struct call *c = call_of(s, s->items[i].refers_to);
+	const char *text, *stamp;
+	bool closed;
+
+	if (event_find(s->r->db, s->r->param[0], c->answered_by ? s->items[c->answered_by - 1].id : c->row.answer_id, &res, &text, &closed,
+	    &stamp, e) < 0)
+		return -1;
+	if (closed)
+		buf_str(&s->r->out, text);
+	else
+		draft_echo(&s->r->out, text, stamp);
+	return 0;
+}
+
+static int
+echo(struct sending *s, struct err *e)
+{
+	char now[CLOCK_TEXT];
+
+	clock_format(clock_wall_us(), now);
+	buf_str(&s->r->out, "{\"data\":[");
+	for (size_t i = 0; i < s->count; i++) {
+		if (i)
+			buf_ch(&s->r->out, ',');
+		if (!s->skip[i])
+			draft_echo(&s->r->out, s->items[i].stem, s->items[i].on_receipt ? now : NULL);
+		else if (echo_first(s, i, e) < 0)
+			return -1;
+	}
+	buf_str(&s->r->out, "]}");
+	return 0;
+}
+
+/* Everything between BEGIN and COMMIT. */
+static int
+put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
+{
+	AUTO(pgres) PGresult *session = NULL;
+	AUTO(pgres) PGresult *actions = NULL;
+	struct inbox_item *chosen = arena_alloc(s->r->arena, s->count * sizeof *chosen);
+	int n = 0;
+
+	if (session_lock(s->r->db, s->r->who.workspace_id, s->r->param[0], &session, &s->session, e) < 0 || state_check(s, e) < 0 ||
+	    load_calls(s, &actions, e) < 0 || plan(s, out_n, e) < 0)
+		return -1;
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->skip[i])
+			chosen[n++] = s->items[i];
+	if (n > 0 && inbox_put(s->r->db, s->r->param[0], chosen, n, owner, e) < 0)
+		return -1;
+	return echo(s, e);
+}
+
+int
+api_event_send(struct gw_req *r, struct err *e)
+{
+	__attribute__((cleanup(sending_cleanup))) struct sending s = { .r = r, .events = json_object_get(r->body, "events") };
+	struct err ring = ERR_INIT;
+	char owner[INBOX_OWNER] = "";
+	json_t *event;
+	size_t i;
+	int n = 0;
+
+	json_array_foreach(s.events, i, event)
+		if (draft_check("events", i, event, e) < 0)
+			return -1;
+	s.items = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.items);
+	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);
+	json_array_foreach(s.events, i, event)
+		draft_make(event, &s.items[s.count++]);
+	if (db_begin(r->db, e) < 0)
+		return -1;
+	if (put(&s, owner, &n, e) < 0) {
+		db_rollback(r->db);
+		return -1;
+	}
+	if (db_commit(r->db, e) < 0)
+		return -1;
+	if (n > 0 && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
+		log_err("doorbell", &ring, "session", r->param[0], NULL);
+	return 0;
+}

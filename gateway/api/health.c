@@ -1,0 +1,54 @@
+/*
+ * health: GET /healthz, without a key: is this process alive (it answered), and can it do its work? Each dependency by name: Postgres,
+ * Redis, and a worker that beats. 200 when all are well, 503 otherwise. It says nothing that would help an attacker: no versions, no hosts.
+ */
+#include "api.h"
+#include "jw.h"
+#include "modelinfo.h"
+#include "openapi.h"
+
+static void
+part(struct jw *w, const char *name, bool ok, bool *all)
+{
+	jw_key(w, name);
+	jw_obj(w);
+	jw_kstr(w, "status", ok ? "ok" : "down");
+	jw_obj_end(w);
+	*all = *all && ok;
+}
+
+int
+api_health(struct gw_req *r, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int64_t alive = 0, silent_ms = -1;
+	bool postgres = health_workers(r->db, &alive, &silent_ms, &why) == 0 || health_workers(r->db, &alive, &silent_ms, &why) == 0;
+	bool redis = bus_ping(r->bus, &why) == 0, all = true;
+	struct jw w;
+
+	jw_begin(&w, &r->out);
+	jw_obj(&w);
+	jw_key(&w, "checks");
+	jw_obj(&w);
+	part(&w, "gateway", true, &all);
+	part(&w, "postgres", postgres, &all);
+	part(&w, "redis", redis, &all);
+	part(&w, "worker", alive > 0, &all);
+	jw_obj_end(&w);
+	jw_kint(&w, "workers", alive);
+	jw_kstr(&w, "status", all ? "ok" : "degraded");
+	jw_obj_end(&w);
+	jw_end(&w);
+	r->status = all ? 200 : 503;
+	return 0;
+}
+
+int
+api_openapi(struct gw_req *r, struct err *e)
+{
+	size_t len;
+	const char *text = openapi_text(&len);
+
+	buf_put(&r->out, text, len);
+	return 0;
+}

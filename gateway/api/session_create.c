@@ -1,0 +1,154 @@
+/*
+ * session_create: a session from an agent, an environment and its first events (contract 2.3). The agent's configuration, with overrides
+ * applied, is copied into the session: later versions of the agent do not change it. With initial events, session and inbox are one
+ * transaction, and the session reads `running` from its first moment.
+ */
+#include <string.h>
+
+#include "agentcfg.h"
+#include "api.h"
+#include "draft.h"
+#include "inbox.h"
+#include "jx.h"
+#include "log.h"
+#include "session.h"
+#include "sessionenc.h"
+
+/* Which agent is meant. */
+struct wanted {
+	const char *agent_id, *environment_id;
+	int version;			/* 0: the newest */
+	const json_t *overrides;	/* or NULL */
+};
+
+static int
+wanted_of(const json_t *body, struct wanted *w, struct err *e)
+{
+	const json_t *agent = json_object_get(body, "agent");
+
+	*w = (struct wanted){ .environment_id = jx_str(body, "environment_id") };
+	if (json_is_string(agent)) {
+		w->agent_id = json_string_value(agent);
+	} else {
+		w->agent_id = jx_str(agent, "id");
+		w->version = (int)jx_int(agent, "version", 0);
+		if (strcmp(jx_str(agent, "type"), "agent_with_overrides") == 0)
+			w->overrides = agent;
+	}
+	if (!id_ok("agent_", w->agent_id))
+		return err_set(e, EK_INVALID, 0, "agent: Invalid agent ID.");
+	if (!id_ok("env_", w->environment_id))
+		return err_set(e, EK_INVALID, 0, "environment_id: Invalid environment ID.");
+	return 0;
+}
+
+static int
+parts_check(const struct wanted *w, const struct session_parts *p, struct err *e)
+{
+	if (!p->agent)
+		return err_set(e, EK_NOT_FOUND, 0, "Agent not found.");
+	if (p->version == 0)
+		return err_set(e, EK_NOT_FOUND, 0, "agent.version: %d not found", w->version);
+	if (p->agent_archived)
+		return err_set(e, EK_INVALID, 0, "agent %s is archived and cannot be used to create a session", w->agent_id);
+	if (!p->environment) {
+		err_set(e, EK_NOT_FOUND, 0, "Environment %s not found.", w->environment_id);
+		return err_code(e, "environment_not_found");
+	}
+	if (p->environment_archived) {
+		err_set(e, EK_INVALID, 0, "Environment %s is archived.", w->environment_id);
+		return err_code(e, "environment_archived");
+	}
+	return 0;
+}
+
+/* The agent snapshot's text (the caller frees it) and its version. NULL with e set. */
+static char *
+snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	AUTO(json) json_t *stored = NULL, *agent = NULL;
+	struct session_parts p;
+
+	if (session_parts(r->db, r->who.workspace_id, w->agent_id, w->version, w->environment_id, &res, &p, e) < 0 ||
+	    parts_check(w, &p, e) < 0 || jx_parse(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
+	    agentcfg_session(r->db, w->agent_id, p.version, stored, w->overrides, &agent, e) < 0)
+		return NULL;
+	*out_version = p.version;
+	return jx_dump(agent);
+}
+
+/* Insert the row and encode it as the reply. */
+static int
+insert(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, const char *status, struct err *e)
+{
+	const json_t *metadata = json_object_get(r->body, "metadata");
+	AUTO(pgres) PGresult *res = NULL;
+	AUTO(str) char *bag = metadata ? jx_dump(metadata) : NULL;
+	const char *title = jx_str(r->body, "title");
+	char thread[ID_MAX];
+	struct session_new s = { .workspace = r->who.workspace_id, .organization = r->who.organization_id, .id = id,
+	    .agent_id = w->agent_id, .environment_id = w->environment_id, .key_id = r->who.key_id, .thread_id = id_new("sthr_", thread),
+	    .title = title && title[0] ? title : NULL, .metadata = bag ? bag : "{}", .agent = agent, .agent_version = version };
+	struct session_row row;
+
+	if (session_create(r->db, &s, &res, &row, e) < 0)
+		return -1;
+	session_encode(&r->out, &row, status);
+	return 0;
+}
+
+/* Session and first events in one transaction. */
+static int
+insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, const json_t *events,
+    struct err *e)
+{
+	size_t n = json_array_size(events), i;
+	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items);
+	char owner[INBOX_OWNER];
+	json_t *event;
+	int rc;
+
+	json_array_foreach(events, i, event)
+		draft_make(event, &items[i]);
+	rc = db_begin(r->db, e);
+	if (rc == 0) {
+		rc = insert(r, w, agent, version, id, "running", e);
+		if (rc == 0)
+			rc = inbox_put(r->db, id, items, (int)n, owner, e);
+		if (rc == 0)
+			rc = db_commit(r->db, e);
+		else
+			db_rollback(r->db);
+	}
+	for (i = 0; i < n; i++)
+		inbox_item_free(&items[i]);
+	return rc;
+}
+
+int
+api_session_create(struct gw_req *r, struct err *e)
+{
+	const json_t *events = json_object_get(r->body, "initial_events");
+	AUTO(str) char *agent = NULL;
+	struct err ring = ERR_INIT;
+	struct wanted w;
+	char id[ID_MAX];
+	json_t *event;
+	int version;
+	size_t i;
+
+	json_array_foreach(events, i, event)
+		if (draft_check("initial_events", i, event, e) < 0)
+			return -1;
+	if (wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
+		return -1;
+	id_new("sesn_", id);
+	if (json_array_size(events) == 0)
+		return insert(r, &w, agent, version, id, NULL, e);
+	if (insert_with_events(r, &w, agent, version, id, events, e) < 0)
+		return -1;
+	if (bus_ring(r->bus, id, NULL, &ring) < 0)
+		log_err("doorbell", &ring, "session", id, NULL);
+	return 0;
+}

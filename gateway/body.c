@@ -1,0 +1,168 @@
+/*
+ * body: see body.h. libfcgi leaves an unread body in the socket, which breaks the kept connection (performance.md, F9), so a body is
+ * read to its end even when it is refused; after DRAIN_MAX more bytes the connection is given up instead.
+ */
+#include "body.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "jx.h"
+
+#define DRAIN_MAX (64L << 20)
+#define CHUNK 65536
+
+void
+body_drain(FCGX_Request *fcgi)
+{
+	char chunk[16384];
+	long total = 0;
+	int n;
+
+	while (total < DRAIN_MAX && (n = FCGX_GetStr(chunk, sizeof chunk, fcgi->in)) > 0)
+		total += n;
+	if (total >= DRAIN_MAX)
+		fcgi->keepConnection = 0;
+}
+
+int
+body_read(FCGX_Request *fcgi, size_t cap, struct buf *out, struct err *e)
+{
+	const char *length = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
+	long long announced = length && *length ? strtoll(length, NULL, 10) : -1;
+	size_t want;
+	char *to;
+	int n;
+
+	if (announced > (long long)cap)
+		return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%zu).", cap);
+	for (;;) {
+		want = announced > 0 && (size_t)announced > out->len ? (size_t)announced - out->len : CHUNK;
+		if (want > CHUNK * 16)
+			want = CHUNK * 16;
+		to = buf_reserve(out, want);
+		n = FCGX_GetStr(to, (int)want, fcgi->in);
+		if (n <= 0)
+			break;
+		out->len += (size_t)n;
+		if (out->len > cap) {
+				return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%zu).", cap);
+		}
+	}
+	if (announced >= 0 && out->len != (size_t)announced)
+		return err_set(e, EK_INVALID, 0, "Failed to parse request body: incomplete body");
+	return 0;
+}
+
+/* The charset parameter of a content type, or NULL. */
+static const char *
+charset_of(const char *content_type, size_t *len)
+{
+	const char *p = content_type ? strcasestr(content_type, "charset=") : NULL;
+
+	if (!p)
+		return NULL;
+	p += 8;
+	if (*p == '"')
+		p++;
+	*len = strcspn(p, "\"; \t");
+	return p;
+}
+
+static bool
+is(const char *p, size_t len, const char *name)
+{
+	return strlen(name) == len && strncasecmp(p, name, len) == 0;
+}
+
+/* Every byte of ISO-8859-1 is the code point of the same number. */
+static void
+latin1_to_utf8(struct buf *text)
+{
+	struct buf out = BUF_INIT(0);
+
+	for (size_t i = 0; i < text->len; i++) {
+		unsigned char c = (unsigned char)text->data[i];
+
+		if (c < 0x80) {
+			buf_ch(&out, (char)c);
+		} else {
+			buf_ch(&out, (char)(0xc0 | c >> 6));
+			buf_ch(&out, (char)(0x80 | (c & 0x3f)));
+		}
+	}
+	buf_free(text);
+	*text = out;
+}
+
+static int
+check_headers(const char *content_type, const char *encoding, struct buf *text, struct err *e)
+{
+	size_t len = 0;
+	const char *charset = charset_of(content_type, &len);
+
+	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0) {
+		err_set(e, EK_INVALID, 0, "Content-Encoding \"%.40s\" is not supported; send the body as it is", encoding);
+		return err_code(e, "request_body_encoding_unsupported");
+	}
+	if (!charset || is(charset, len, "utf-8") || is(charset, len, "utf8") || is(charset, len, "us-ascii"))
+		return 0;
+	if (is(charset, len, "iso-8859-1")) {
+		latin1_to_utf8(text);
+		return 0;
+	}
+	err_set(e, EK_INVALID, 0, "Unsupported charset \"%.*s\"; use UTF-8", len > 40 ? 40 : (int)len, charset);
+	return err_code(e, "unsupported_charset");
+}
+
+/* How many values a text can hold at most: separators outside strings. */
+static size_t
+values_of(const char *text, size_t len)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '"') {
+			for (i++; i < len && text[i] != '"'; i++)
+				if (text[i] == '\\')
+					i++;
+		} else if (text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{') {
+			n++;
+		}
+	}
+	return n;
+}
+
+static bool
+blank(const struct buf *b)
+{
+	for (size_t i = 0; i < b->len; i++)
+		if (!strchr(" \t\r\n", b->data[i]) || !b->data[i])
+			return false;
+	return true;
+}
+
+int
+body_parse(const struct shape *s, const char *content_type, const char *content_encoding, struct buf *text, json_t **out,
+    struct err *e)
+{
+	AUTO(json) json_t *v = NULL;
+
+	*out = NULL;
+	if (s == &shape_none)
+		return 0;
+	if (text->len > 0 && check_headers(content_type, content_encoding, text, e) < 0)
+		return -1;
+	if (blank(text)) {
+		if (s == &shape_empty)
+			return 0;
+		return err_set(e, EK_INVALID, 0, "Failed to parse request body: the body is empty");
+	}
+	if (values_of(text->data, text->len) > BODY_VALUES)
+		return err_set(e, EK_INVALID, 0, "Failed to parse request body: more than %d values", BODY_VALUES);
+	if (jx_parse(text->data, text->len, &v, e) < 0 || shape_check(s, v, e) < 0)
+		return -1;
+	*out = steal(v);
+	return 0;
+}

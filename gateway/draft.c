@@ -1,0 +1,236 @@
+/*
+ * draft: see draft.h. Content is dumped once; the stem and the fragment share that text. What a client sent as null where the wire leaves
+ * a field out is removed first.
+ */
+#include "draft.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "jw.h"
+#include "jx.h"
+
+static bool
+is(const char *type, const char *want)
+{
+	return strcmp(type, want) == 0;
+}
+
+/* --- checks ----------------------------------------------------------------------------------------------------------------- */
+
+static bool
+base64_ok(const char *s)
+{
+	size_t len = strlen(s), body = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
+
+	return len % 4 == 0 && len - body <= 2 && strspn(s + body, "=") == len - body;
+}
+
+static bool
+url_ok(const char *s)
+{
+	const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : NULL;
+
+	if (!host || !*host || *host == '/')
+		return false;
+	for (; *host; host++)
+		if ((unsigned char)*host <= ' ' || *host == '"' || *host == '<' || *host == '>' || *host == '\\')
+			return false;
+	return true;
+}
+
+static int
+block_check(const char *where, size_t index, const json_t *block, struct err *e)
+{
+	const json_t *source = json_object_get(block, "source");
+	const char *type = jx_str(source, "type");
+
+	if (type && is(type, "base64") && !base64_ok(jx_str(source, "data")))
+		return err_set(e, EK_INVALID, 0, "%s.content.%zu.source.data: not valid base64", where, index);
+	if (type && is(type, "url") && !url_ok(jx_str(source, "url")))
+		return err_set(e, EK_INVALID, 0, "%s.content.%zu.source.url: must be an http or https URL", where, index);
+	return 0;
+}
+
+int
+draft_check(const char *list, size_t index, const json_t *event, struct err *e)
+{
+	const char *type = jx_str(event, "type"), *result = jx_str(event, "result"), *deny = jx_str(event, "deny_message");
+	char where[96], *dot;
+	json_t *block;
+	size_t i;
+
+	snprintf(where, sizeof where, "%s.%zu.%s", list, index, type);
+	dot = strrchr(where, '.');
+	*dot = '_';
+	if (is(type, "user.tool_result"))
+		return err_set(e, EK_FORBIDDEN, 0, "%s: only the worker of a self-hosted environment may send this event", where);
+	if (is(type, "system.message")) {
+		err_set(e, EK_INVALID, 0, "%s: the model does not support system messages in a conversation", where);
+		return err_code(e, "model_does_not_support_mid_conversation_system");
+	}
+	if (deny && !is(result, "deny"))
+		return err_set(e, EK_INVALID, 0, "%s.deny_message: only allowed when result is \"deny\"", where);
+	json_array_foreach(json_object_get(event, "content"), i, block)
+		if (block_check(where, i, block, e) < 0)
+			return -1;
+	return 0;
+}
+
+/* --- text ------------------------------------------------------------------------------------------------------------------- */
+
+/* The blocks of a content array, comma-separated, without keys that are null. */
+static char *
+content_text(const json_t *content)
+{
+	struct buf b = BUF_INIT(0);
+	json_t *block;
+	size_t i;
+
+	json_array_foreach(content, i, block) {
+		static const char *const optional[] = { "title", "context" };
+		AUTO(str) char *text = NULL;
+
+		for (size_t k = 0; k < 2; k++)
+			if (json_is_null(json_object_get(block, optional[k])))
+				json_object_del(block, optional[k]);
+		text = jx_dump(block);
+		if (i)
+			buf_ch(&b, ',');
+		buf_str(&b, text);
+	}
+	return buf_steal(&b);
+}
+
+static void
+stem_begin(struct buf *b, struct inbox_item *it)
+{
+	buf_printf(b, "{\"id\":\"%s\",\"type\":\"%s\"", id_new("sevt_", it->id), it->type);
+}
+
+static void
+stem_string(struct buf *b, const char *key, const char *value)
+{
+	if (!value)
+		return;
+	buf_printf(b, ",\"%s\":", key);
+	jw_quote(b, value, strlen(value));
+}
+
+/* A digest of parts, so that an identical repeat of an answer is recognised (contract 3.2). */
+static void
+hash_of(struct inbox_item *it, const char *a, const char *b)
+{
+	crypto_hash_sha256_state st;
+	unsigned char sum[crypto_hash_sha256_BYTES];
+
+	crypto_hash_sha256_init(&st);
+	crypto_hash_sha256_update(&st, (const unsigned char *)a, strlen(a) + 1);
+	crypto_hash_sha256_update(&st, (const unsigned char *)b, strlen(b) + 1);
+	crypto_hash_sha256_final(&st, sum);
+	sodium_bin2hex(it->hash, sizeof it->hash, sum, sizeof sum);
+}
+
+static void
+message(const json_t *event, struct inbox_item *it, struct buf *stem)
+{
+	it->fragment = content_text(json_object_get(event, "content"));
+	buf_printf(stem, ",\"content\":[");
+	buf_str(stem, it->fragment);
+	buf_ch(stem, ']');
+	it->wakes = true;
+}
+
+static void
+custom_result(const json_t *event, struct inbox_item *it, struct buf *stem)
+{
+	const json_t *content = json_object_get(event, "content"), *is_error = json_object_get(event, "is_error");
+	AUTO(str) char *text = content_text(content);
+	struct buf fragment = BUF_INIT(0);
+
+	it->refers_to = jx_str(event, "custom_tool_use_id");
+	it->on_receipt = true;
+	stem_string(stem, "custom_tool_use_id", it->refers_to);
+	buf_str(&fragment, "{\"type\":\"tool_result\"");
+	stem_string(&fragment, "tool_use_id", it->refers_to);
+	if (content) {
+		buf_str(stem, ",\"content\":[");
+		buf_str(stem, text);
+		buf_ch(stem, ']');
+	}
+	if (text[0]) {
+		buf_str(&fragment, ",\"content\":[");
+		buf_str(&fragment, text);
+		buf_ch(&fragment, ']');
+	}
+	if (json_is_boolean(is_error))
+		buf_str(stem, json_is_true(is_error) ? ",\"is_error\":true" : ",\"is_error\":false");
+	if (json_is_true(is_error))
+		buf_str(&fragment, ",\"is_error\":true");
+	buf_ch(&fragment, '}');
+	hash_of(it, text, json_is_true(is_error) ? "error" : "");
+	it->fragment = buf_steal(&fragment);
+}
+
+static void
+confirmation(const json_t *event, struct inbox_item *it, struct buf *stem)
+{
+	it->refers_to = jx_str(event, "tool_use_id");
+	it->answer = jx_str(event, "result");
+	it->deny_message = jx_str(event, "deny_message");
+	if (it->deny_message && !it->deny_message[0])
+		it->deny_message = NULL;
+	stem_string(stem, "tool_use_id", it->refers_to);
+	stem_string(stem, "result", it->answer);
+	stem_string(stem, "deny_message", it->deny_message);
+	hash_of(it, it->answer, it->deny_message ? it->deny_message : "");
+}
+
+void
+draft_make(const json_t *event, struct inbox_item *out)
+{
+	struct buf stem = BUF_INIT(0);
+
+	memset(out, 0, sizeof *out);
+	out->type = jx_str(event, "type");
+	stem_begin(&stem, out);
+	if (is(out->type, "user.message"))
+		message(event, out, &stem);
+	else if (is(out->type, "user.custom_tool_result"))
+		custom_result(event, out, &stem);
+	else if (is(out->type, "user.tool_confirmation"))
+		confirmation(event, out, &stem);
+	else
+		stem_string(&stem, "session_thread_id", jx_str(event, "session_thread_id"));
+	out->stem = buf_steal(&stem);
+}
+
+void
+draft_updated(const json_t *title, const json_t *metadata, struct inbox_item *out)
+{
+	struct buf stem = BUF_INIT(0);
+	AUTO(str) char *text = metadata && json_object_size(metadata) ? jx_dump(metadata) : NULL;
+
+	memset(out, 0, sizeof *out);
+	out->type = "session.updated";
+	stem_begin(&stem, out);
+	if (json_is_null(title))
+		buf_str(&stem, ",\"title\":null");
+	else if (title)
+		stem_string(&stem, "title", json_string_value(title));
+	if (text)
+		buf_printf(&stem, ",\"metadata\":%s", text);
+	out->stem = buf_steal(&stem);
+}
+
+void
+draft_echo(struct buf *b, const char *stem, const char *stamp)
+{
+	buf_str(b, stem);
+	if (stamp)
+		buf_printf(b, ",\"processed_at\":\"%s\"}", stamp);
+	else
+		buf_str(b, ",\"processed_at\":null}");
+}

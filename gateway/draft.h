@@ -1,0 +1,29 @@
+/*
+ * draft: client events on their way into a session's inbox: the semantic checks that need no data (contract 3.2), ids, the stored text,
+ * what the model will see of them, and the echo.
+ */
+#ifndef ROOST_GATEWAY_DRAFT_H
+#define ROOST_GATEWAY_DRAFT_H
+
+#include <jansson.h>
+
+#include "buf.h"
+#include "err.h"
+#include "inbox.h"
+
+/*
+ * Check one event that has passed its shape. list and index name it in messages ("events", 0 -> events.0.user_message...).
+ * EK_INVALID, or EK_FORBIDDEN for what API keys may not send.
+ */
+int draft_check(const char *list, size_t index, const json_t *event, struct err *e);
+
+/* Make its inbox item: id, stem, fragment, references, hash of an answer. event must outlive the item. Release with inbox_item_free(). */
+void draft_make(const json_t *event, struct inbox_item *out);
+
+/* A session.updated with what changed: title (NULL: not changed; JSON null: cleared), metadata (NULL: not changed). */
+void draft_updated(const json_t *title, const json_t *metadata, struct inbox_item *out);
+
+/* The item as the API shows it: stem, processed_at, brace. stamp NULL writes null. */
+void draft_echo(struct buf *b, const char *stem, const char *stamp);
+
+#endif

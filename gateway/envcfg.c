@@ -1,0 +1,156 @@
+/*
+ * envcfg: see envcfg.h. Sub-fields of config that are left out keep their value. Sandboxes have no network yet, which is the strictest
+ * reading of every networking setting, so networking is checked and kept.
+ */
+#include "envcfg.h"
+
+#include <string.h>
+
+#include "jx.h"
+#include "shape.h"
+
+static const char *const managers[] = { "apt", "cargo", "gem", "go", "npm", "pip" };
+
+/* given, unless it is absent or null; else kept; else dflt (taken). A new reference. */
+static json_t *
+choose(const json_t *given, const json_t *kept, json_t *dflt)
+{
+	const json_t *v = given && !json_is_null(given) ? given : kept && !json_is_null(kept) ? kept : NULL;
+
+	if (!v)
+		return dflt;
+	json_decref(dflt);
+	return json_incref((json_t *)v);
+}
+
+static int
+hosts_check(const json_t *hosts, struct err *e)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(hosts, i, v) {
+		const char *host = json_string_value(v), *name = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
+
+		if (strstr(host, "://"))
+			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a URL scheme. Entries must be bare hostnames like "
+			    "\"example.com\".", host);
+		if (strchr(host, ':'))
+			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a port. Entries must be bare hostnames without ports.",
+			    host);
+		if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")])
+			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" is not a hostname.", host);
+	}
+	return 0;
+}
+
+/* A new reference, or NULL with e set. */
+static json_t *
+networking(const json_t *given, const json_t *stored, struct err *e)
+{
+	const char *type = jx_str(given, "type"), *was = jx_str(stored, "type");
+	const json_t *kept = type && was && strcmp(type, was) == 0 ? stored : NULL;
+
+	if (!type)
+		return stored ? json_incref((json_t *)stored) : json_pack("{ss}", "type", "unrestricted");
+	if (strcmp(type, "unrestricted") == 0)
+		return json_pack("{ss}", "type", type);
+	if (hosts_check(json_object_get(given, "allowed_hosts"), e) < 0)
+		return NULL;
+	return json_pack("{ss so so so}", "type", type,
+	    "allowed_hosts", choose(json_object_get(given, "allowed_hosts"), json_object_get(kept, "allowed_hosts"), json_array()),
+	    "allow_mcp_servers", choose(json_object_get(given, "allow_mcp_servers"), json_object_get(kept, "allow_mcp_servers"), json_false()),
+	    "allow_package_managers",
+	    choose(json_object_get(given, "allow_package_managers"), json_object_get(kept, "allow_package_managers"), json_false()));
+}
+
+static json_t *
+packages(const json_t *given, const json_t *stored)
+{
+	json_t *out = json_pack("{ss}", "type", "packages");
+
+	for (size_t i = 0; i < sizeof managers / sizeof *managers; i++)
+		json_object_set_new(out, managers[i],
+		    choose(json_object_get(given, managers[i]), json_object_get(stored, managers[i]), json_array()));
+	return out;
+}
+
+static int
+config(const json_t *given, const json_t *stored, json_t **out, struct err *e)
+{
+	const char *type = jx_str(given, "type"), *was = jx_str(stored, "type");
+	json_t *net;
+
+	if (type && was && strcmp(type, was) != 0) {
+		err_set(e, EK_INVALID, 0, "config.type: cannot change from \"%s\" to \"%s\"", was, type);
+		return err_code(e, "invalid_config_type_change");
+	}
+	net = networking(json_object_get(given, "networking"), json_object_get(stored, "networking"), e);
+	if (!net)
+		return -1;
+	*out = json_pack("{ss so so}", "type", "cloud", "networking", net, "packages",
+	    packages(json_object_get(given, "packages"), json_object_get(stored, "packages")));
+	return 0;
+}
+
+static int
+scope_check(const json_t *body, struct err *e)
+{
+	const char *scope = jx_str(body, "scope");
+
+	if (scope && strcmp(scope, "organization") != 0)
+		return err_set(e, EK_INVALID, 0, "scope: \"%s\" is not available to this organization", scope);
+	return 0;
+}
+
+int
+envcfg_create(const json_t *body, json_t **out, struct err *e)
+{
+	AUTO(json) json_t *cfg = json_pack("{ss s{} ss}", "description", "", "metadata", "scope", "organization");
+	json_t *resolved;
+
+	if (scope_check(body, e) < 0 || config(json_object_get(body, "config"), NULL, &resolved, e) < 0)
+		return -1;
+	shape_update(&shape_environment_create, cfg, body);
+	json_object_set_new(cfg, "config", resolved);
+	*out = steal(cfg);
+	return 0;
+}
+
+/* Merge patch in which null and "" delete. */
+static void
+metadata(json_t *cfg, const json_t *patch)
+{
+	json_t *merged = json_copy(json_object_get(cfg, "metadata")), *v;
+	const char *key;
+
+	json_object_foreach((json_t *)patch, key, v) {
+		if (json_is_string(v) && json_string_length(v) > 0)
+			json_object_set(merged, key, v);
+		else
+			json_object_del(merged, key);
+	}
+	json_object_set_new(cfg, "metadata", merged);
+}
+
+int
+envcfg_update(const json_t *stored, const json_t *body, json_t **out, struct err *e)
+{
+	AUTO(json) json_t *cfg = json_copy((json_t *)stored);
+	const json_t *given = json_object_get(body, "config");
+	json_t *resolved;
+
+	if (scope_check(body, e) < 0)
+		return -1;
+	shape_update(&shape_environment_update, cfg, body);
+	if (given && !json_is_null(given)) {
+		if (config(given, json_object_get(stored, "config"), &resolved, e) < 0)
+			return -1;
+		json_object_set_new(cfg, "config", resolved);
+	}
+	metadata(cfg, json_object_get(body, "metadata"));
+	if (shape_pairs(json_object_get(cfg, "metadata"), e) < 0)
+		return -1;
+	*out = steal(cfg);
+	return 0;
+}

@@ -1,0 +1,126 @@
+/*
+ * gw_main: the process roost-gateway: `-c FILE`, one listening FastCGI socket, `threads` handler threads with a database and a Redis
+ * connection each. SIGTERM and SIGINT finish the requests on the wire and exit 0. A crash loses nothing that was acknowledged: replies
+ * follow commits. It starts without Postgres and Redis (healthz says so) and connects when they come.
+ */
+#include <fcgiapp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "arena.h"
+#include "log.h"
+#include "openapi.h"
+#include "park.h"
+#include "serve.h"
+#include "xalloc.h"
+
+#define ARENA_MAX (256UL << 20)
+
+struct worker {
+	pthread_t thread;
+	struct park *park;
+	struct gw_thread ctx;
+};
+
+static void
+handle(void *arg, FCGX_Request *fcgi)
+{
+	struct worker *w = arg;
+
+	serve(&w->ctx, fcgi);
+}
+
+static void *
+worker_main(void *arg)
+{
+	struct worker *w = arg;
+
+	park_run(w->park, handle, w);
+	return NULL;
+}
+
+static enum log_level
+level_of(const char *name)
+{
+	if (strcasecmp(name, "debug") == 0)
+		return LOG_DEBUG_LEVEL;
+	if (strcasecmp(name, "warn") == 0)
+		return LOG_WARN_LEVEL;
+	return strcasecmp(name, "error") == 0 ? LOG_ERROR_LEVEL : LOG_INFO_LEVEL;
+}
+
+/* libfcgi installs its own handlers, so it goes first (performance.md, F1); its threads must not see signals at all (F6). */
+static void
+signals(sigset_t *stop)
+{
+	const struct sigaction ignore = { .sa_handler = SIG_IGN }, dflt = { .sa_handler = SIG_DFL };
+
+	must(FCGX_Init() == 0);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGUSR1, &ignore, NULL);
+	sigaction(SIGHUP, &ignore, NULL);
+	sigaction(SIGTERM, &dflt, NULL);
+	sigemptyset(stop);
+	sigaddset(stop, SIGTERM);
+	sigaddset(stop, SIGINT);
+	must(pthread_sigmask(SIG_BLOCK, stop, NULL) == 0);
+}
+
+static int
+start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
+{
+	gw->conf = c;
+	gw->auth = auth_open(c, e);
+	if (!gw->auth || cursor_key_load(c->pepper_file, &gw->cursor_key, e) < 0)
+		return -1;
+	openapi_init();
+	*park = park_open(c->listen_socket, c->listen_group, e);
+	return *park ? 0 : -1;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+	struct park *park = NULL;
+	struct worker *workers;
+	struct gw gw = { 0 };
+	struct conf c;
+	sigset_t stop;
+	int sig;
+
+	conf_args(&c, argc, argv);
+	log_open("roost-gateway", level_of(c.log_level));
+	signals(&stop);
+	if (start(&c, &gw, &park, &e) < 0) {
+		log_err("start_failed", &e, NULL);
+		return 1;
+	}
+	workers = xcalloc((size_t)c.threads, sizeof *workers);
+	for (int i = 0; i < c.threads; i++) {
+		struct worker *w = &workers[i];
+
+		w->park = park;
+		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c),
+		    .arena = arena_new(ARENA_MAX) };
+		must(pthread_create(&w->thread, NULL, worker_main, w) == 0);
+	}
+	log_info("started", "socket", c.listen_socket, "threads", LOGN(c.threads), NULL);
+	(void)sigwait(&stop, &sig);
+	log_info("stopping", "signal", strsignal(sig), NULL);
+	park_stop(park);
+	for (int i = 0; i < c.threads; i++) {
+		pthread_join(workers[i].thread, NULL);
+		db_close(&workers[i].ctx.db);
+		bus_close(&workers[i].ctx.bus);
+		arena_free(workers[i].ctx.arena);
+	}
+	free(workers);
+	park_close(&park);
+	auth_close(&gw.auth);
+	openapi_free();
+	return 0;
+}

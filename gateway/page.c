@@ -1,0 +1,72 @@
+/*
+ * page: see page.h. Stored objects are copied, not parsed: a page costs what its bytes cost. The texts spliced here were written by this
+ * program from checked trees.
+ */
+#include "page.h"
+
+#include <string.h>
+
+#include "xalloc.h"
+
+int
+page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope, struct cursor *out, bool *out_given, struct err *e)
+{
+	const char *text = query_text(&r->query, "page");
+
+	*out_given = text != NULL;
+	if (!text)
+		return 0;
+	return cursor_read(r->cursor_key, r->who.workspace_id, text, list, asc, scope, out, e);
+}
+
+void
+page_begin(struct buf *b)
+{
+	buf_str(b, "{\"data\":[");
+}
+
+void
+page_next(struct buf *b, int item)
+{
+	if (item > 0)
+		buf_ch(b, ',');
+}
+
+static void
+put_cursor(struct gw_req *r, const char *key, const struct cursor *c)
+{
+	char text[CURSOR_TEXT];
+
+	page_plain(&r->out, key, c ? cursor_make(r->cursor_key, r->who.workspace_id, c, text) : NULL);
+}
+
+void
+page_end(struct gw_req *r, const struct cursor *next, bool bidirectional, const struct cursor *prev)
+{
+	buf_ch(&r->out, ']');
+	put_cursor(r, "next_page", next);
+	if (bidirectional)
+		put_cursor(r, "prev_page", prev);
+	buf_ch(&r->out, '}');
+}
+
+void
+page_members(struct buf *b, const char *object)
+{
+	size_t len = strlen(object);
+
+	must(len >= 2 && object[0] == '{' && object[len - 1] == '}');
+	if (len == 2)
+		return;
+	buf_ch(b, ',');
+	buf_put(b, object + 1, len - 2);
+}
+
+void
+page_plain(struct buf *b, const char *key, const char *value)
+{
+	if (value)
+		buf_printf(b, ",\"%s\":\"%s\"", key, value);
+	else
+		buf_printf(b, ",\"%s\":null", key);
+}

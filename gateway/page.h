@@ -1,0 +1,28 @@
+/* page: list replies: {"data":[...],"next_page":...}, and objects whose stored text is spliced in. */
+#ifndef ROOST_GATEWAY_PAGE_H
+#define ROOST_GATEWAY_PAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "cursor.h"
+#include "req.h"
+
+/* The cursor of the request's `page` parameter; *out_given false when there is none. EK_INVALID. */
+int page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope, struct cursor *out, bool *out_given,
+    struct err *e);
+
+void page_begin(struct buf *b);
+/* Before each item but the first. */
+void page_next(struct buf *b, int item);
+/* next NULL: the last page. bidirectional adds prev_page (prev NULL: the first page). */
+void page_end(struct gw_req *r, const struct cursor *next, bool bidirectional, const struct cursor *prev);
+
+/* The members of a stored JSON object ("{...}") behind what is already in b: `,"a":1`. */
+void page_members(struct buf *b, const char *object);
+
+/* ,"key":"value" or ,"key":null; value holds nothing that needs escaping (ids, stamps). */
+void page_plain(struct buf *b, const char *key, const char *value);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * park: see park.h. Registrations are one-shot, so one descriptor is never in two threads. libfcgi is told that a connection is already
+ * accepted and kept (ipcFd, keepConnection: public fields, stable in 2.4.x), so it parses the request that is waiting there;
+ * listen_sock -1 turns its wish to accept another one into an error. Sockets stay blocking while libfcgi owns them; a peer that stalls
+ * inside a request is cut by the socket's own timeouts.
+ *
+ * Stopping: the listening socket closes first, then requests that are already on the wire are answered (QUIET_MS without one, at most
+ * DRAIN_MS in all). A crash at any point costs nginx a connection, which it retries elsewhere.
+ */
+#include "park.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "clock.h"
+#include "log.h"
+#include "xalloc.h"
+
+#define BACKLOG 1024
+#define PEER_TIMEOUT_S 30
+#define QUIET_MS 50
+#define DRAIN_MS 5000
+#define LOOK_MS 500		/* how late a thread without work may notice that it should stop */
+
+struct park {
+	int epoll, listener;
+	char path[108];
+	atomic_bool stopping;
+	atomic_llong stop_ms;
+};
+
+static int
+watch(struct park *p, int op, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.fd = fd };
+
+	return epoll_ctl(p->epoll, op, fd, &ev);
+}
+
+static int
+bind_socket(const char *path, const char *group, struct err *e)
+{
+	AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	mode_t old;
+	int rc;
+
+	if (fd < 0)
+		return err_fault(e, EK_INTERNAL, errno, "socket");
+	if (strlen(path) >= sizeof sa.sun_path)
+		return err_fault(e, EK_INTERNAL, 0, "socket path too long: %s", path);
+	memcpy(sa.sun_path, path, strlen(path) + 1);
+	(void)unlink(path);
+	old = umask(0117);
+	rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
+	umask(old);
+	if (rc < 0)
+		return err_fault(e, EK_INTERNAL, errno, "bind %s: %s", path, strerror(errno));
+	if (group[0]) {
+		const struct group *g = getgrnam(group);
+
+		if (!g || chown(path, (uid_t)-1, g->gr_gid) < 0)
+			return err_fault(e, EK_INTERNAL, errno, "give %s to group %s: %s", path, group, g ? strerror(errno) : "no such group");
+	}
+	if (listen(fd, BACKLOG) < 0)
+		return err_fault(e, EK_INTERNAL, errno, "listen on %s: %s", path, strerror(errno));
+	return steal_fd(fd);
+}
+
+struct park *
+park_open(const char *socket_path, const char *group, struct err *e)
+{
+	int listener = bind_socket(socket_path, group, e);
+	struct park *p;
+
+	if (listener < 0)
+		return NULL;
+	p = xcalloc(1, sizeof *p);
+	snprintf(p->path, sizeof p->path, "%s", socket_path);
+	p->listener = listener;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	must(p->epoll >= 0);
+	must(watch(p, EPOLL_CTL_ADD, listener) == 0);
+	return p;
+}
+
+/* Take every waiting connection; each is parked until its first byte. */
+static void
+accept_all(struct park *p)
+{
+	const struct timeval limit = { .tv_sec = PEER_TIMEOUT_S };
+	int fd;
+
+	while ((fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0 || errno == EINTR || errno == ECONNABORTED) {
+		if (fd < 0)
+			continue;
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+		if (watch(p, EPOLL_CTL_ADD, fd) < 0)
+			close(fd);
+	}
+	if (errno != EAGAIN && errno != EWOULDBLOCK)
+		log_warn("accept_failed", "error", strerror(errno), NULL);
+	(void)watch(p, EPOLL_CTL_MOD, p->listener);
+}
+
+/* One request from a readable connection. */
+static void
+take(struct park *p, FCGX_Request *fcgi, int fd, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+{
+	fcgi->ipcFd = fd;
+	fcgi->keepConnection = 1;
+	fcgi->listen_sock = -1;
+	if (FCGX_Accept_r(fcgi) < 0) {
+		fcgi->ipcFd = -1;	/* the peer closed; libfcgi has closed our end, which also left the epoll set */
+		return;
+	}
+	handle(arg, fcgi);
+	FCGX_Finish_r(fcgi);
+	if (fcgi->ipcFd >= 0) {
+		fcgi->ipcFd = -1;
+		if (watch(p, EPOLL_CTL_MOD, fd) < 0)
+			close(fd);
+	}
+}
+
+void
+park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+{
+	struct epoll_event ev;
+	FCGX_Request fcgi;
+	int n;
+
+	must(FCGX_InitRequest(&fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
+	for (;;) {
+		bool stopping = atomic_load(&p->stopping);
+
+		if (stopping && clock_mono_ms() - atomic_load(&p->stop_ms) > DRAIN_MS)
+			break;
+		n = epoll_wait(p->epoll, &ev, 1, stopping ? QUIET_MS : LOOK_MS);
+		if (n == 0 && stopping)
+			break;
+		if (n <= 0)
+			continue;
+		if (ev.data.fd == p->listener)
+			accept_all(p);
+		else
+			take(p, &fcgi, ev.data.fd, handle, arg);
+	}
+	FCGX_Free(&fcgi, 1);
+}
+
+void
+park_stop(struct park *p)
+{
+	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, p->listener, NULL);
+	(void)unlink(p->path);
+	atomic_store(&p->stop_ms, clock_mono_ms());
+	atomic_store(&p->stopping, true);
+}
+
+void
+park_close(struct park **pp)
+{
+	struct park *p = *pp;
+
+	if (!p)
+		return;
+	close(p->epoll);
+	close(p->listener);
+	free(p);
+	*pp = NULL;
+}

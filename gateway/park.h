@@ -1,0 +1,27 @@
+/*
+ * park: the parked dispatch (performance.md 1). One epoll set holds the listening socket and every kept connection; whichever handler
+ * thread wakes takes one readable descriptor, lets libfcgi read exactly one request from it, answers, and parks it again. An idle kept
+ * connection costs no thread.
+ */
+#ifndef ROOST_GATEWAY_PARK_H
+#define ROOST_GATEWAY_PARK_H
+
+#include <fcgiapp.h>
+
+#include "err.h"
+
+struct park;
+
+/* Bind and listen on a unix socket, mode 0660, group (may be ""). Replaces a stale socket file. */
+struct park *park_open(const char *socket_path, const char *group, struct err *e);
+
+/* A handler thread's life: answers requests with handle(arg, request) until park_stop(), then what is already readable, then returns. */
+void park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg);
+
+/* No new connections; every park_run() returns once no request is waiting. Callable from another thread. */
+void park_stop(struct park *p);
+
+/* After all park_run() have returned. */
+void park_close(struct park **p);
+
+#endif

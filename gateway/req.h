@@ -1,0 +1,46 @@
+/*
+ * req: one request as a handler sees it. The frame (serve.c) has matched the route, authenticated, read and shape-checked the body and
+ * the query; the handler checks what needs data, changes, and encodes its reply into `out`. Errors it returns become envelopes.
+ */
+#ifndef ROOST_GATEWAY_REQ_H
+#define ROOST_GATEWAY_REQ_H
+
+#include <jansson.h>
+
+#include "arena.h"
+#include "buf.h"
+#include "bus.h"
+#include "conf.h"
+#include "cursor.h"
+#include "db.h"
+#include "err.h"
+#include "id.h"
+#include "query.h"
+#include "tenant.h"
+
+#define REQ_PARAMS 2
+
+struct route;
+
+struct gw_req {
+	const struct conf *conf;
+	struct db *db;			/* this thread's */
+	struct bus *bus;		/* this thread's */
+	struct arena *arena;		/* this request's */
+	const struct cursor_key *cursor_key;
+	const struct route *route;
+	const char *param[REQ_PARAMS];	/* path parameters, well-formed */
+	struct tenant_key who;		/* zero on open routes */
+	json_t *body;			/* of the route's shape, or NULL when it has none or none was sent */
+	struct query query;
+	char id[ID_MAX];		/* req_ */
+	int status;			/* 200 unless the handler says otherwise */
+	struct buf out;			/* the reply's JSON */
+};
+
+typedef int gw_handler(struct gw_req *r, struct err *e);
+
+/* EK_FORBIDDEN when the organization is suspended; for handlers that learn its state inside their transaction. */
+int req_active(const char *organization_state, struct err *e);
+
+#endif

@@ -1,0 +1,199 @@
+/*
+ * serve: see serve.h. The order of checks is the contract's: route (404, 405) -> key (401) -> beta (404) -> version (400) -> kind of key
+ * (403) -> suspended organization (403, writes) -> path ids (400) -> body size (413) -> query and body (400) -> handler. Memory is spent
+ * on a body only for an authenticated caller; an unread one is drained, because the connection is kept.
+ *
+ * An error's public text and kind become the envelope by err.def; `detail` goes to the log only. A reading request that found its
+ * database connection gone (server restarted) is run once more; a writing one is not, its client decides.
+ */
+#include "serve.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arena.h"
+#include "body.h"
+#include "clock.h"
+#include "jw.h"
+#include "jx.h"
+#include "log.h"
+#include "route.h"
+
+#define RETRY_AFTER_S "1"
+
+int
+req_active(const char *organization_state, struct err *e)
+{
+	if (organization_state && strcmp(organization_state, "active") == 0)
+		return 0;
+	return err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
+}
+
+/* "req_011C" + 20 base58 characters. */
+static void
+request_id(char out[ID_MAX])
+{
+	unsigned char bytes[16];
+	char tail[23];
+
+	id_random(bytes, sizeof bytes);
+	id_base58(bytes, tail);
+	snprintf(out, ID_MAX, "req_011C%s", tail + 2);
+}
+
+static const char *
+param(const FCGX_Request *fcgi, const char *name)
+{
+	return FCGX_GetParam(name, fcgi->envp);
+}
+
+/* The path as the client wrote it, without the query. In the arena. */
+static char *
+raw_path(const FCGX_Request *fcgi, struct arena *a)
+{
+	const char *uri = param(fcgi, "REQUEST_URI");
+
+	return uri ? arena_strndup(a, uri, strcspn(uri, "?#")) : arena_strdup(a, "");
+}
+
+static int
+authenticate(struct gw_thread *t, struct gw_req *r, const FCGX_Request *fcgi, struct err *e)
+{
+	struct auth_headers h;
+
+	if (r->route->access == ROUTE_OPEN)
+		return 0;
+	auth_headers_read(&h, fcgi->envp);
+	if (auth_check(t->gw->auth, t->db, &h, r->route->access == ROUTE_ADMIN ? AUTH_ADMIN : AUTH_WORKSPACE, r->route->beta, &r->who, e) < 0)
+		return -1;
+	if (r->who.suspended && strcmp(r->route->method, "GET") != 0)
+		return req_active("suspended", e);
+	return 0;
+}
+
+/* Everything up to and including the handler. */
+static int
+handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
+{
+	bool has_body = r->route->body != &shape_none && r->route->body != &shape_empty;
+
+	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
+		return -1;
+	if (body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0)
+		return -1;
+	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
+	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), text, &r->body, e) < 0)
+		return -1;
+	return r->route->handler(r, e);
+}
+
+static bool
+connection_lost(const struct err *e)
+{
+	return e->kind == EK_UNAVAILABLE || e->kind == EK_UNCERTAIN;
+}
+
+static int
+run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
+{
+	int rc = handle(t, r, fcgi, text, e);
+
+	if (rc < 0 && connection_lost(e) && strcmp(r->route->method, "GET") == 0) {
+		buf_reset(&r->out);
+		buf_reset(text);
+		err_clear(e);
+		rc = handle(t, r, fcgi, text, e);
+	}
+	return rc;
+}
+
+/* The envelope of contract 1.11. */
+static void
+envelope(struct gw_req *r, const struct err *e)
+{
+	struct jw w;
+
+	buf_reset(&r->out);
+	r->status = err_http(e->kind);
+	jw_begin(&w, &r->out);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "error");
+	jw_key(&w, "error");
+	jw_obj(&w);
+	jw_kstr(&w, "type", err_type(e->kind));
+	jw_kstr(&w, "message", e->pub);
+	if (e->code[0]) {
+		jw_key(&w, "details");
+		jw_obj(&w);
+		jw_kstr(&w, "error_code", e->code);
+		jw_obj_end(&w);
+	}
+	jw_obj_end(&w);
+	jw_kstr(&w, "request_id", r->id);
+	jw_obj_end(&w);
+	jw_end(&w);
+}
+
+static void
+reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *allow)
+{
+	AUTO(buf) struct buf head = BUF_INIT(4096);
+
+	buf_printf(&head, "Status: %d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nrequest-id: %s\r\n", r->status, r->out.len,
+	    r->id);
+	if (r->who.organization_id[0])
+		buf_printf(&head, "anthropic-organization-id: %s\r\n", r->who.organization_id);
+	if (r->who.workspace_id[0])
+		buf_printf(&head, "anthropic-workspace-id: %s\r\n", r->who.workspace_id);
+	if (allow[0])
+		buf_printf(&head, "Allow: %s\r\n", allow);
+	if (e->kind == EK_CONFLICT)
+		buf_str(&head, "x-should-retry: false\r\n");
+	if (r->status == 429 || r->status == 503 || r->status == 529)
+		buf_str(&head, "retry-after: " RETRY_AFTER_S "\r\n");
+	buf_str(&head, "\r\n");
+	FCGX_PutStr(head.data, (int)head.len, fcgi->out);
+	FCGX_PutStr(r->out.data ? r->out.data : "", (int)r->out.len, fcgi->out);
+}
+
+static void
+log_request(const struct gw_req *r, const char *method, const struct err *e, int64_t start_us)
+{
+	char ms[32];
+
+	snprintf(ms, sizeof ms, "%.3f", (double)(clock_mono_us() - start_us) / 1000.0);
+	log_line(r->status >= 500 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "request", "request", r->id, "method", method,
+	    "route", r->route ? r->route->path : "-", "status", LOGN(r->status), "ms", ms,
+	    "organization", r->who.organization_id[0] ? r->who.organization_id : NULL,
+	    "workspace", r->who.workspace_id[0] ? r->who.workspace_id : NULL, "key", r->who.key_id[0] ? r->who.key_id : NULL,
+	    "object", r->param[0], "error", e->kind != EK_NONE ? err_name(e->kind) : NULL,
+	    "detail", e->detail[0] ? e->detail : NULL, NULL);
+}
+
+void
+serve(struct gw_thread *t, FCGX_Request *fcgi)
+{
+	const char *method = param(fcgi, "REQUEST_METHOD");
+	int64_t start_us = clock_mono_us();
+	struct err e = ERR_INIT;
+	AUTO(buf) struct buf text = BUF_INIT(0);
+	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
+	    .status = 200 };
+	char allow[64] = "";
+
+	method = method ? method : "";
+	request_id(r.id);
+	if (route_match(method, raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
+		allow[0] = '\0';
+	if (r.route)
+		(void)run(t, &r, fcgi, &text, &e);
+	body_drain(fcgi);
+	if (e.kind != EK_NONE)
+		envelope(&r, &e);
+	reply(&r, fcgi, &e, allow);
+	log_request(&r, method, &e, start_us);
+	json_decref(r.body);
+	buf_free(&r.out);
+	arena_reset(t->arena);
+}

@@ -1,0 +1,65 @@
+/*
+ * sessionenc: see sessionenc.h. Stored JSON (agent snapshot, metadata) is spliced as text. What comes with later features is shown in
+ * its empty form. list_cost: "0" while nothing was consumed; afterwards null, because nothing has a price here yet and "0" would be a lie.
+ */
+#include "sessionenc.h"
+
+#include "jw.h"
+
+static void
+usage(struct jw *w, const struct session_row *s)
+{
+	jw_key(w, "usage");
+	jw_obj(w);
+	jw_kint(w, "input_tokens", s->input);
+	jw_kint(w, "output_tokens", s->output);
+	jw_kint(w, "cache_read_input_tokens", s->cache_read);
+	jw_key(w, "cache_creation");
+	if (s->cache_5m + s->cache_1h > 0) {
+		jw_obj(w);
+		jw_kint(w, "ephemeral_5m_input_tokens", s->cache_5m);
+		jw_kint(w, "ephemeral_1h_input_tokens", s->cache_1h);
+		jw_obj_end(w);
+	} else {
+		jw_null(w);
+	}
+	jw_kraw(w, "server_tool_use", "{\"web_search_requests\":0,\"web_fetch_requests\":0}");
+	jw_key(w, "active_seconds");
+	jw_seconds(w, s->active_us / 1000);
+	jw_kraw(w, "list_cost", s->used ? NULL : "{\"amount\":\"0\",\"currency\":\"USD\"}");
+	jw_obj_end(w);
+}
+
+void
+session_encode(struct buf *b, const struct session_row *s, const char *status)
+{
+	struct jw w;
+
+	jw_begin(&w, b);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "session");
+	jw_kstr(&w, "id", s->id);
+	jw_kraw(&w, "agent", s->agent);
+	jw_kstr(&w, "environment_id", s->environment_id);
+	jw_kstr(&w, "title", s->title);
+	jw_kstr(&w, "status", status ? status : s->status);
+	jw_kraw(&w, "metadata", s->metadata);
+	jw_kraw(&w, "resources", "[]");
+	jw_kraw(&w, "vault_ids", "[]");
+	jw_knull(&w, "budget");
+	jw_kraw(&w, "outcome_evaluations", "[]");
+	jw_key(&w, "stats");
+	jw_obj(&w);
+	jw_key(&w, "active_seconds");
+	jw_seconds(&w, s->active_us / 1000);
+	jw_key(&w, "duration_seconds");
+	jw_seconds(&w, s->duration_us / 1000);
+	jw_obj_end(&w);
+	usage(&w, s);
+	jw_knull(&w, "deployment_id");
+	jw_kstr(&w, "created_at", s->created);
+	jw_kstr(&w, "updated_at", s->updated);
+	jw_kstr(&w, "archived_at", s->archived);
+	jw_obj_end(&w);
+	jw_end(&w);
+}

@@ -1,0 +1,177 @@
+/*
+ * webtool: see webtool.h. The web tools themselves come later; what an agent says about them is checked and kept now, so that a stored
+ * agent never has to be refused afterwards.
+ */
+#include "webtool.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "jx.h"
+
+static const char *const private_names[] = { ".localhost", ".local", ".internal", ".localdomain", ".invalid" };
+
+static bool
+ends_with(const char *s, size_t len, const char *tail)
+{
+	size_t n = strlen(tail);
+
+	return len >= n && strncasecmp(s + len - n, tail, n) == 0;
+}
+
+static bool
+is_address(const char *s)
+{
+	struct in6_addr six;
+	struct in_addr four;
+
+	return inet_pton(AF_INET, s, &four) == 1 || inet_pton(AF_INET6, s, &six) == 1 || s[0] == '[' || s[strspn(s, "0123456789.")] == '\0';
+}
+
+/* Why a domain entry is refused, or NULL. path: a path may follow the host. */
+static const char *
+domain_refusal(const char *entry, bool path)
+{
+	char host[256];
+	size_t len = strcspn(entry, "/");
+
+	if (strstr(entry, "://"))
+		return "URL schemes are not supported; provide a hostname";
+	if (entry[len] == '/' && entry[len + 1] && !path)
+		return "paths are not supported";
+	if (entry[len] == '/' && strpbrk(entry + len, " ?#$,|^!"))
+		return "the path contains an illegal character";
+	if (len == 0 || len >= sizeof host)
+		return "provide a hostname";
+	snprintf(host, sizeof host, "%.*s", (int)len, entry);
+	if (is_address(host))
+		return "IP addresses are not supported; provide a hostname";
+	for (const char *p = host; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			return "must be ASCII; use the xn-- form";
+		else if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_", *p))
+			return "must be a hostname without port, credentials, wildcard or whitespace";
+	if (strcasecmp(host, "localhost") == 0 || !strchr(host, '.'))
+		return "must be a registrable domain";
+	for (size_t i = 0; i < sizeof private_names / sizeof *private_names; i++)
+		if (ends_with(host, len, private_names[i]))
+			return "must be a public domain";
+	if (host[0] == '.' || host[len - 1] == '.' || strstr(host, ".."))
+		return "must be a hostname";
+	return NULL;
+}
+
+static int
+domains_check(const char *where, const char *key, const json_t *list, bool path, struct err *e)
+{
+	const char *refusal;
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		if ((refusal = domain_refusal(json_string_value(v), path)))
+			return err_set(e, EK_INVALID, 0, "%s.%s.%zu: %s", where, key, i, refusal);
+		for (size_t k = 0; k < i; k++)
+			if (strcasecmp(json_string_value(json_array_get(list, k)), json_string_value(v)) == 0)
+				return err_set(e, EK_INVALID, 0, "%s.%s.%zu: duplicate entry", where, key, i);
+	}
+	return 0;
+}
+
+static bool
+is_custom(const json_t *tools, const char *name)
+{
+	json_t *tool;
+	size_t i;
+
+	json_array_foreach(tools, i, tool) {
+		const char *type = jx_str(tool, "type"), *other = jx_str(tool, "name");
+
+		if (type && other && strcmp(type, "custom") == 0 && strcmp(other, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One URL source in object form; a new reference, or NULL with e set. */
+static json_t *
+source_resolve(const char *where, const char *key, const json_t *v, const json_t *tools, struct err *e)
+{
+	bool client = strcmp(key, "client_tool_results") == 0;
+	json_t *ref;
+	size_t i;
+
+	if (!v || json_is_null(v))
+		return json_pack("{ss}", "type", "all");
+	if (json_is_string(v))
+		return json_pack("{sO}", "type", v);
+	json_array_foreach(json_object_get(v, "tools"), i, ref) {
+		const char *name = jx_str(ref, "name");
+
+		if (client ? !is_custom(tools, name) : strcmp(name, "web_search") != 0 && strcmp(name, "web_fetch") != 0) {
+			err_set(e, EK_INVALID, 0, "%s.url_sources.%s.tools.%zu.name: \"%.80s\" is not %s", where, key, i, name,
+			    client ? "a custom tool of this agent" : "web_search or web_fetch");
+			return NULL;
+		}
+	}
+	return json_incref((json_t *)v);
+}
+
+static int
+sources_resolve(const char *where, const json_t *sources, const json_t *tools, json_t *resolved, struct err *e)
+{
+	static const char *const keys[] = { "client_tool_results", "server_tool_results", "user_input" };
+	AUTO(json) json_t *out = json_object();
+	int none = 0;
+
+	if (!sources || json_is_null(sources)) {
+		json_object_set_new(resolved, "url_sources", json_null());
+		return 0;
+	}
+	for (int i = 0; i < 3; i++) {
+		json_t *v = source_resolve(where, keys[i], json_object_get(sources, keys[i]), tools, e);
+
+		if (!v)
+			return -1;
+		none += strcmp(jx_str(v, "type"), "none") == 0;
+		json_object_set_new(out, keys[i], v);
+	}
+	if (none == 3)
+		return err_set(e, EK_INVALID, 0, "%s.url_sources: at least one source must be allowed", where);
+	json_object_set_new(resolved, "url_sources", steal(out));
+	return 0;
+}
+
+static void
+copy_or_null(const json_t *from, const char *key, json_t *to)
+{
+	json_t *v = json_object_get(from, key);
+
+	json_object_set_new(to, key, v ? json_incref(v) : json_null());
+}
+
+int
+webtool_resolve(const char *where, const char *name, const json_t *config, const json_t *tools, json_t *resolved, struct err *e)
+{
+	const json_t *allowed = json_object_get(config, "allowed_domains"), *blocked = json_object_get(config, "blocked_domains");
+	bool search = strcmp(name, "web_search") == 0;
+	const char *country;
+
+	if (allowed && blocked && !json_is_null(allowed) && !json_is_null(blocked))
+		return err_set(e, EK_INVALID, 0, "%s: Only one of allowed_domains or blocked_domains may be set.", where);
+	if (domains_check(where, "allowed_domains", allowed, search, e) < 0 || domains_check(where, "blocked_domains", blocked, search, e) < 0)
+		return -1;
+	copy_or_null(config, "allowed_domains", resolved);
+	copy_or_null(config, "blocked_domains", resolved);
+	if (!search) {
+		copy_or_null(config, "max_content_tokens", resolved);
+		return sources_resolve(where, json_object_get(config, "url_sources"), tools, resolved, e);
+	}
+	country = jx_str(json_object_get(config, "user_location"), "country");
+	if (country && !(country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' && country[1] <= 'Z'))
+		return err_set(e, EK_INVALID, 0, "%s.user_location.country: not a country the search provider supports", where);
+	copy_or_null(config, "user_location", resolved);
+	return 0;
+}

@@ -1,0 +1,110 @@
+/*
+ * inbox: binds and decodes the statements on waiting events and the log. A batch travels as parallel arrays in one statement, so it is
+ * one round trip and all or nothing.
+ */
+#include "inbox.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "xalloc.h"
+
+void
+inbox_item_free(struct inbox_item *it)
+{
+	free(it->stem);
+	free(it->fragment);
+	it->stem = it->fragment = NULL;
+}
+
+enum { A_ID, A_TYPE, A_STEM, A_ROLE, A_FRAGMENT, A_RECEIPT, A_WAKES, A_REFERS, A_ANSWER, A_DENIAL, A_HASH, A_COUNT };
+
+static const char *
+column(const struct inbox_item *it, int which)
+{
+	switch (which) {
+	case A_ID: return it->id;
+	case A_TYPE: return it->type;
+	case A_STEM: return it->stem;
+	case A_ROLE: return it->fragment ? "u" : NULL;
+	case A_FRAGMENT: return it->fragment;
+	case A_RECEIPT: return it->on_receipt ? "t" : "f";
+	case A_WAKES: return it->wakes ? "t" : "f";
+	case A_REFERS: return it->refers_to;
+	case A_ANSWER: return it->answer;
+	case A_DENIAL: return it->deny_message;
+	default: return it->hash[0] ? it->hash : NULL;
+	}
+}
+
+int
+inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	const char **cells = xcalloc((size_t)n, sizeof *cells);
+	const char *params[1 + A_COUNT] = { session };
+	char *arrays[A_COUNT];
+	int rc;
+
+	for (int a = 0; a < A_COUNT; a++) {
+		for (int i = 0; i < n; i++)
+			cells[i] = column(&items[i], a);
+		params[1 + a] = arrays[a] = pg_array(cells, n);
+	}
+	rc = db_run(db, STMT_INBOX_PUT, 1 + A_COUNT, params, &res, e);
+	for (int a = 0; a < A_COUNT; a++)
+		free(arrays[a]);
+	free(cells);
+	if (rc < 0)
+		return err_wrap(e, "put events into session %s", session);
+	snprintf(owner, INBOX_OWNER, "%s", pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "");
+	return 0;
+}
+
+int
+action_list(struct db *db, const char *session, PGresult **res, struct err *e)
+{
+	return DB_RUN(db, STMT_ACTION_LIST, res, e, session) < 0 ? err_wrap(e, "list calls of session %s", session) : 0;
+}
+
+void
+action_row(const PGresult *res, int row, struct action_row *out)
+{
+	*out = (struct action_row){ .tool_use_id = pg_str(res, row, 0), .kind = pg_str(res, row, 1), .state = pg_str(res, row, 3),
+	    .answer_id = pg_str(res, row, 4), .answer_hash = pg_str(res, row, 5) };
+}
+
+int
+event_find(struct db *db, const char *session, const char *id, PGresult **res, const char **out_text, bool *out_closed,
+    const char **out_stamp, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (DB_RUN(db, STMT_EVENT_FIND, &r, e, session, id) < 0)
+		return err_wrap(e, "find event %s", id);
+	if (PQntuples(r) == 0)
+		return err_fault(e, EK_INTERNAL, 0, "event %s of session %s is neither in the log nor in the inbox", id, session);
+	*out_closed = pg_str(r, 0, 0) != NULL;
+	*out_text = pg_str(r, 0, *out_closed ? 0 : 1);
+	*out_stamp = pg_str(r, 0, 2);
+	*res = steal(r);
+	return 0;
+}
+
+int
+event_list(struct db *db, const char *session, const struct event_filter *f, PGresult **res, int64_t *found, struct err *e)
+{
+	if (DB_RUN(db, f->desc ? STMT_EVENT_LIST_DESC : STMT_EVENT_LIST_ASC, res, e, session, DBN(f->seq), DBN(f->inbox_seq), f->types, f->gt,
+	    f->gte, f->lt, f->lte, DBN(f->limit), DBN(f->bytes)) < 0)
+		return err_wrap(e, "list events of session %s", session);
+	*found = PQntuples(*res) ? pg_int(*res, 0, 4) : 0;
+	return 0;
+}
+
+void
+event_row(const PGresult *res, int row, struct event_row *out)
+{
+	*out = (struct event_row){ .waiting = pg_int(res, row, 0) == 1, .seq = pg_int(res, row, 1), .text = pg_str(res, row, 2),
+	    .stamp = pg_str(res, row, 3) };
+}

@@ -1,0 +1,64 @@
+/*
+ * inbox: what clients send to a session, waiting for its harness (design section 3), and the calls they answer.
+ *
+ * An item's stem is the event's JSON text without processed_at and its closing brace: `{"id":"sevt_..","type":"..",<fields>`.
+ */
+#ifndef ROOST_STORE_INBOX_H
+#define ROOST_STORE_INBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db.h"
+#include "err.h"
+#include "id.h"
+
+#define INBOX_HASH 65
+#define INBOX_OWNER 128
+
+struct inbox_item {
+	char id[ID_MAX];		/* sevt_ */
+	const char *type;
+	char *stem;			/* owned by the item, as is fragment */
+	char *fragment;			/* what the model sees, or NULL */
+	bool on_receipt;		/* shown with a stamp at once (contract 3.1) */
+	bool wakes;			/* starts or continues a turn; of an answer, the database decides */
+	const char *refers_to;		/* the tool use an answer answers, or NULL */
+	const char *answer, *deny_message;	/* of a confirmation */
+	char hash[INBOX_HASH];		/* of an answer's meaning, or "" */
+};
+
+void inbox_item_free(struct inbox_item *it);
+
+/* Within a transaction that holds the session's lock (or has just created it). owner receives who must be told, or "". */
+int inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e);
+
+/* A call that waits, or waited, for the client. Strings are borrowed from the result. */
+struct action_row {
+	const char *tool_use_id, *kind, *state, *answer_id, *answer_hash;
+};
+int action_list(struct db *db, const char *session, PGresult **res, struct err *e);
+void action_row(const PGresult *res, int row, struct action_row *out);
+
+/*
+ * The text of a client's event by id. Of one that still waits it is a stem, and *out_stamp what its echo shows (NULL: null); of one in
+ * the log it is complete (*out_closed). EK_INTERNAL when there is none. The caller owns *res.
+ */
+int event_find(struct db *db, const char *session, const char *id, PGresult **res, const char **out_text, bool *out_closed,
+    const char **out_stamp, struct err *e);
+
+/* The log, then what waits. Positions: only what lies beyond them. Strings of filters as in session_filter. The caller owns *res. */
+struct event_filter {
+	const char *types, *gt, *gte, *lt, *lte;
+	int64_t seq, inbox_seq, limit, bytes;
+	bool desc;
+};
+struct event_row {
+	bool waiting;			/* text is a stem; stamp what it shows, NULL: null */
+	int64_t seq;			/* in the log, or in the inbox */
+	const char *text, *stamp;
+};
+int event_list(struct db *db, const char *session, const struct event_filter *f, PGresult **res, int64_t *found, struct err *e);
+void event_row(const PGresult *res, int row, struct event_row *out);
+
+#endif

@@ -1,0 +1,77 @@
+/* session: sessions as the API sees them. What workers do to them is theirs; both meet in the functions of sql/migrations/0002. */
+#ifndef ROOST_STORE_SESSION_H
+#define ROOST_STORE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "db.h"
+#include "err.h"
+
+/* Strings are borrowed from the result. agent and metadata are JSON text. */
+struct session_row {
+	const char *id, *agent, *environment_id, *title, *metadata, *status, *created, *updated, *archived;
+	int64_t active_us, duration_us;
+	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens */
+	bool used;		/* anything was consumed */
+};
+
+void session_row(const PGresult *res, int row, struct session_row *out);
+
+/* What a new session is made of. Strings are borrowed from the result; NULL or false where a row is missing. */
+struct session_parts {
+	bool agent, agent_archived, environment, environment_archived;
+	int version;			/* 0: the agent has no such version */
+	const char *agent_body;
+};
+int session_parts(struct db *db, const char *workspace, const char *agent, int version, const char *environment, PGresult **res,
+    struct session_parts *out, struct err *e);
+
+struct session_new {
+	const char *workspace, *organization, *id, *agent_id, *environment_id, *key_id, *thread_id, *title, *metadata, *agent;
+	int agent_version;
+};
+/* EK_FORBIDDEN: the organization is suspended. The caller owns *res. */
+int session_create(struct db *db, const struct session_new *s, PGresult **res, struct session_row *out, struct err *e);
+
+/* EK_NOT_FOUND "Session not found." The caller owns *res. */
+int session_get(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_row *out, struct err *e);
+/* Its primary thread and agent snapshot, borrowed from *res. EK_NOT_FOUND. */
+int session_names(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_thread, const char **out_agent,
+    struct err *e);
+int session_exists(struct db *db, const char *workspace, const char *id, struct err *e);
+
+/* Within a transaction: the row lock and what the checks of a change need. Strings are borrowed from *res. EK_NOT_FOUND. */
+struct session_locked {
+	const char *status;		/* as stored: idle while work waits in the inbox */
+	const char *wire_status, *thread_id, *organization_state, *title, *metadata;
+	bool archived;
+	int64_t inbox_events, inbox_bytes;
+};
+int session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e);
+/* Within the same transaction. */
+int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, struct err *e);
+
+/* Filters: NULL or 0 for none; times are microseconds as text; statuses is a Postgres array. */
+struct session_filter {
+	const char *agent_id, *statuses, *gt, *gte, *lt, *lte, *position;
+	int64_t agent_version, limit, bytes;
+	bool archived, asc;
+};
+/* Rows of session_row(); found as in agent_list(). The caller owns *res. */
+int session_list(struct db *db, const char *workspace, const struct session_filter *f, PGresult **res, int64_t *found, struct err *e);
+int64_t session_list_created(const PGresult *res, int row);
+
+/*
+ * End an idle session: the given events (ids, types, stems as in inbox.h) close its log. EK_INVALID: it is running. *res has one row per
+ * event written: session_ended(). *out_done false: it was archived before.
+ */
+int session_archive(struct db *db, const char *workspace, const char *id, const char *const *ids, const char *const *types,
+    const char *const *stems, int n, PGresult **res, bool *out_done, struct err *e);
+struct session_ended { int64_t seq; const char *type, *body; };	/* type NULL: nothing was written */
+void session_ended(const PGresult *res, int row, struct session_ended *out);
+
+/* Remove an idle or terminated session's content. *out_seq numbers the session.deleted to publish. EK_NOT_FOUND, EK_INVALID (running). */
+int session_delete(struct db *db, const char *workspace, const char *id, int64_t *out_seq, struct err *e);
+
+#endif

@@ -1,0 +1,146 @@
+-- Sessions and their events as the API shows them. A session's columns for the wire, in this order everywhere:
+--   id, agent, environment_id, title, metadata, status, created, updated, archived, active_us (an open interval counts up to now),
+--   duration_us, input, output, cache read, cache 5m, cache 1h, used (anything was consumed)
+
+-- What a session is made of, in one read: the agent's version ($3 NULL: the newest) and the environment. Columns are NULL where
+-- something is missing.
+-- in: workspace, agent, version or NULL, environment
+-- stmt: session_parts  for: gw
+SELECT a.id, v.version, v.body, a.archived_at IS NOT NULL, e.id, e.archived_at IS NOT NULL
+  FROM (SELECT 1) one
+  LEFT JOIN agent a ON a.workspace_id = $1::text AND a.id = $2::text
+  LEFT JOIN agent_version v ON v.agent_id = a.id AND v.version = coalesce($3::int, a.version)
+  LEFT JOIN environment e ON e.workspace_id = $1::text AND e.id = $4::text;
+
+-- No row: the organization is suspended.
+-- in: workspace, organization, id, agent id, agent version, environment, key, thread, title, metadata, agent
+-- stmt: session_insert  for: gw
+INSERT INTO session AS s (id, organization_id, workspace_id, agent_id, agent_version, environment_id, api_key_id, thread_id, title,
+                          metadata, agent, last_at, created_at, updated_at)
+SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text, $9::text, $10::text, $11::text, t, t, t
+  FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
+RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
+          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, false;
+
+-- stmt: session_get  for: gw
+SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at), wire_stamp(s.created_at),
+       wire_stamp(s.updated_at), wire_stamp(s.archived_at),
+       s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
+       us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
+       s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
+       s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0
+  FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text;
+
+-- in: workspace, agent, version, statuses (NULL: all but terminated), with archived, created gt, gte, lt, lte (microseconds or NULL),
+--     cursor id or NULL, limit, bytes
+-- stmt: session_list_desc  for: gw
+SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
+  SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
+    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
+           wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
+           s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
+           us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
+           s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
+           s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
+           us(s.created_at) AS created_us
+      FROM session s
+     WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
+       AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
+            OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
+       AND ($5::boolean OR s.archived_at IS NULL)
+       AND ($6::bigint IS NULL OR s.created_at > stamp($6::bigint)) AND ($7::bigint IS NULL OR s.created_at >= stamp($7::bigint))
+       AND ($8::bigint IS NULL OR s.created_at < stamp($8::bigint)) AND ($9::bigint IS NULL OR s.created_at <= stamp($9::bigint))
+       AND ($10::text IS NULL OR s.id < $10::text)
+     ORDER BY s.id DESC LIMIT $11::int + 1) q
+  WINDOW w AS (ORDER BY q.id DESC)) p
+ WHERE n = 1 OR (n <= $11::int AND bytes <= $12::bigint) ORDER BY id DESC;
+
+-- The same, the other way.
+-- stmt: session_list_asc  for: gw
+SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
+  SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
+    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
+           wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
+           s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
+           us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
+           s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
+           s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
+           us(s.created_at) AS created_us
+      FROM session s
+     WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
+       AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
+            OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
+       AND ($5::boolean OR s.archived_at IS NULL)
+       AND ($6::bigint IS NULL OR s.created_at > stamp($6::bigint)) AND ($7::bigint IS NULL OR s.created_at >= stamp($7::bigint))
+       AND ($8::bigint IS NULL OR s.created_at < stamp($8::bigint)) AND ($9::bigint IS NULL OR s.created_at <= stamp($9::bigint))
+       AND ($10::text IS NULL OR s.id > $10::text)
+     ORDER BY s.id LIMIT $11::int + 1) q
+  WINDOW w AS (ORDER BY q.id)) p
+ WHERE n = 1 OR (n <= $11::int AND bytes <= $12::bigint) ORDER BY id;
+
+-- in: workspace, session, title, metadata
+-- stmt: session_put  for: gw
+UPDATE session SET title = $3::text, metadata = $4::text, updated_at = clock_timestamp()
+ WHERE workspace_id = $1::text AND id = $2::text;
+
+-- Does the session exist in this workspace?
+-- stmt: session_exists  for: gw
+SELECT 1 FROM session WHERE workspace_id = $1::text AND id = $2::text;
+
+-- What the events that close a session's log name.
+-- stmt: session_names  for: gw
+SELECT thread_id, agent FROM session WHERE workspace_id = $1::text AND id = $2::text;
+
+-- One event by id, from the log or the inbox (as a stem, with the stamp its echo carries, if any). The session is the caller's and locked.
+-- stmt: event_find  for: gw
+SELECT body, NULL::text, NULL::text FROM event WHERE session_id = $1::text AND id = $2::text
+UNION ALL
+SELECT NULL, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM inbox WHERE session_id = $1::text AND id = $2::text;
+
+-- The log, then what waits (part 1: a stem, and the stamp that an event processed on receipt shows). One statement, so that an item on
+-- its way from the inbox into the log is seen exactly once. Time filters compare the stamp; an item without one fails them.
+-- in: session, position in the log, position in the inbox, types or NULL, gt, gte, lt, lte (microseconds or NULL), limit, bytes
+-- stmt: event_list_asc  for: gw
+SELECT part, seq, body, stamp, found FROM (
+  SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
+    SELECT * FROM (
+      SELECT 0 AS part, seq, body, NULL AS stamp FROM event
+       WHERE session_id = $1::text AND seq > $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+         AND ($5::bigint IS NULL OR processed_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR processed_at >= stamp($6::bigint))
+         AND ($7::bigint IS NULL OR processed_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR processed_at <= stamp($8::bigint))
+       ORDER BY seq LIMIT $9::int + 1) log
+    UNION ALL
+    SELECT * FROM (
+      SELECT 1, inbox_seq, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM inbox
+       WHERE session_id = $1::text AND inbox_seq > $3::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+         AND (on_receipt OR $5::bigint IS NULL AND $6::bigint IS NULL AND $7::bigint IS NULL AND $8::bigint IS NULL)
+         AND ($5::bigint IS NULL OR received_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR received_at >= stamp($6::bigint))
+         AND ($7::bigint IS NULL OR received_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR received_at <= stamp($8::bigint))
+       ORDER BY inbox_seq LIMIT $9::int + 1) waiting
+    ORDER BY 1, 2 LIMIT $9::int + 1) q
+  WINDOW w AS (ORDER BY q.part, q.seq)) p
+ WHERE n = 1 OR (n <= $9::int AND bytes <= $10::bigint) ORDER BY part, seq;
+
+-- The same, newest first.
+-- stmt: event_list_desc  for: gw
+SELECT part, seq, body, stamp, found FROM (
+  SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
+    SELECT * FROM (
+      SELECT 0 AS part, seq, body, NULL AS stamp FROM event
+       WHERE session_id = $1::text AND seq < $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+         AND ($5::bigint IS NULL OR processed_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR processed_at >= stamp($6::bigint))
+         AND ($7::bigint IS NULL OR processed_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR processed_at <= stamp($8::bigint))
+       ORDER BY seq DESC LIMIT $9::int + 1) log
+    UNION ALL
+    SELECT * FROM (
+      SELECT 1, inbox_seq, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM inbox
+       WHERE session_id = $1::text AND inbox_seq < $3::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+         AND (on_receipt OR $5::bigint IS NULL AND $6::bigint IS NULL AND $7::bigint IS NULL AND $8::bigint IS NULL)
+         AND ($5::bigint IS NULL OR received_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR received_at >= stamp($6::bigint))
+         AND ($7::bigint IS NULL OR received_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR received_at <= stamp($8::bigint))
+       ORDER BY inbox_seq DESC LIMIT $9::int + 1) waiting
+    ORDER BY 1 DESC, 2 DESC LIMIT $9::int + 1) q
+  WINDOW w AS (ORDER BY q.part DESC, q.seq DESC)) p
+ WHERE n = 1 OR (n <= $9::int AND bytes <= $10::bigint) ORDER BY part DESC, seq DESC;
