@@ -123,6 +123,12 @@ catch_up(struct hub *h, struct hub_watch *w)
 	hub_feed_fetch(h->feed, w->session, after);
 }
 
+static void
+on_drained(void *ctx, struct hub_sub *s)
+{
+	catch_up(ctx, s->watch);
+}
+
 /* --- the log ------------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -276,9 +282,11 @@ on_ping(void *ctx)
 	int64_t ms = h->conf->sse_ping_ms / SLOTS;
 
 	h->ping_timer = h->count > 0 ? loop_after(h->loop, ms > 10 ? ms : 10, on_ping, h) : NULL;
-	for (struct hub_sub *s = h->slots[h->slot_ping]; s; s = s->slot_next)
+	for (struct hub_sub *s = h->slots[h->slot_ping]; s; s = s->slot_next) {
 		if (s->out.len == 0)		/* who has not read the last things needs no ping */
 			hub_io_write(s, &h->ping);
+		hub_io_check(s);
+	}
 	h->slot_ping = (h->slot_ping + 1) % SLOTS;
 	reap(h);
 }
@@ -442,7 +450,7 @@ hub_new(struct loop *loop, const struct conf *c)
 	h->loop = loop;
 	h->conf = c;
 	h->out = (struct hub_out){ out_send, out_end, h };
-	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .after = reap, .ctx = h };
+	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .drained = on_drained, .after = reap, .ctx = h };
 	hub_frame_text(&h->ping, PING, sizeof PING - 1);
 	pthread_mutex_init(&h->lock, NULL);
 	h->mails_tail = &h->mails;

@@ -1,9 +1,10 @@
 /*
  * hub_io: one subscriber's descriptor.
  *
- * Promises: never blocks and never raises SIGPIPE; a slow reader holds at most queue_max bytes plus one event, then its connection is
- * closed (nginx then breaks the response off, which clients answer by reconnecting); an idle stream holds no buffer. A client that
- * left is seen at once by EPOLLRDHUP when nginx closes, else by a failing write of a ping.
+ * Promises: never blocks and never raises SIGPIPE. A slow reader holds at most queue_max bytes plus one event; then nothing more is
+ * written until it has read all (what it missed is read from the log), and when it reads nothing from one ping to the next its
+ * connection is closed (nginx breaks the response off, which clients answer by reconnecting). An idle stream holds no buffer. A
+ * client that left is seen at once by EPOLLRDHUP when nginx closes, else by a failing write of a ping.
  */
 #include "hub_io.h"
 
@@ -72,10 +73,15 @@ flush(struct hub_sub *s)
 	if (s->out.len > 0)
 		return;
 	buf_free(&s->out);
-	if (s->ended)
+	if (s->ended) {
 		finish(s);
-	else
-		hub_io_start(s);
+		return;
+	}
+	hub_io_start(s);
+	if (s->choked) {
+		s->choked = false;
+		s->io->drained(s->io->ctx, s);
+	}
 }
 
 void
@@ -97,13 +103,24 @@ hub_io_write(struct hub_sub *s, struct buf *records)
 	n = n < 0 ? 0 : n;
 	if ((size_t)n == records->len)
 		return;
-	if ((int64_t)s->out.len > s->io->queue_max) {
+	buf_put(&s->out, records->data + n, records->len - (size_t)n);
+	if (!s->choked && (int64_t)s->out.len > s->io->queue_max) {
+		s->choked = true;
+		s->out_mark = SIZE_MAX;
+	}
+	loop_watch(s->io->loop, s->fd, EPOLLIN | EPOLLRDHUP | EPOLLOUT, on_client, s);
+}
+
+void
+hub_io_check(struct hub_sub *s)
+{
+	if (!s->choked || s->dead)
+		return;
+	if (s->out.len == s->out_mark) {
 		log_info("stream_cut", "session", s->watch->session, "unsent", LOGN((int64_t)s->out.len), NULL);
 		hub_io_kill(s, "slow reader");
-		return;
 	}
-	buf_put(&s->out, records->data + n, records->len - (size_t)n);
-	loop_watch(s->io->loop, s->fd, EPOLLIN | EPOLLRDHUP | EPOLLOUT, on_client, s);
+	s->out_mark = s->out.len;
 }
 
 void

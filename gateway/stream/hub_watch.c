@@ -118,7 +118,7 @@ hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
 		if (!live(s) || seq <= s->seen)
 			continue;
-		if (seq != s->seen + 1 || len == 0) {
+		if (seq != s->seen + 1 || len == 0 || s->choked) {
 			s->started = 0;
 			continue;
 		}
@@ -142,7 +142,7 @@ on_start(struct hub_watch *w, const char *type, const char *id, struct hub_frame
 		return;
 	slot = preview_open(w, id, text);
 	for (struct hub_sub *s = w->subs; s; s = s->next)
-		if (live(s) && (s->wants & bit) && s->seen >= w->known) {
+		if (live(s) && !s->choked && (s->wants & bit) && s->seen >= w->known) {
 			s->started |= (uint8_t)(1u << slot);
 			o->send(o->ctx, s, f);
 		}
@@ -156,7 +156,7 @@ on_delta(struct hub_watch *w, const char *id, struct hub_frame *f, const struct 
 	if (slot < 0 || !w->previews->text[slot])
 		return;
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
-		if (s->seen < w->known)
+		if (s->seen < w->known || s->choked)
 			s->started = 0;
 		if (live(s) && (s->started & 1u << slot))
 			o->send(o->ctx, s, f);
@@ -209,7 +209,7 @@ hub_watch_seen(const struct hub_watch *w)
 	int64_t low = -1;
 
 	for (const struct hub_sub *s = w->subs; s; s = s->next)
-		if (live(s) && (low < 0 || s->seen < low))
+		if (live(s) && !s->choked && (low < 0 || s->seen < low))
 			low = s->seen;
 	return low;
 }

@@ -3,7 +3,8 @@
  * descriptors are the hub's. Everything belongs to the hub's loop thread.
  *
  * A subscriber gets the events of the log in the order of their seq, each once, from the seq it started at: `seen` is the last one it
- * got. One that missed something is *behind*: it gets nothing until the missing events are read from the log.
+ * got. One that missed something is *behind*: it gets nothing until the missing events are read from the log. One that does not read
+ * is *choked*: it falls behind on purpose, so that what it holds in memory is bounded.
  */
 #ifndef ROOST_STREAM_HUB_WATCH_H
 #define ROOST_STREAM_HUB_WATCH_H
@@ -22,12 +23,14 @@ struct hub_sub {
 	struct hub_watch *watch;
 	struct hub_io *io;
 	struct buf out;				/* unsent records; memory only while there are some */
+	size_t out_mark;			/* how much was unsent at the last ping while choked */
 	int64_t seen;
 	int fd;					/* -1 until it is started */
 	uint16_t request;			/* FastCGI request id */
 	uint8_t wants;				/* bits of enum target_delta */
 	uint8_t started;			/* previews it has seen begin: bits of the watch's preview slots */
 	bool as_message;			/* names every event `message` (contract A2) */
+	bool choked;				/* too much is unsent: gets nothing, and reads the log when it has drained */
 	bool ended;				/* the end is queued; nothing more is sent */
 	bool dead;				/* closed; freed at the end of the loop round */
 	char key_id[ID_MAX];			/* re-checked on each round */
@@ -67,9 +70,9 @@ void hub_watch_preview(struct hub_watch *w, const char *type, const char *body, 
 /* The session is gone: its last event to everyone, whatever they missed (nothing is left to read), and the end. */
 void hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o);
 
-/* The lowest seen of the started subscribers that are behind, or -1 when none is. */
+/* The lowest seen of the started and not choked subscribers that are behind, or -1 when none is. */
 int64_t hub_watch_behind(const struct hub_watch *w);
-/* The lowest seen of all started subscribers, or -1 when there is none. */
+/* The lowest seen of all started and not choked subscribers, or -1 when there is none. */
 int64_t hub_watch_seen(const struct hub_watch *w);
 
 void hub_watch_add(struct hub_watch *w, struct hub_sub *s);
