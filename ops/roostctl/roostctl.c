@@ -74,7 +74,11 @@ find(int argc, char **argv)
 int
 ctl_fail(const char *what, const struct err *e)
 {
-	fprintf(stderr, "roostctl: %s%s%s\n", what ? what : "", what ? ": " : "", e->detail[0] ? e->detail : e->pub);
+	bool fault = e->kind == EK_INTERNAL || err_http(e->kind) >= 503;
+
+	/* A fault's cause is in detail, and its public text says nothing; a refusal's reason is public, detail is where it happened. */
+	fprintf(stderr, "roostctl: %s%s%s%s%s\n", what ? what : "", what ? ": " : "", e->detail, e->detail[0] && !fault ? ": " : "",
+	    fault && e->detail[0] ? "" : e->pub);
 	return CTL_FAILED;
 }
 

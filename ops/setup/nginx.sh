@@ -1,16 +1,20 @@
 # shellcheck shell=bash
 # Sourced by up: makes nginx's configuration from the templates of nginx/. Nothing of the distribution's /etc/nginx is read or changed.
 
-# errors.inc: one error_page and one internal location per row of nginx/errors.def. The words with $ are nginx variables.
+# errors.inc: error_page lines and a location per row of nginx/errors.def. Words with $ are nginx variables. A named location keeps the
+# request as it is, but nginx refuses it for requests that have no path yet.
 nginx_errors() {
-	local status codes type message code
-	while read -r status codes type message; do
+	local status when codes type message code name
+	while read -r status when codes type message; do
 		case $status in '' | '#'*) continue ;; esac
+		name=@error$status
+		[ "$when" = late ] || name=/.error/$status
 		for code in ${codes//,/ }; do
-			echo "error_page $code =$status /.error/$status;"
+			echo "error_page $code =$status $name;"
 		done
-		echo "location = /.error/$status {"
-		echo "    internal;"
+		[ "$when" = late ] || name="= $name"
+		echo "location $name {"
+		[ "$when" = late ] || echo "    internal;"
 		echo "    add_header request-id req_\$request_id always;"
 		case $status in 502 | 503) echo "    add_header retry-after 1 always;" ;; esac
 		printf "    return %s '{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},\"request_id\":\"req_\$request_id\"}';\n}\n" \

@@ -1,0 +1,175 @@
+#!/bin/bash
+#
+# instance: ops/up, ops/down, nginx' own answers and roostctl, on a throw-away instance that runs Postgres, Redis and nginx. TAP.
+# OUT (default build/release) has the programs. Needs root.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/../../.." && pwd -P)
+cd "$root" || exit 1
+OUT=${OUT:-build/release}
+dir=$(mktemp -d)
+export ROOST_SERVICES="postgres redis nginx" ROOST_RUN
+n=0
+
+ok() { n=$((n + 1)); echo "ok $n - $1"; }
+not_ok() { n=$((n + 1)); echo "not ok $n - $1"; [ -z "${2:-}" ] || echo "# ${2//$'\n'/$'\n'# }"; }
+# check NAME COMMAND...: passes when the command succeeds; its output explains a failure.
+check() {
+	local out
+	if out=$("${@:2}" 2>&1); then ok "$1"; else not_ok "$1" "$out"; fi
+}
+# fails NAME PATTERN COMMAND...: passes when the command fails and says PATTERN.
+fails() {
+	local out
+	if out=$("${@:3}" 2>&1); then not_ok "$1" "succeeded: $out"; elif grep -q "$2" <<<"$out"; then ok "$1"; else not_ok "$1" "$out"; fi
+}
+within() {
+	local end=$((SECONDS + $1))
+	until "${@:2}" >/dev/null 2>&1; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.05
+	done
+}
+
+cleanup() {
+	[ -z "${holder:-}" ] || kill "$holder" 2>/dev/null
+	tests/env/instance down "$dir/a" >/dev/null 2>&1
+	tests/env/instance down "$dir/b" >/dev/null 2>&1
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+trap 'exit 143' HUP INT TERM
+
+check "up makes an instance" tests/env/instance up "$dir/a" "$OUT"
+# shellcheck disable=SC1091
+. "$dir/a" || { echo "1..$n"; exit 1; }
+export ROOST_OUT=$root/$OUT/bin ROOST_PORT=free ROOST_DEMO=0 ROOST_QUIET=1 ROOST_VAR ROOST_INSTANCE
+case $OUT in /*) ROOST_OUT=$OUT/bin ;; esac
+ctl() { "$ROOST_STATE/bin/roostctl" -c "$ROOST_STATE/conf/roostctl.conf" "$@"; }
+pids() { cat "$ROOST_RUN"/supervise/*/pid; }
+client() { curl --silent --noproxy '*' --cacert "$ROOST_CA_FILE" --max-time 20 "$@"; }
+
+# --- again ---------------------------------------------------------------------------------------------------------------------
+before=$(pids)
+check "up again" ops/up
+same() { [ "$before" = "$(pids)" ]; }
+check "restarts nothing" same
+mode() { [ "$(stat -c %a "$ROOST_VAR/dev.env")" = 600 ] && [ "$(grep -c '^export ' "$ROOST_VAR/dev.env")" = 7 ]; }
+check "dev.env is private and complete" mode
+
+# --- who runs as whom ------------------------------------------------------------------------------------------------------------
+runs_as() {
+	local status
+	status=/proc/$(cat "$ROOST_RUN/supervise/$1/pid")/status
+	grep -q "^Uid:[[:space:]]$(id -u "$2")[[:space:]]" "$status" && grep -q '^CapBnd:[[:space:]]0*$' "$status" &&
+		grep -q '^NoNewPrivs:[[:space:]]1$' "$status"
+}
+check "postgres is roost-pg without privileges" runs_as postgres roost-pg
+check "redis is roost-redis without privileges" runs_as redis roost-redis
+check "nginx is roost-nginx without privileges" runs_as nginx roost-nginx
+no_tcp() { ! ss -H -ltnp 2>/dev/null | grep -v ":$(cat "$ROOST_STATE/port") " | grep -q "\"\(postgres\|redis-server\|nginx\)\",pid=\($(pids | paste -sd'|' | sed 's/|/\\|/g')\),"; }
+command -v ss >/dev/null && check "nothing but nginx's one port listens" no_tcp
+
+# --- killed ----------------------------------------------------------------------------------------------------------------------
+answers() {
+	case $1 in
+	postgres) ctl org list ;;
+	redis) redis-cli -s "$ROOST_RUN/redis/redis.sock" ping | grep -q NOAUTH ;;
+	# Until they are swept, the workers of the dead master answer too.
+	nginx) cmp -s "$ROOST_RUN/nginx/nginx.pid" "$ROOST_RUN/supervise/nginx/pid" && client -o "$dir/x" "$ROOST_BASE_URL/" ;;
+	esac
+}
+comes_back() {
+	local old
+	old=$(cat "$ROOST_RUN/supervise/$1/pid")
+	kill -KILL "$old"
+	within 10 another "$1" "$old" && within 10 answers "$1"
+}
+another() { local now; now=$(cat "$ROOST_RUN/supervise/$1/pid") && [ -n "$now" ] && [ "$now" != "$2" ]; }
+for service in postgres redis nginx; do
+	check "$service comes back after kill -9" comes_back "$service"
+done
+
+# --- nginx' own answers ----------------------------------------------------------------------------------------------------------
+# envelope NAME STATUS TYPE CURL-ARGUMENT...
+envelope() {
+	local status body id
+	status=$(client -D "$dir/head" -o "$dir/body" -w '%{http_code}' "${@:4}")
+	body=$(jq -r '[.type, .error.type, .request_id] | join(" ")' "$dir/body" 2>&1)
+	id=$(tr -d '\r' <"$dir/head" | sed -n 's/^request-id: //Ip')
+	if [ "$status" = "$2" ] && [ "$body" = "error $3 $id" ] && [[ $id = req_* ]]; then ok "$1"; else not_ok "$1" "$status $body, header $id"; fi
+}
+head -c 20000 /dev/zero | tr '\0' a >"$dir/long"
+truncate -s 36M "$dir/large"
+envelope "unknown path" 404 not_found_error "$ROOST_BASE_URL/nothing?x=secretword"
+envelope "internal location from outside" 404 not_found_error "$ROOST_BASE_URL/.error/500"
+envelope "gateway not there" 502 api_error "$ROOST_BASE_URL/v1/agents"
+envelope "stream not there" 502 api_error "$ROOST_BASE_URL/v1/sessions/x/events/stream"
+envelope "body too large, HTTP/2" 413 request_too_large --http2 --data-binary "@$dir/large" "$ROOST_BASE_URL/v1/agents"
+envelope "body too large, HTTP/1.1" 413 request_too_large --http1.1 --data-binary "@$dir/large" "$ROOST_BASE_URL/v1/agents"
+envelope "request line too long" 414 invalid_request_error --http1.1 "$ROOST_BASE_URL/v1/$(cat "$dir/long")"
+envelope "header too large" 431 invalid_request_error --http1.1 -H "x-long: $(cat "$dir/long")" "$ROOST_BASE_URL/v1/agents"
+envelope "TRACE" 405 invalid_request_error -X TRACE "$ROOST_BASE_URL/v1/agents"
+envelope "plain HTTP on the TLS port" 400 invalid_request_error "http${ROOST_BASE_URL#https}/v1/agents"
+envelope "broken request line" 400 invalid_request_error --http1.1 -X 'B@D' "$ROOST_BASE_URL/v1/agents"
+logged() { within 5 grep -q '"path":"/nothing"' "$ROOST_STATE/log/nginx/current"; }
+check "requests are logged" logged
+unlogged() { ! grep -q secretword "$ROOST_STATE/log/nginx/current"; }
+check "query strings are not" unlogged
+old_tls() { client --tls-max 1.1 --tlsv1.1 --ciphers DEFAULT@SECLEVEL=0 "$ROOST_BASE_URL/"; }
+fails "TLS 1.1 is refused" '' old_tls
+
+# --- roostctl --------------------------------------------------------------------------------------------------------------------
+org=$(ctl -q org create "Second organization")
+workspace=$(ctl -q workspace create "$org" Work)
+key=$(ctl -q key create "$workspace" "a key" --days 3)
+made() { [[ $org =~ ^[0-9a-f-]{36}$ && $workspace =~ ^wrkspc_01.{22}$ && $key =~ ^rst_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}$ ]]; }
+check "organization, workspace and key are made" made
+state() { ctl key list | grep -q "$workspace	$1	"; }
+check "the key is active" state active
+check "it is revoked by its public id" ctl key revoke "${key:4:12}"
+check "and then listed so" state revoked
+fails "a key nobody has" 'no such key' ctl key revoke nobody
+fails "a workspace nobody has" 'no such organization' ctl workspace create nobody X
+fails "a name with a line break" 'a name has' ctl org create $'a\nb'
+check "the workspace is archived" ctl workspace archive "$workspace"
+fails "and gets no more keys" 'archived' ctl key create "$workspace" x
+fails "the doctor tells that hands is not there" 'FAIL  sockets' ctl doctor
+fails "status too" 'sandboxes  unknown' ctl status
+fails "usage" '^usage: ' ctl key
+
+# --- migrations --------------------------------------------------------------------------------------------------------------------
+cp -r sql/migrations "$dir/m"
+printf 'CREATE TABLE good (x int);\n' >"$dir/m/9001_good.sql"
+printf 'CREATE TABLE half (x int);\n\nSELECT nonsense;\n' >"$dir/m/9002_bad.sql"
+query() { psql -XAtq -h "$ROOST_RUN/pg" -U roost_admin roost -c "$1"; }
+fails "a bad migration is named with its line" '9002_bad.sql: line 3: .*nonsense' ctl migrate "$dir/m"
+left() { [ "$(query "SELECT (to_regclass('good') IS NOT NULL) || ' ' || (to_regclass('half') IS NULL)")" = "true true" ]; }
+check "what came before it is there, of itself nothing" left
+fails "a database newer than the folder" 'newer than this folder' ctl migrate sql/migrations
+printf -- '-- edited\n' >>"$dir/m/9001_good.sql"
+rm "$dir/m/9002_bad.sql"
+fails "an edited migration" '9001_good.sql was edited' ctl migrate "$dir/m"
+query "DROP TABLE good; DELETE FROM schema_migration WHERE version = 9001" >/dev/null
+check "the folder as it is" ctl migrate sql/migrations
+
+# --- two instances, and down -------------------------------------------------------------------------------------------------------
+first=$ROOST_INSTANCE
+second() { env -u ROOST_VAR -u ROOST_INSTANCE tests/env/instance up "$dir/b" "$OUT"; }
+check "a second instance beside it" second
+fails "its port is refused to others" 'in use by another program' env ROOST_PORT="$(sed -n 's/.*ROOST_BASE_URL=.*://p' "$dir/b")" ops/up
+check "down" ops/down
+nothing_left() { ! pgrep -af "/(run|var/lib)/roost/$first/" && ! find /proc/[0-9]*/cwd -maxdepth 0 -lname "/var/lib/roost/$first*" 2>/dev/null | grep .; }
+check "leaves no process" nothing_left
+fails "nor anything that listens" '' client "$ROOST_BASE_URL/"
+# shellcheck disable=SC1091
+other_alive() { (. "$dir/b" && client "$ROOST_BASE_URL/") | grep -q not_found_error; }
+check "the other instance does not notice" other_alive
+check "down again does nothing" ops/down
+check "up after down" ops/up
+kept() { grep -q "$ROOST_API_KEY" "$ROOST_VAR/dev.env" && ctl org list | grep -q "$org"; }
+check "has kept data and keys" kept
+check "purge" tests/env/instance down "$dir/a"
+gone() { [ ! -e "/var/lib/roost/$first" ] && [ ! -e "/run/roost/$first" ]; }
+check "leaves nothing" gone
+
+echo "1..$n"
