@@ -84,7 +84,7 @@ void
 rig_start(void)
 {
 	AUTO(str) char *cmd = NULL, *admin = NULL, *gateway = NULL, *hands = NULL;
-	struct conf c;
+	static struct conf c;	/* the bus keeps looking at it */
 	struct err e = ERR_INIT;
 
 	snprintf(rig_dir, sizeof(rig_dir), "/tmp/roost-worker-%d", (int)getpid());

@@ -1,0 +1,209 @@
+/* link: workers/harness/stamp.c workers/harness/delta.c workers/harness/policy.c */
+/* Stamps, delta merging and tool policy: the harness's small pure parts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "delta.h"
+#include "policy.h"
+#include "stamp.h"
+
+/* --- stamps ------------------------------------------------------------------------------------------------------------------- */
+
+static void
+stamps(void **state)
+{
+	struct stamp s = { 0 };
+
+	(void)state;
+	stamp_learn(&s, 1000, 3000, 1000000);		/* the database said 1000000 when our clock showed 2000 */
+	assert_true(s.known);
+	assert_int_equal(stamp_now(&s, 5000), 1003000);
+	assert_int_equal(stamp_base(&s, 5000, 1002999), 1003000);
+	assert_int_equal(stamp_base(&s, 5000, 1003000), 1003001);	/* not above the log's last: one microsecond more */
+	assert_int_equal(stamp_base(&s, 5000, 2000000), 2000001);
+	stamp_learn(&s, 10000, 90000, 1040000);		/* a stalled beat explains this difference: not learnt */
+	assert_int_equal(stamp_now(&s, 5000), 1003000);
+	stamp_learn(&s, 10000, 90000, 9000000);		/* the clock has stepped: learnt even from a slow beat */
+	assert_int_equal(stamp_now(&s, 50000), 9000000);
+}
+
+/* --- deltas -------------------------------------------------------------------------------------------------------------------- */
+
+static char out[4096];
+static int sent;
+
+static void
+sink(void *ctx, const char *type, const char *json, size_t len)
+{
+	(void)ctx;
+	assert_int_equal(strlen(json), len);
+	assert_non_null(strstr(json, type));
+	snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s\n", json);
+	sent++;
+}
+
+static void
+say(struct delta *d, int64_t now, int index, const char *text)
+{
+	delta_text(d, now, index, text, strlen(text));
+}
+
+#define DELTA(index, text) "{\"type\":\"event_delta\",\"event_id\":\"sevt_1\",\"delta\":{\"type\":\"content_delta\",\"index\":" index	\
+	",\"content\":{\"type\":\"text\",\"text\":\"" text "\"}}}\n"
+#define STARTED "{\"type\":\"event_start\",\"event\":{\"type\":\"agent.message\",\"id\":\"sevt_1\"}}\n"
+
+static void
+deltas_are_merged(void **state)
+{
+	struct delta d = { 0 };
+
+	(void)state;
+	out[0] = '\0';
+	delta_begin(&d, "sevt_1", 100, sink, NULL);
+	assert_int_equal(delta_due(&d), 0);
+	say(&d, 1000, 0, "a");
+	assert_string_equal(out, STARTED DELTA("0", "a"));
+	say(&d, 1001, 0, "b");
+	say(&d, 1002, 0, "\n\"c");
+	assert_int_equal(delta_due(&d), 1100);
+	say(&d, 1100, 0, "d");
+	assert_string_equal(out, STARTED DELTA("0", "a") DELTA("0", "b\\n\\\"cd"));
+	assert_int_equal(delta_due(&d), 0);
+	delta_flush(&d, 1101);			/* nothing waits: nothing goes out */
+	say(&d, 1102, 3, "next block");		/* two empty blocks in between have no place in the message */
+	delta_flush(&d, 1150);
+	assert_string_equal(out, STARTED DELTA("0", "a") DELTA("0", "b\\n\\\"cd") DELTA("1", "next block"));
+	delta_free(&d);
+}
+
+/* At most one per window (and one start), whatever arrives; what went out is a prefix of what came in. */
+static void
+deltas_keep_the_rate(void **state)
+{
+	struct delta d = { 0 };
+
+	(void)state;
+	out[0] = '\0';
+	sent = 0;
+	delta_begin(&d, "sevt_1", 100, sink, NULL);
+	for (int ms = 0; ms < 1000; ms++)
+		say(&d, ms, 0, "x");
+	assert_true(sent <= 11);
+	delta_free(&d);
+}
+
+static void
+large_deltas_are_split(void **state)
+{
+	char big[20000];
+	struct delta d = { 0 };
+
+	(void)state;
+	memset(big, 'y', sizeof(big) - 1);
+	big[sizeof(big) - 1] = '\0';
+	sent = 0;
+	out[0] = '\0';
+	delta_begin(&d, "sevt_1", 100, sink, NULL);
+	say(&d, 0, 0, "x");
+	say(&d, 1, 0, big);
+	assert_int_equal(delta_due(&d), 0);
+	assert_int_equal(sent, 3);
+	delta_begin(&d, "sevt_2", 100, sink, NULL);	/* a new message forgets the old one's rest */
+	assert_int_equal(delta_due(&d), 0);
+	delta_free(&d);
+}
+
+/* --- policy -------------------------------------------------------------------------------------------------------------------- */
+
+#define AGENT(tools) "{\"type\":\"agent\",\"name\":\"Bot\",\"model\":{\"id\":\"m-1\",\"effort\":{\"type\":\"low\"}},\"system\":\"S\",\"tools\":[" \
+	tools "]}"
+#define POLICY(p) "\"permission_policy\":{\"type\":\"" p "\"}"
+
+static const char agent_text[] = AGENT(
+    "{\"type\":\"agent_toolset_20260401\",\"default_config\":{\"enabled\":true," POLICY("always_ask") "},\"configs\":["
+    "{\"type\":\"bash\",\"name\":\"bash\",\"enabled\":true," POLICY("always_allow") "},"
+    "{\"type\":\"edit\",\"name\":\"edit\",\"enabled\":false," POLICY("always_allow") "},"
+    "{\"type\":\"grep\",\"name\":\"grep\",\"enabled\":true," POLICY("auto") "},"
+    "{\"type\":\"web_search\",\"name\":\"web_search\",\"enabled\":true," POLICY("always_allow") "}]},"
+    "{\"type\":\"custom\",\"name\":\"weather\",\"description\":\"W\",\"input_schema\":{\"type\":\"object\"}}");
+
+static void
+verdicts(void **state)
+{
+	static const struct {
+		const char *tool;
+		enum tool_kind kind;
+		enum tool_verdict verdict;
+		const char *evaluation;
+	} cases[] = {
+		{ "bash", TOOL_SANDBOX, VERDICT_ALLOW, "{\"type\":\"always_allow\"}" },
+		{ "read", TOOL_SANDBOX, VERDICT_ASK, "{\"type\":\"always_ask\"}" },
+		{ "grep", TOOL_SANDBOX, VERDICT_ASK,
+		    "{\"type\":\"auto\",\"evaluated_permission\":{\"type\":\"ask\",\"reason_code\":\"indeterminate\"}}" },
+		{ "edit", TOOL_DISABLED, VERDICT_DENY, NULL },
+		{ "web_search", TOOL_DISABLED, VERDICT_DENY, NULL },
+		{ "web_fetch", TOOL_DISABLED, VERDICT_DENY, NULL },
+		{ "weather", TOOL_CUSTOM, VERDICT_NONE, NULL },
+		{ "rm", TOOL_UNKNOWN, VERDICT_DENY, NULL },
+		{ "", TOOL_UNKNOWN, VERDICT_DENY, NULL },
+	};
+	struct agent *a = NULL;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(agent_parse(agent_text, &a, &e), 0);
+	assert_string_equal(a->model_id, "m-1");
+	assert_string_equal(a->effort, "low");
+	assert_true(a->sandbox);
+	assert_non_null(strstr(a->system, "S\n\n"));
+	assert_int_equal(a->ntools, 6);		/* five sandbox tools but edit, and weather; no web tool */
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct tool_rule r = agent_rule(a, cases[i].tool);
+
+		assert_int_equal(r.kind, cases[i].kind);
+		assert_int_equal(r.verdict, cases[i].verdict);
+		if (cases[i].evaluation == NULL)
+			assert_null(r.evaluation);
+		else
+			assert_string_equal(r.evaluation, cases[i].evaluation);
+	}
+	agent_free(&a);
+}
+
+static void
+agents_without_toolset(void **state)
+{
+	struct agent *a = NULL;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(agent_parse("{\"name\":\"B\",\"model\":\"m-2\",\"system\":null,\"tools\":[]}", &a, &e), 0);
+	assert_false(a->sandbox);
+	assert_int_equal(a->ntools, 0);
+	assert_null(a->system);
+	assert_null(a->effort);
+	assert_int_equal(agent_rule(a, "bash").kind, TOOL_DISABLED);
+	agent_free(&a);
+	assert_null(a);
+	agent_free(&a);
+	assert_int_equal(agent_parse("{\"name\":\"B\"}", &a, &e), -1);
+	assert_int_equal(agent_parse("nonsense", &a, &e), -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stamps), cmocka_unit_test(deltas_are_merged), cmocka_unit_test(deltas_keep_the_rate),
+		cmocka_unit_test(large_deltas_are_split), cmocka_unit_test(verdicts), cmocka_unit_test(agents_without_toolset),
+	};
+
+	return cmocka_run_group_tests_name("turn parts", tests, NULL, NULL);
+}
