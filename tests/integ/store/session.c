@@ -45,15 +45,15 @@ dsn(const char *user)
 static int
 start(void **state)
 {
-	AUTO(str) char *cmd = NULL, *a = NULL, *b = NULL, *c = NULL;
-
 	snprintf(dir, sizeof dir, "/tmp/roost-store-%d", (int)getpid());
-	cmd = xasprintf("tests/env/postgres start %s", dir);
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir);
+	AUTO(str) char *admin_dsn = dsn("roost_admin"), *gw_dsn = dsn("roost_gw"), *worker_dsn = dsn("roost_worker");
+
 	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(a = dsn("roost_admin"));
+	owner = PQconnectdb(admin_dsn);
 	assert_int_equal(PQstatus(owner), CONNECTION_OK);
-	gw = db_open(b = dsn("roost_gw"), DB_GW, 5000);
-	wk = db_open(c = dsn("roost_worker"), DB_WORKER, 5000);
+	gw = db_open(gw_dsn, DB_GW, 5000);
+	wk = db_open(worker_dsn, DB_WORKER, 5000);
 	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
 	free(ask("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One'), ('w2', 'org', 'Two')"));
 	return 0;
