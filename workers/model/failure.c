@@ -157,10 +157,10 @@ member(struct jspan object, const char *key, char *to, size_t size)
 	to[0] = '\0';
 	if (!jspan_get(object, key, &v))
 		return;
-	if (*v.p != '"') {
+	if (*v.p >= '0' && *v.p <= '9')
 		snprintf(to, size, "%.*s", (int)(v.n < 20 ? v.n : 20), v.p);
+	if (*v.p != '"')
 		return;
-	}
 	/* Undecodable beyond the limit: keep the beginning. */
 	if (v.n > size - 2)
 		v.n = size - 2;

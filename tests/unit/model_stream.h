@@ -1,0 +1,66 @@
+/* model_stream: feeds a recorded stream to an adapter, cut into pieces of a size, and gives what the harness would be told. */
+#ifndef ROOST_TESTS_MODEL_STREAM_H
+#define ROOST_TESTS_MODEL_STREAM_H
+
+#include "adapter.h"
+#include "model_probe.h"
+#include "sse.h"
+
+struct stream {
+	const struct adapter *adapter;
+	struct decode decode;
+};
+
+static int
+stream_event(void *ctx, const char *event, const char *data, size_t len)
+{
+	struct stream *s = ctx;
+
+	return s->adapter->event(&s->decode, event, data, len);
+}
+
+/* out gets the probe's line. */
+static void
+stream_play(const struct adapter *a, const char *bytes, size_t cut, struct buf *out)
+{
+	struct probe p = { .open = -1 };
+	struct failure f = { 0 };
+	struct stream s = { .adapter = a };
+	struct reply r;
+	struct sse sse;
+	size_t n = strlen(bytes);
+	int rc = 0;
+
+	reply_init(&r, 1 << 16, &probe_events, &p);
+	decode_init(&s.decode, &r, &f, "sk-secret");
+	sse_init(&sse, 1 << 16);
+	for (size_t at = 0; at < n && !rc; at += cut)
+		rc = sse_feed(&sse, bytes + at, at + cut > n ? n - at : cut, stream_event, &s);
+	if (!rc)
+		rc = sse_end(&sse, stream_event, &s);
+	if (!rc)
+		rc = a->end(&s.decode);
+	if (rc == ADAPTER_DONE)
+		reply_done(&r, "");
+	else
+		probe_fail(&p, &f.f);
+	sse_free(&sse);
+	decode_free(&s.decode);
+	reply_free(&r);
+	buf_free(out);
+	*out = p.told;
+}
+
+/* Compare for every cut. */
+#define STREAM_CHECK(adapter, name, bytes, want)						\
+	do {											\
+		for (size_t cut_ = 1; cut_ <= strlen(bytes) + 1; cut_++) {			\
+			AUTO(buf) struct buf told_ = { 0 };					\
+												\
+			stream_play((adapter), (bytes), cut_, &told_);				\
+			if (strcmp(told_.data, (want)) != 0)					\
+				fail_msg("%s, cut %zu:\n got %s\nwant %s", (name), cut_, told_.data, (want)); \
+		}										\
+	} while (0)
+
+#endif
