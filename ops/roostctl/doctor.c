@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "redis_ask.h"
 #include "service.h"
 
@@ -76,6 +77,7 @@ check_processes(struct doctor *d)
 {
 	struct service list[SERVICES_MAX];
 	struct err e = ERR_INIT;
+	AUTO(buf) struct buf young = BUF_INIT(4096);
 	int n = service_list(&d->ctl->conf, list, &e), bad = 0;
 
 	if (n <= 0) {
@@ -89,12 +91,12 @@ check_processes(struct doctor *d)
 		if (strcmp(list[i].state, "run") != 0)
 			doctor_fail(d, advice, "%s is not running (%s)", list[i].name, list[i].state);
 		else if (list[i].seconds < 3)
-			doctor_warn(d, advice, "%s was started %" PRId64 " s ago: does it crash?", list[i].name, list[i].seconds);
-		else
-			continue;
-		bad++;
+			buf_printf(&young, " %s", list[i].name);
+		bad += strcmp(list[i].state, "run") != 0;
 	}
-	if (!bad)
+	if (young.len > 0)
+		doctor_warn(d, "ask again in a moment; what is still here then keeps crashing: see its log", "just started:%s", young.data);
+	else if (!bad)
 		doctor_ok(d, "%d running", n);
 }
 

@@ -128,34 +128,45 @@ supervisor_start() {
 	wait_until 5 supervisor_pid || die "the supervisor did not start: see $STATE/log/supervisor"
 }
 
-# services_start STAGE: link what is new into the supervisor's folder, restart what has changed, take away what the table lost.
-services_start() {
-	local name user groups program stage mark old
-	local -a restart=()
+# Write all service folders and put links to them under the supervisor. It looks for new links every five seconds only, so all are made
+# before it starts; those of the later stage lie there stopped (a file `down`) until services_start lifts that.
+services_prepare() {
+	local name user groups program stage
 	while read -r name _ user groups program stage; do
-		[ "$stage" = "$1" ] || continue
 		service_write "$name" "$user" "$groups" "$program"
+		if [ ! -L "$RUN/service/$name" ]; then
+			touch "$STATE/sv/$name/down"
+			rm -f "$RUN/supervise/$name.mark"
+			ln -s "$STATE/sv/$name" "$RUN/service/$name"
+		fi
+	done < <(services)
+	supervisor_start
+	while read -r name _; do
+		wait_until 15 test -p "$RUN/supervise/$name/ok" -a -p "$RUN/supervise/$name.log/ok" || die "no supervisor for $name"
+	done < <(services)
+}
+
+# services_start STAGE: start what is not running, restart what runs from something older than what is installed now.
+services_start() {
+	local name program stage mark old
+	local -a up=() restart=()
+	while read -r name _ _ _ program stage; do
+		[ "$stage" = "$1" ] || continue
+		rm -f "$STATE/sv/$name/down"
 		mark=$(service_mark "$name" "$program")
 		old=$(cat "$RUN/supervise/$name.mark" 2>/dev/null || true)
-		if [ ! -L "$RUN/service/$name" ]; then
-			ln -s "$STATE/sv/$name" "$RUN/service/$name"
-		elif [ "$mark" != "$old" ]; then
+		if [ -n "$old" ] && [ "$mark" != "$old" ]; then
 			restart+=("$RUN/service/$name")
+		else
+			up+=("$RUN/service/$name")
 		fi
 		echo "$mark" >"$RUN/supervise/$name.mark"
 	done < <(services)
-	supervisor_start
-	for name in "$RUN"/service/*; do
-		[ ! -L "$name" ] || wait_until 15 test -p "$name/supervise/ok" -a -p "$name/log/supervise/ok" || die "no supervisor for $name"
-	done
 	if [ "${#restart[@]}" -gt 0 ]; then
 		say restart "${restart[@]##*/}"
 		sv -w 30 restart "${restart[@]}" >/dev/null || warn "not all restarted: ${restart[*]##*/}"
 	fi
-	# What was taken down by hand comes up again.
-	for name in "$RUN"/service/*; do
-		sv up "$name" >/dev/null || true
-	done
+	[ "${#up[@]}" -eq 0 ] || sv start "${up[@]}" >/dev/null || true
 }
 
 # Stop all services: first who serves clients, then the data's; then the supervisors; then whatever escaped.
