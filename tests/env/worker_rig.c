@@ -89,15 +89,18 @@ rig_start(void)
 
 	snprintf(rig_dir, sizeof(rig_dir), "/tmp/roost-worker-%d", (int)getpid());
 	must(system(cmd = xasprintf("tests/env/postgres start %s", rig_dir)) == 0);
-	owner = PQconnectdb(admin = xasprintf("host=%s dbname=roost user=roost_admin", rig_dir));
+	admin = xasprintf("host=%s dbname=roost user=roost_admin", rig_dir);
+	gateway = xasprintf("host=%s dbname=roost user=roost_gw", rig_dir);
+	hands = xasprintf("%s/hands.sock", rig_dir);
+	owner = PQconnectdb(admin);
 	must(PQstatus(owner) == CONNECTION_OK);
-	gw = db_open(gateway = xasprintf("host=%s dbname=roost user=roost_gw", rig_dir), DB_GW, 5000);
+	gw = db_open(gateway, DB_GW, 5000);
 	start_redis();
 	must(conf_load(&c, "/dev/null", &e) == 0);
 	snprintf(c.redis_socket, sizeof(c.redis_socket), "%s/redis.sock", rig_dir);
 	c.redis_timeout_ms = 1000;
 	bus = bus_open(&c);
-	rig_hands = fake_hands_start(hands = xasprintf("%s/hands.sock", rig_dir));
+	rig_hands = fake_hands_start(hands);
 	free(rig_sql("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
 	free(rig_sql("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')"));
 }

@@ -55,6 +55,7 @@ event_add(struct batch *b, const char *id, const char *type)
 {
 	struct event *ev;
 
+	must(type != NULL);
 	b->ev = xrealloc(b->ev, (size_t)(b->nev + 1) * sizeof(b->ev[0]));
 	ev = &b->ev[b->nev++];
 	memset(ev, 0, sizeof(*ev));

@@ -23,6 +23,12 @@
 static void advance(struct sess *s);
 
 static void
+hint(struct sess *s, const char *op, const char *call)
+{
+	hands_send(s->wk->hands, &(struct hands_request){ .op = op, .session = s->t.id, .epoch = s->epoch, .call = call });
+}
+
+static void
 settle(struct call *c, const char *content, bool is_error)
 {
 	free(c->content);
@@ -156,20 +162,27 @@ tools_stop(struct sess *s)
 		const struct call *c = &s->t.calls[i];
 
 		if (c->state == CALL_RUNNING)
-			hands_send(s->wk->hands, &(struct hands_request){ .op = "cancel", .session = s->t.id, .epoch = s->epoch, .call = c->id });
+			hint(s, "cancel", c->id);
 	}
 	s->stop_timer = loop_after(s->wk->loop, STOP_WAIT_MS, on_stop_late, s);
 	advance(s);
 }
 
+/* A call that an earlier owner may have left running, and that an interrupt has ended, is stopped now. */
 void
 tools_committed(struct sess *s)
 {
 	for (int i = 0; i < s->t.ncalls; i++) {
 		const struct call *c = &s->t.calls[i];
 
-		if (c->sent && c->next == CALL_GONE)
-			hands_send(s->wk->hands, &(struct hands_request){ .op = "ack", .session = s->t.id, .epoch = s->epoch, .call = c->id });
+		if (c->next != CALL_GONE)
+			continue;
+		if (c->state == CALL_LOST) {
+			hint(s, "cancel", c->id);
+			s->provisioned = true;
+		}
+		if (c->sent || c->state == CALL_LOST)
+			hint(s, "ack", c->id);
 	}
 }
 
@@ -180,6 +193,6 @@ tools_pause(struct sess *s)
 	const char *op = strcmp(s->t.status, "terminated") == 0 ? "destroy" : "pause";
 
 	if (s->provisioned && turn_calls_in(&s->t, CALL_RUNNING) == 0)
-		hands_send(s->wk->hands, &(struct hands_request){ .op = op, .session = s->t.id, .epoch = s->epoch });
+		hint(s, op, NULL);
 	s->provisioned = false;
 }

@@ -176,19 +176,13 @@ on_tail_state(void *ctx, bool up)
 static void
 on_due(void *ctx)
 {
-	struct work *w = *(struct work **)ctx;
-
-	free(ctx);
-	work_claim(w);
+	work_claim(ctx);
 }
 
 void
 work_due_in(struct work *w, int64_t ms)
 {
-	struct work **ctx = xmalloc(sizeof(*ctx));
-
-	*ctx = w;
-	(void)loop_after(w->wk->loop, ms + 1, on_due, ctx);
+	(void)loop_after(w->wk->loop, ms + 1, on_due, w);
 }
 
 /* --- once a second ------------------------------------------------------------------------------------------------------------- */
