@@ -445,7 +445,7 @@ golden(void **state)
 	    "\"stop_reason\":{\"type\":\"end_turn\"},\"stop_details\":null,\"processed_at\":\"1970-01-01T00:00:01.002002Z\"}"));
 	/* 1500 us before + 2004 us up to the idle event's stamp = 3 whole milliseconds */
 	assert_non_null(strstr(b.ev[3].body, "\"type\":\"session.usage\",\"usage\":{\"input_tokens\":15,\"output_tokens\":3,"
-	    "\"cache_read_input_tokens\":0,\"cache_creation\":{\"ephemeral_5m_input_tokens\":0,\"ephemeral_1h_input_tokens\":0},"
+	    "\"cache_read_input_tokens\":0,"
 	    "\"server_tool_use\":{\"web_search_requests\":0,\"web_fetch_requests\":0},\"active_seconds\":0.003}"));
 	assert_int_equal(b.after.active_us, 3504);
 	assert_int_equal(b.after.running_since_us, 0);

@@ -421,16 +421,14 @@ usage_stem(const struct event *ev, const struct totals *t)
 	jw_kint(&w, "input_tokens", t->tokens.input);
 	jw_kint(&w, "output_tokens", t->tokens.output);
 	jw_kint(&w, "cache_read_input_tokens", t->tokens.cache_read);
-	jw_key(&w, "cache_creation");
-	jw_obj(&w);
-	jw_kint(&w, "ephemeral_5m_input_tokens", t->tokens.cache_write_5m);
-	jw_kint(&w, "ephemeral_1h_input_tokens", t->tokens.cache_write_1h);
-	jw_obj_end(&w);
-	jw_key(&w, "server_tool_use");
-	jw_obj(&w);
-	jw_kint(&w, "web_search_requests", 0);
-	jw_kint(&w, "web_fetch_requests", 0);
-	jw_obj_end(&w);
+	if (t->tokens.cache_write_5m + t->tokens.cache_write_1h > 0) {	/* GET shows null: the event leaves nulls out */
+		jw_key(&w, "cache_creation");
+		jw_obj(&w);
+		jw_kint(&w, "ephemeral_5m_input_tokens", t->tokens.cache_write_5m);
+		jw_kint(&w, "ephemeral_1h_input_tokens", t->tokens.cache_write_1h);
+		jw_obj_end(&w);
+	}
+	jw_kraw(&w, "server_tool_use", "{\"web_search_requests\":0,\"web_fetch_requests\":0}");
 	jw_key(&w, "active_seconds");
 	jw_seconds(&w, t->active_us / 1000);
 	jw_obj_end(&w);
