@@ -1,0 +1,68 @@
+/*
+ * gateway_rig: a roost-gateway of its own with real Postgres and Redis in a temporary folder, tenants to try, and a FastCGI client that
+ * speaks to it the way nginx does: one kept connection, one request at a time.
+ */
+#ifndef ROOST_TESTS_GATEWAY_RIG_H
+#define ROOST_TESTS_GATEWAY_RIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "cleanup.h"
+#include "jx.h"
+
+/* Who calls. Workspaces: GWR_A and GWR_B of one organization, GWR_C of another, GWR_SUSPENDED of a third that is suspended. */
+enum gwr_who { GWR_A, GWR_B, GWR_C, GWR_SUSPENDED, GWR_ADMIN, GWR_REVOKED, GWR_EXPIRED, GWR_ARCHIVED, GWR_UNKNOWN, GWR_NOBODY };
+
+extern char gwr_dir[64];
+
+/* Runs from the top of the checkout; OUT (environment) names the build folder. settings: more lines for the configuration. */
+void gwr_start(const char *settings);
+void gwr_stop(void);
+/* End the process with SIGTERM and start it again; its exit status must be 0. */
+void gwr_restart(void);
+const char *gwr_key(enum gwr_who who);
+
+struct gwr_reply {
+	int status;
+	char *head, *body;		/* head: header lines; body: NUL-terminated */
+	size_t len;
+	json_t *json;			/* the body, or NULL when it is not JSON */
+};
+void gwr_reply_free(struct gwr_reply *r);
+
+__attribute__((unused)) static inline void
+gwr_reply_cleanup(struct gwr_reply *r)
+{
+	gwr_reply_free(r);
+}
+
+/*
+ * One request on the kept connection. headers: name, value pairs up to NULL, as FastCGI parameters ("HTTP_X_API_KEY"); NULL: those of
+ * `who` (Bearer key, version, beta).
+ */
+void gwr_send(enum gwr_who who, const char *method, const char *uri, const char *body, size_t len, const char *const *headers,
+    struct gwr_reply *out);
+
+/* A header's value in a reply (lower-case name), or NULL. The caller frees it. */
+char *gwr_header(const struct gwr_reply *r, const char *name);
+
+/* Expect 200 and JSON; the caller owns it. body may be NULL. fmt as printf. */
+json_t *gwr_ok(enum gwr_who who, const char *method, const char *uri, const char *body);
+/* Expect this status, error type and beginning of the message; all standard headers and the envelope are checked. */
+void gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *body, int status, const char *type, const char *message);
+
+/* How many connections the client has had to open: a kept connection that broke shows here. */
+int gwr_connections(void);
+
+/* Run SQL as the database's owner; the first cell as text, which the caller frees. */
+char *gwr_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* A digest of everything the API can change. The caller frees it. */
+char *gwr_state(void);
+
+/* Text in a static ring of buffers, for arguments. */
+const char *gwr_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
