@@ -57,6 +57,13 @@ line_of(const struct reader *r, struct jspan at)
 #define FAIL(r, at, path, fmt, ...) \
 	err_set((r)->e, EK_INVALID, 0, "line %d: %s%s" fmt, line_of(r, at), path, *(path) ? ": " : "", ##__VA_ARGS__)
 
+/* Of which kind is a value? By its first character; an absent one is of none. */
+static bool
+begins(struct jspan v, char with)
+{
+	return v.p && *v.p == with;
+}
+
 /* Spread an object's members over its table: values[i] belongs to fields[i]; p is NULL when absent. */
 static int
 members(const struct reader *r, struct jspan object, const char *path, const struct field *fields, struct jspan values[FIELDS_MAX])
@@ -66,7 +73,7 @@ members(const struct reader *r, struct jspan object, const char *path, const str
 	int i;
 
 	memset(values, 0, FIELDS_MAX * sizeof(*values));
-	if (*object.p != '{')
+	if (!begins(object, '{'))
 		return FAIL(r, object, path, "must be an object");
 	while (jspan_member(&it, &key, &value)) {
 		for (i = 0; fields[i].name; i++) {
@@ -90,7 +97,7 @@ string(const struct reader *r, struct jspan at, const char *path, size_t max, in
 {
 	AUTO(buf) struct buf text = { 0 };
 
-	if (*at.p != '"') {
+	if (!begins(at, '"')) {
 		FAIL(r, at, path, "must be a string");
 		return NULL;
 	}
@@ -144,7 +151,7 @@ decimal(const struct reader *r, struct jspan at, const char *path)
 	const char *p = at.p + 1, *end = at.p + at.n - 1;
 	int whole = 0, part = 0;
 
-	if (*at.p != '"')
+	if (!begins(at, '"'))
 		return FAIL(r, at, path, "must be a decimal number in a string, such as \"0.30\"");
 	for (; p < end && isdigit((unsigned char)*p); p++)
 		whole++;
@@ -213,7 +220,7 @@ provider(const struct reader *r, struct jspan at, const char *path, struct catfi
 	p->key = v[3].p ? CATFILE_KEY_SET : CATFILE_KEY_KEEP;
 	if (!v[3].p)
 		return 0;
-	if (*v[3].p == 'n') {
+	if (begins(v[3], 'n')) {
 		p->key = CATFILE_KEY_NONE;
 		return 0;
 	}
@@ -231,7 +238,7 @@ price(const struct reader *r, struct jspan at, const char *path, char **out)
 	if (members(r, at, path, price_fields, v) < 0)
 		return -1;
 	snprintf(sub, sizeof(sub), "%s.currency", path);
-	if (v[0].n != 5 || *v[0].p != '"' || !isupper((unsigned char)v[0].p[1]) || !isupper((unsigned char)v[0].p[2]) ||
+	if (!begins(v[0], '"') || v[0].n != 5 || !isupper((unsigned char)v[0].p[1]) || !isupper((unsigned char)v[0].p[2]) ||
 	    !isupper((unsigned char)v[0].p[3]))
 		return FAIL(r, v[0], sub, "must be three capital letters, such as \"USD\"");
 	snprintf(sub, sizeof(sub), "%s.per_million_tokens", path);
@@ -257,7 +264,7 @@ routes(const struct reader *r, struct jspan at, const char *path, struct catfile
 	struct jspan one, v[FIELDS_MAX];
 	char sub[PATH_MAX_LEN], name[PATH_MAX_LEN + 16];
 
-	if (*at.p != '[')
+	if (!begins(at, '['))
 		return FAIL(r, at, path, "must be an array");
 	m->routes = xcalloc(CATFILE_ROUTES, sizeof(*m->routes));
 	while (jspan_next(&it, &one)) {
@@ -310,7 +317,7 @@ model(const struct reader *r, struct jspan at, const char *path, struct catfile_
 	if (number(r, v[4], sub, m->context_window, &m->max_output_tokens) < 0)
 		return -1;
 	snprintf(sub, sizeof(sub), "%s.price", path);
-	return v[5].p && *v[5].p != 'n' ? price(r, v[5], sub, &m->price) : 0;
+	return v[5].p && !begins(v[5], 'n') ? price(r, v[5], sub, &m->price) : 0;
 }
 
 static int
@@ -320,7 +327,7 @@ all_providers(const struct reader *r, struct jspan at, struct catfile *f)
 	struct jspan one;
 	char path[32];
 
-	if (*at.p != '[')
+	if (!begins(at, '['))
 		return FAIL(r, at, "providers", "must be an array");
 	f->providers = xcalloc(CATFILE_PROVIDERS, sizeof(*f->providers));
 	while (jspan_next(&it, &one)) {
@@ -344,7 +351,7 @@ all_models(const struct reader *r, struct jspan at, struct catfile *f)
 	struct jspan one;
 	char path[32];
 
-	if (*at.p != '[')
+	if (!begins(at, '['))
 		return FAIL(r, at, "models", "must be an array");
 	f->models = xcalloc(CATFILE_MODELS, sizeof(*f->models));
 	while (jspan_next(&it, &one)) {

@@ -173,7 +173,7 @@ void
 failure_body(struct failure *out, int status, const char *body, size_t len, const char *secret)
 {
 	struct jspan whole = { body, len }, error;
-	char type[64], code[64], said[512];
+	char type[64] = "", code[64] = "", said[512] = "";
 
 	if (!jspan_check_object(body, len, ERROR_BODY_DEPTH)) {
 		failure_status(out, status, "", "", "", secret);

@@ -307,7 +307,19 @@ expired(const struct http_xfer *x, int64_t now)
 	return now - x->last > x->h->stall_ms || now - x->started > LONGEST_MS;
 }
 
-/* One look at all transfers; ends may change the list, so it is read again after each. */
+static struct http_xfer *
+first_expired(struct http *h, int64_t now)
+{
+	struct http_xfer *x;
+
+	TAILQ_FOREACH(x, &h->all, all) {
+		if (expired(x, now))	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
+			return x;
+	}
+	return NULL;
+}
+
+/* One look at all transfers; ends may change the list, so it is read from the start after each. */
 static void
 on_sweep(void *ctx)
 {
@@ -316,14 +328,8 @@ on_sweep(void *ctx)
 	int64_t now = clock_mono_ms();
 
 	h->sweep = NULL;
-	do {
-		TAILQ_FOREACH(x, &h->all, all) {
-			if (expired(x, now)) {
-				finish(x, HTTP_STALLED, "");
-				break;
-			}
-		}
-	} while (x);
+	while ((x = first_expired(h, now)))
+		finish(x, HTTP_STALLED, "");
 	if (!TAILQ_EMPTY(&h->all) && !h->sweep)
 		h->sweep = loop_after(h->loop, SWEEP_MS, on_sweep, h);
 }
@@ -475,7 +481,7 @@ http_free(struct http **hp)
 	if (!h)
 		return;
 	while (!TAILQ_EMPTY(&h->all))
-		xfer_free(TAILQ_FIRST(&h->all));
+		xfer_free(TAILQ_FIRST(&h->all));	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
 	for (int i = 0; i < h->nidle; i++)
 		curl_easy_cleanup(h->idle[i]);
 	curl_multi_cleanup(h->multi);

@@ -110,13 +110,14 @@ on_rows(void *ctx, const PGresult *res, const struct err *e)
 	r->entries = xcalloc((size_t)n, sizeof(*r->entries));
 	r->all = xcalloc((size_t)n, sizeof(*r->all));
 	for (int i = 0; i < n; i++) {
-		struct entry *last = r->nentries ? &r->entries[r->nentries - 1] : NULL;
+		struct entry *last;
 
 		catalogue_row(res, i, &row);
-		if (!last || strcmp(last->id, row.model_id) != 0) {
-			last = &r->entries[r->nentries++];
-			*last = (struct entry){ xstrdup(row.model_id), (int)row.context_window, (int)row.max_output_tokens, r->nall, 0 };
+		if (!r->nentries || strcmp(r->entries[r->nentries - 1].id, row.model_id) != 0) {
+			r->entries[r->nentries++] =
+			    (struct entry){ xstrdup(row.model_id), (int)row.context_window, (int)row.max_output_tokens, r->nall, 0 };
 		}
+		last = &r->entries[r->nentries - 1];
 		if (route_fill(r, &row, &r->all[r->nall])) {
 			r->nall++;
 			last->n++;
