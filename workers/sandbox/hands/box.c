@@ -86,7 +86,8 @@ begin_dying(struct box *b)
 	loop_cancel(l, &b->timer);
 	loop_unwatch(l, b->sp.sock);
 	close(b->sp.sock);
-	close(b->sp.report);
+	if (b->sp.report >= 0)
+		close(b->sp.report);
 	cg_box_joined(&b->cg);
 	cg_kill(b->cg.fd);
 	if (b->sp.pidfd < 0)
@@ -100,12 +101,14 @@ lose(struct box *b)
 	const struct box_hooks *hooks = b->hooks;
 	void *owner = b->owner;
 	char why[256] = "";
-	ssize_t n = read(b->sp.report, why, sizeof why - 1);
 	bool starting = b->state == STARTING;
+	ssize_t n = starting ? read(b->sp.report, why, sizeof why - 1) : 0;
 
 	why[n > 0 ? n : 0] = '\0';
+	if (starting && !why[0])
+		snprintf(why, sizeof why, "roost-init did not come up");
 	if (starting)
-		log_error("sandbox_start_failed", "sandbox", b->cg.name, "step", why[0] ? why : "roost-init did not come up", NULL);
+		log_error("sandbox_start_failed", "sandbox", b->cg.name, "step", why, NULL);
 	else
 		log_warn("sandbox_lost", "sandbox", b->cg.name, NULL);
 	begin_dying(b);
@@ -146,6 +149,8 @@ on_sock(void *ctx, int fd, uint32_t events)
 		b->state = READY;
 		loop_cancel(b->h->loop, &b->timer);
 		cg_box_joined(&b->cg);
+		close(b->sp.report);
+		b->sp.report = -1;
 		b->hooks->ready(b->owner);
 	} else if (b->state == READY) {
 		b->hooks->message(b->owner, &m);
@@ -261,6 +266,13 @@ collect(struct box *b)
 		if (cg_leaf_remove(&b->cg, b->garbage[i]) < 0)
 			memmove(b->garbage[n++], b->garbage[i], sizeof b->garbage[0]);
 	b->ngarbage = n;
+}
+
+bool
+leaves_gone(struct box *b)
+{
+	collect(b);
+	return b->ngarbage == 0;
 }
 
 void

@@ -38,5 +38,7 @@ int box_send(struct box *b, const struct sb_msg *m, const int *fds, int nfds);
 int leaf_make(struct box *b, char kind, struct leaf *out);
 /* Kill what runs in it, close and remove it, now or soon. */
 void leaf_drop(struct box *b, struct leaf *leaf);
+/* Is everything that was dropped gone by now? */
+bool leaves_gone(struct box *b);
 
 #endif

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "result.h"
 #include "server.h"
@@ -21,6 +22,8 @@
 
 #define DEFAULT_MS 120000
 #define GRACE_MS 10000
+#define RESTART_MS 5000
+#define RESTART_POLL_MS 1
 #define KEPT_MAX (64u << 20)
 
 struct call *
@@ -144,6 +147,8 @@ end_by_force(struct call *c, enum call_why why)
 		finish_text(c, CALL_INTERRUPTED, true);
 		return;
 	}
+	if (c->in.restart)		/* its own timer ends it */
+		return;
 	kill_group(c);
 	loop_cancel(c->s->h->loop, &c->timer);
 	c->timer = loop_after(c->s->h->loop, GRACE_MS, on_grace, c);
@@ -213,6 +218,37 @@ hand_over(struct call *c, int args)
 	return box_send(s->box, &m, fds, 3);
 }
 
+/* Everything of the old shells is dead before the answer: what they held (ports, files, memory) is free again. */
+static void
+on_restart(void *ctx)
+{
+	struct call *c = ctx;
+	struct session *s = c->s;
+
+	c->timer = NULL;
+	if (c->why == CALL_ENDED && !leaves_gone(s->box) && clock_mono_ms() < c->until) {
+		c->timer = loop_after(s->h->loop, RESTART_POLL_MS, on_restart, c);
+		return;
+	}
+	finish_text(c, c->why == CALL_ENDED ? "bash session restarted" : CALL_INTERRUPTED, c->why != CALL_ENDED);
+	call_pump(s);
+	session_settle(s);
+}
+
+static void
+restart(struct call *c)
+{
+	struct session *s = c->s;
+
+	session_shells_kill(s);
+	c->state = CALL_RUNNING;
+	c->num = ++s->next_num;
+	s->running++;
+	s->bash = c;
+	c->until = clock_mono_ms() + RESTART_MS;
+	c->timer = loop_after(s->h->loop, 0, on_restart, c);
+}
+
 static void
 run(struct call *c)
 {
@@ -220,8 +256,7 @@ run(struct call *c)
 	AUTO(fd) int args = -1;
 
 	if (c->in.restart) {
-		session_shells_kill(s);
-		finish_text(c, "bash session restarted", false);
+		restart(c);
 		return;
 	}
 	args = input_memfd(&c->in);

@@ -29,6 +29,7 @@ struct call {
 	int64_t timeout_ms;
 	int out;			/* memfd that its output goes to, while running */
 	struct leaf leaf;		/* its group (bash: the shell's, kept in the session) */
+	int64_t until;			/* restart: no longer than this */
 	struct loop_timer *timer;	/* its time limit, then the grace after the kill */
 	struct waiter *waiters;
 	char *text;			/* the result, once done */

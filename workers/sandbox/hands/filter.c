@@ -7,6 +7,7 @@
  *    attack surface. The comparison is of all 64 bits against an allow-list, so stray high bits do not help.
  *  - clone: no new namespaces. clone3 hides its flags in memory: ENOSYS makes libc fall back to clone.
  *  - ioctl: no TIOCSTI or TIOCLINUX (typing into a terminal). Only the low 32 bits reach the driver, so only those are compared.
+ *  - mknod: FIFOs, sockets and plain files, no devices.
  *  - personality: reading it and the usual Linux one, so that address randomisation stays on.
  */
 #include "filter.h"
@@ -21,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -154,6 +156,27 @@ add_ioctls(scmp_filter_ctx ctx)
 	return rc;
 }
 
+static int
+add_nodes(scmp_filter_ctx ctx)
+{
+	static const struct { mode_t type; uint32_t action; } types[] = {
+		{ 0, SCMP_ACT_ALLOW }, { S_IFREG, SCMP_ACT_ALLOW }, { S_IFIFO, SCMP_ACT_ALLOW }, { S_IFSOCK, SCMP_ACT_ALLOW },
+		{ S_IFCHR, SCMP_ACT_ERRNO(EPERM) }, { S_IFBLK, SCMP_ACT_ERRNO(EPERM) },
+	};
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < sizeof types / sizeof *types && rc == 0; i++) {
+		const struct scmp_arg_cmp second = SCMP_A1(SCMP_CMP_MASKED_EQ, S_IFMT, types[i].type);
+		const struct scmp_arg_cmp third = SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, types[i].type);
+
+		rc = add(ctx, types[i].action, "mknod", 1, &second);
+		if (rc == 0)
+			rc = add(ctx, types[i].action, "mknodat", 1, &third);
+	}
+	return rc;
+}
+
 int
 filter_compile(struct err *e)
 {
@@ -174,6 +197,8 @@ filter_compile(struct err *e)
 		rc = add_processes(ctx);
 	if (rc == 0)
 		rc = add_ioctls(ctx);
+	if (rc == 0)
+		rc = add_nodes(ctx);
 	if (rc == 0)
 		rc = seccomp_export_bpf(ctx, fd);
 	if (rc < 0)

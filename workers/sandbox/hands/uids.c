@@ -32,7 +32,7 @@
 
 struct uids {
 	int64_t base;
-	int slots, next;
+	int slots;
 	bool *used;
 	int *userns;
 	int locks[LOCKS_MAX], nlocks;
@@ -128,20 +128,17 @@ uids_free(struct uids **up)
 	*up = NULL;
 }
 
-/* Round robin, so that a slot rests for as long as possible between two sandboxes. */
+/* The lowest free one: its user namespace is most likely there already. */
 int
 uids_take(struct uids *u)
 {
-	int i, at;
+	int i;
 
-	for (i = 0; i < u->slots; i++) {
-		at = (u->next + i) % u->slots;
-		if (!u->used[at]) {
-			u->used[at] = true;
-			u->next = (at + 1) % u->slots;
-			return at;
+	for (i = 0; i < u->slots; i++)
+		if (!u->used[i]) {
+			u->used[i] = true;
+			return i;
 		}
-	}
 	return -1;
 }
 

@@ -70,6 +70,8 @@ rg_complaint(int fd, struct buf *out)
 	if (n <= 0)
 		return tool_fail(out, 0, "the search failed");
 	text[n] = '\0';
+	if (strstr(p, "No files were searched"))	/* the filters left nothing: that is an answer */
+		return 0;
 	if (strncmp(p, "rg: ", 4) == 0)
 		p += 4;
 	while (n > 0 && text[n - 1] == '\n')
