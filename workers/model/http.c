@@ -22,6 +22,7 @@
 #define CONNECT_MS 10000
 #define LINGER_MS 2000		/* how long a released transfer may finish */
 #define LONGEST_MS 3600000	/* no reply takes an hour */
+#define RETRY_AFTER_MS 600000	/* a longer wish is cut to this */
 #define SWEEP_MS 250
 #define KEEP_CONNECTIONS 256L
 
@@ -241,21 +242,22 @@ finish(struct http_xfer *x, enum http_how how, const char *detail)
 	struct http_end end = { .how = how, .status = http_status(x), .detail = detail };
 	struct curl_header *header;
 	curl_off_t seconds = 0;
+	int64_t wish;
 
 	if (!x->ev || x->gone) {
 		xfer_free(x);
 		return;
 	}
 	curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &seconds);
-	if (seconds > 0)
-		end.retry_after_ms = seconds * 1000;
+	wish = seconds > 0 ? seconds * 1000 : 0;
 	if (curl_easy_header(x->easy, "retry-after-ms", 0, CURLH_HEADER, -1, &header) == CURLHE_OK) {
 		char *rest;
 		long ms = strtol(header->value, &rest, 10);
 
-		if (rest != header->value && ms > 0 && ms < 86400000L)
-			end.retry_after_ms = ms;
+		if (rest != header->value && ms > 0)
+			wish = ms;
 	}
+	end.retry_after_ms = wish < RETRY_AFTER_MS ? wish : RETRY_AFTER_MS;
 	x->busy = true;
 	x->ev->end(x->ctx, &end);
 	xfer_free(x);
