@@ -24,7 +24,10 @@ struct ctl {
 	bool quiet;		/* -q */
 };
 
-/* Print "roostctl: what: reason" (public text, else detail) and return CTL_FAILED. what may be NULL. */
+/* The reason of a failure in one line, for an operator. Valid until the next call. */
+const char *ctl_reason(const struct err *e);
+
+/* Print "roostctl: what: reason" and return CTL_FAILED. what may be NULL. */
 int ctl_fail(const char *what, const struct err *e);
 
 /* The value after `--name`, or NULL. Both argv cells are removed (argc shrinks), so that positional arguments remain. */

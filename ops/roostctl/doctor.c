@@ -81,7 +81,7 @@ check_processes(struct doctor *d)
 	int n = service_list(&d->ctl->conf, list, &e), bad = 0;
 
 	if (n <= 0) {
-		doctor_fail(d, "run make up", "%s", n < 0 ? e.pub : "nothing is started");
+		doctor_fail(d, "run make up", "%s", n < 0 ? ctl_reason(&e) : "nothing is started");
 		return;
 	}
 	for (int i = 0; i < n; i++) {
@@ -115,12 +115,12 @@ check_sockets(struct doctor *d)
 			continue;
 		snprintf(path, sizeof(path), "%s/%s/%.63s.sock", d->ctl->conf.run_dir, gateway ? "gateway" : "stream", list[i].name);
 		if (service_connect(path, 1000, &e) < 0) {
-			doctor_fail(d, "see the log of that process", "%s", e.pub);
+			doctor_fail(d, "see the log of that process", "%s", ctl_reason(&e));
 			bad++;
 		}
 	}
 	if (service_connect(d->ctl->conf.hands_socket, 1000, &e) < 0) {
-		doctor_fail(d, "without roost-hands no tool runs: see its log", "%s", e.pub);
+		doctor_fail(d, "without roost-hands no tool runs: see its log", "%s", ctl_reason(&e));
 		bad++;
 	}
 	if (!bad && n > 0)
@@ -134,7 +134,7 @@ check_postgres(struct doctor *d)
 	struct err e = ERR_INIT;
 
 	if (DB_RUN(d->ctl->db, STMT_STATUS_SERVER, &res, &e) < 0) {
-		doctor_fail(d, "see the log of postgres; make up starts it", "%s", e.detail[0] ? e.detail : e.pub);
+		doctor_fail(d, "see the log of postgres; make up starts it", "%s", ctl_reason(&e));
 		return;
 	}
 	doctor_ok(d, "version %s, schema %s", pg_str(res, 0, 0), pg_str(res, 0, 3) ? pg_str(res, 0, 3) : "none");
@@ -147,7 +147,7 @@ check_redis(struct doctor *d)
 	struct err e = ERR_INIT;
 
 	if (redis_ask(&d->ctl->conf, &f, &e) < 0)
-		doctor_fail(d, "see the log of redis; make up starts it", "%s", e.detail[0] ? e.detail : e.pub);
+		doctor_fail(d, "see the log of redis; make up starts it", "%s", ctl_reason(&e));
 	else
 		doctor_ok(d, "version %s, %s used", f.version, f.memory);
 }

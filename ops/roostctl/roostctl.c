@@ -71,14 +71,30 @@ find(int argc, char **argv)
 	return NULL;
 }
 
+const char *
+ctl_reason(const struct err *e)
+{
+	static char text[sizeof(e->detail) + sizeof(e->pub) + 4];
+	bool fault = e->kind == EK_INTERNAL || err_http(e->kind) >= 503;
+	size_t len;
+
+	/* A fault's cause is in detail, and its public text says nothing; a refusal's reason is public, detail is where it happened. */
+	if (!e->detail[0] || !fault)
+		snprintf(text, sizeof(text), "%s%s%s", e->detail, e->detail[0] ? ": " : "", e->pub);
+	else
+		snprintf(text, sizeof(text), "%s", e->detail);
+	for (len = strlen(text); len > 0 && strchr(" \t\n", text[len - 1]); len--)
+		text[len - 1] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == '\n' || text[i] == '\t')
+			text[i] = ' ';
+	return text;
+}
+
 int
 ctl_fail(const char *what, const struct err *e)
 {
-	bool fault = e->kind == EK_INTERNAL || err_http(e->kind) >= 503;
-
-	/* A fault's cause is in detail, and its public text says nothing; a refusal's reason is public, detail is where it happened. */
-	fprintf(stderr, "roostctl: %s%s%s%s%s\n", what ? what : "", what ? ": " : "", e->detail, e->detail[0] && !fault ? ": " : "",
-	    fault && e->detail[0] ? "" : e->pub);
+	fprintf(stderr, "roostctl: %s%s%s\n", what ? what : "", what ? ": " : "", ctl_reason(e));
 	return CTL_FAILED;
 }
 

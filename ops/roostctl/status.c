@@ -18,7 +18,7 @@
 static int
 missing(const char *part, const struct err *e)
 {
-	printf("%-10s unknown: %s\n", part, e->detail[0] ? e->detail : e->pub);
+	printf("%-10s unknown: %s\n", part, ctl_reason(e));
 	return -1;
 }
 

@@ -189,7 +189,7 @@ services_stop() {
 		fi
 	done
 	while read -r name _ user _; do
-		"$STATE/bin/sweep" "$(service_home "$name")" "$user" || true
+		"$ROOT/ops/setup/sweep" "$(service_home "$name")" "$user" || true
 	done < <(ROOST_SERVICES='' services)
 	for pid in $(home_pids "$STATE/sv/*"); do
 		kill -KILL "$pid" 2>/dev/null || true
@@ -206,6 +206,6 @@ services_report() {
 			continue
 		fi
 		printf '\n--- %s\n' "${state%%;*}" >&2
-		tail -n 12 "$STATE/log/$name/current" 2>/dev/null >&2 || true
+		tail -n 12 "$STATE/log/$name/current" >&2 2>/dev/null || true
 	done < <(services)
 }

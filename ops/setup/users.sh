@@ -40,9 +40,9 @@ setup_links() {
 	mkdir -p "$ROOT/bin"
 	ln -sfn ../ops/ctl "$ROOT/bin/roostctl"
 	mkdir -p "$VAR"
-	[ "$OWNER_UID" -eq 0 ] || chown "$OWNER_UID:$OWNER_GID" "$VAR" "$ROOT/bin"
 	ln -sfn "$RUN" "$VAR/run"
 	ln -sfn "$STATE" "$VAR/lib"
+	[ "$OWNER_UID" -eq 0 ] || chown -h "$OWNER_UID:$OWNER_GID" "$VAR" "$VAR/run" "$VAR/lib" "$ROOT/bin" "$ROOT/bin/roostctl"
 }
 
 # setup_programs DIR: install our binaries whole, so that a running program's file is never written into.
