@@ -418,6 +418,11 @@ rig_check(const char *session)
 	    " 'span.model_request_end') FROM e");
 	check(session, "runtime metered", "SELECT coalesce((SELECT sum(quantity) FROM meter_event m WHERE m.session_id = s.id AND m.meter ="
 	    " 'session.runtime'), 0) = s.active_us / 1000 FROM s");
+	check(session, "running intervals of the log", "SELECT coalesce(sum(us(till) - us(processed_at)), 0) = (SELECT active_us FROM s) FROM"
+	    " (SELECT processed_at, (SELECT min(n.processed_at) FROM e n WHERE n.seq > e.seq AND n.type IN ('session.status_idle',"
+	    " 'session.status_rescheduled', 'session.status_terminated')) AS till FROM e WHERE type = 'session.status_running') x");
+	check(session, "status of the last status event", "SELECT 'session.status_' || replace((SELECT status FROM s), 'rescheduling', 'rescheduled') ="
+	    " (SELECT type FROM e WHERE type LIKE 'session.status_%' ORDER BY seq DESC LIMIT 1)");
 	check(session, "tokens metered", "SELECT coalesce((SELECT sum(quantity) FROM meter_event m WHERE m.session_id = s.id AND m.meter LIKE"
 	    " 'tokens.%'), 0) = s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_5m_tokens + s.cache_1h_tokens FROM s");
 	check(session, "usage is the last one's", "SELECT coalesce((SELECT (j->'usage'->>'active_seconds')::numeric * 1000 = s.active_us / 1000 AND"

@@ -5,8 +5,8 @@
  * call order? may calls run? does something still wait for the client? does the model owe a reply? is the turn over? Each question
  * has one function that writes the events of its case.
  *
- * Whether the billed interval is open decides the form: `running` continues a turn; an idle or rescheduled session first gets its
- * running pair; a session that reads running without an open interval has lost its worker, and gets a rescheduled pair before that.
+ * Whether the billed interval is open decides the form: a running turn continues; an idle or rescheduled session first gets its running
+ * pair. (A turn whose worker died is a rescheduled one: the reaper has written the pair, at the end of the billed interval.)
  */
 #include "plan.h"
 
@@ -207,14 +207,6 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
-/* The worker that ran this turn is gone and the reaper closed its interval: say so before running again. */
-static void
-put_takeover(const struct turn *t, struct batch *b)
-{
-	if (!turn_running(t) && strcmp(t->status, "running") == 0)
-		batch_rescheduled(b, false);
-}
-
 static void
 end_by_poison(struct turn *t, struct batch *b, struct plan *p)
 {
@@ -313,7 +305,6 @@ leave(struct turn *t, struct batch *b, struct plan *p)
 static void
 go_run(struct turn *t, struct batch *b, struct plan *p)
 {
-	put_takeover(t, b);
 	consume_answers(t, b);
 	if (!turn_running(t))
 		batch_running(b);
@@ -353,7 +344,6 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 {
 	bool begun = turn_running(t);
 
-	put_takeover(t, b);
 	consume_answers(t, b);
 	if (!begun) {
 		put_items(t, b, false);

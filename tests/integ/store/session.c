@@ -243,7 +243,7 @@ reaped(void **state)
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);	/* nobody holds lock 41: dead at once */
 	assert_int_equal(PQntuples(r), 1);
 	append_is(1, &one, "fenced");
-	expect("SELECT lease_epoch || status || (running_since IS NULL)::text || (due_at IS NOT NULL)::text FROM session", "2runningtruetrue");
+	expect("SELECT lease_epoch || status || (running_since IS NULL)::text || (due_at IS NOT NULL)::text FROM session", "2reschedulingtruetrue");
 	assert_int_equal(claim("me"), 3);
 	expect("SELECT attempts FROM session", "1");
 }
