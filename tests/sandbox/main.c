@@ -1,5 +1,5 @@
 /*
- * The sandbox tests: starts a roost-hands of its own, as root, and asserts from inside. Usage: main OUT [group...]; run by tests/sandbox/run
+ * The sandbox tests: starts a roost-hands of its own, as root, and asserts from inside. Usage: main OUT [group...|bench]; run by tests/sandbox/run
  * from the top of the checkout.
  */
 #include <signal.h>
@@ -13,7 +13,7 @@
 
 static const struct { const char *name; void (*run)(void); } groups[] = {
 	{ "inside", test_inside }, { "shell", test_shell }, { "files", test_files }, { "limits", test_limits },
-	{ "protocol", test_protocol }, { "life", test_life },
+	{ "protocol", test_protocol }, { "life", test_life }, { "bench", bench },
 };
 
 static bool
@@ -24,7 +24,7 @@ wanted(const char *name, int argc, char **argv)
 	for (i = 2; i < argc; i++)
 		if (strcmp(argv[i], name) == 0)
 			return true;
-	return argc <= 2;
+	return argc <= 2 && strcmp(name, "bench") != 0;
 }
 
 int

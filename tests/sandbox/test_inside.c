@@ -94,8 +94,8 @@ attacks(void)
 	struct result r;
 	size_t i;
 
-	bind(host, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 20));
-	listen(host, 1);
+	(void)bind(host, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 20));
+	(void)listen(host, 1);
 	put_file(S, "/tmp/probe.c", source);
 	free(source);
 	r = sh(S, "cc -w -o /tmp/probe /tmp/probe.c -lpthread && echo built");

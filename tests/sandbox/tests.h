@@ -9,4 +9,6 @@ void test_limits(void);		/* bombs and floods */
 void test_protocol(void);	/* fencing, attaching, cancelling, bad frames */
 void test_life(void);		/* crashes, sweeps, two instances */
 
+void bench(void);		/* only when asked for: timings, no assertions */
+
 #endif

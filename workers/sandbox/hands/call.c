@@ -349,15 +349,23 @@ again(struct call *c, const struct sb_msg *m)
 	return true;
 }
 
+static struct call *
+running(struct session *s, uint32_t num)
+{
+	struct call *c;
+
+	TAILQ_FOREACH(c, &s->calls, in_session)
+		if (c->state == CALL_RUNNING && c->num == num)
+			return c;
+	return NULL;
+}
+
 void
 call_done(struct session *s, const struct sb_msg *m)
 {
 	struct sb_msg said = *m;
-	struct call *c;
+	struct call *c = running(s, m->call);
 
-	TAILQ_FOREACH(c, &s->calls, in_session)
-		if (c->state == CALL_RUNNING && c->num == m->call)
-			break;
 	if (!c)
 		return;		/* ended in another way already */
 	if (c->in.tool == SB_TOOL_bash && (m->flags & (SB_F_GONE | SB_F_FAILED)) && c->why == CALL_ENDED) {

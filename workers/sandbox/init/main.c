@@ -117,7 +117,8 @@ main(void)
 {
 	struct pollfd fds[2 + SHELL_POLLS];
 	sigset_t chld;
-	int sigfd, n;
+	nfds_t n;
+	int sigfd;
 
 	prctl(PR_SET_NAME, "roost-init", 0, 0, 0);
 	/* set again after the change of user: that had cleared it */
@@ -135,10 +136,10 @@ main(void)
 	for (;;) {
 		fds[0] = (struct pollfd){ .fd = SB_FD_HANDS, .events = POLLIN };
 		fds[1] = (struct pollfd){ .fd = sigfd, .events = POLLIN };
-		n = shell_polls(fds + 2);
-		if (poll(fds, (nfds_t)(2 + n), -1) < 0)
+		n = (nfds_t)shell_polls(fds + 2);
+		if (poll(fds, 2 + n, -1) < 0)
 			continue;
-		shell_served(fds + 2, n);
+		shell_served(fds + 2, (int)n);
 		if (fds[1].revents)
 			serve_children(sigfd);
 		if (fds[0].revents)

@@ -78,8 +78,8 @@ tool_read(const struct args *a, struct buf *out)
 {
 	const char *given = args_get(a, "file_path");
 	char path[PATH_MAX], chunk[65536];
+	struct stat st = { 0 };
 	struct lines l = { .first = args_num(a, "view_start", 1), .last = args_num(a, "view_end", 0), .at = 1, .at_start = true };
-	struct stat st;
 	bool sniffed = false;
 	ssize_t n;
 	int fd;
@@ -203,7 +203,7 @@ tool_write(const struct args *a, struct buf *out)
 static int
 slurp(const char *given, const char *path, char **out_data, size_t *out_len, struct buf *out)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	size_t at = 0;
 	ssize_t n = 1;
 	char *data;
@@ -213,7 +213,8 @@ slurp(const char *given, const char *path, char **out_data, size_t *out_len, str
 		return -1;
 	if (st.st_size > TOOL_FILE_MAX) {
 		close(fd);
-		return tool_fail(out, 0, "%s is too large to edit (%lld bytes; at most %u)", given, (long long)st.st_size, TOOL_FILE_MAX);
+		tool_fail(out, 0, "%s is too large to edit (%lld bytes; at most %u)", given, (long long)st.st_size, TOOL_FILE_MAX);
+		return -1;
 	}
 	data = malloc((size_t)st.st_size + 1);
 	while (data && at < (size_t)st.st_size && n != 0) {
@@ -224,8 +225,9 @@ slurp(const char *given, const char *path, char **out_data, size_t *out_len, str
 	}
 	close(fd);
 	if (!data || n < 0) {
+		tool_fail(out, errno, "cannot read %s", given);
 		free(data);
-		return tool_fail(out, errno, "cannot read %s", given);
+		return -1;
 	}
 	*out_data = data;
 	*out_len = at;
@@ -262,28 +264,44 @@ replaced(const char *hay, size_t len, const char *old, size_t olen, const char *
 	return text;
 }
 
-int
-tool_edit(const struct args *a, struct buf *out)
+/* The replacement itself, on the file's content. */
+static int
+edit_data(const char *given, const char *path, const char *data, size_t len, const struct args *a, struct buf *out)
 {
-	const char *given = args_get(a, "file_path"), *old = args_get(a, "old_string"), *new = args_get(a, "new_string");
-	const bool all = args_num(a, "replace_all", 0) == 1;
-	size_t olen = strlen(old), nlen = strlen(new), len = 0, n, total;
-	char path[PATH_MAX];
-	char *data = NULL, *text;
+	const char *old = args_get(a, "old_string"), *new = args_get(a, "new_string");
+	size_t olen = strlen(old), nlen = strlen(new), n = occurrences(data, len, old, olen), total;
+	char *text;
+	int rc;
 
-	if (tool_path(given, path, out) < 0 || slurp(given, path, &data, &len, out) < 0)
-		return -1;
-	n = occurrences(data, len, old, olen);
 	if (n == 0)
 		return tool_fail(out, 0, "old_string not found in %s", given);
-	if (n > 1 && !all)
+	if (n > 1 && args_num(a, "replace_all", 0) != 1)
 		return tool_fail(out, 0, "old_string appears %zu times in %s; make it unique or set replace_all", n, given);
 	if (nlen > olen && n > TOOL_FILE_MAX / (nlen - olen))
 		return tool_fail(out, 0, "the edited file would be too large");
 	total = len - n * olen + n * nlen;
 	text = replaced(data, len, old, olen, new, nlen, total);
-	if (!text || file_replace(path, text, total) < 0)
-		return tool_fail(out, errno, "cannot write %s", given);
-	buf_printf(out, "edited %s (%zu replacement(s))", given, n);
-	return 0;
+	rc = text ? file_replace(path, text, total) : -1;
+	if (rc < 0)
+		tool_fail(out, errno, "cannot write %s", given);
+	else
+		buf_printf(out, "edited %s (%zu replacement(s))", given, n);
+	free(text);
+	return rc;
+}
+
+int
+tool_edit(const struct args *a, struct buf *out)
+{
+	const char *given = args_get(a, "file_path");
+	char path[PATH_MAX];
+	char *data = NULL;
+	size_t len = 0;
+	int rc;
+
+	if (tool_path(given, path, out) < 0 || slurp(given, path, &data, &len, out) < 0 || !data)
+		return -1;
+	rc = edit_data(given, path, data, len, a, out);
+	free(data);
+	return rc;
 }
