@@ -205,7 +205,10 @@ committed(struct sess *s, int64_t last_seq)
 	sess_fire(s, event);
 }
 
-/* The idle was refused because the inbox moved. Nothing was written. */
+/*
+ * The release was refused because the inbox moved. Nothing was written. A session that was idle goes back: with what came in, its agent
+ * may have changed too, and a claim reads both.
+ */
 static void
 woken(struct sess *s)
 {
@@ -214,6 +217,9 @@ woken(struct sess *s)
 		s->again = false;
 		s->news = true;
 		sess_fire(s, TE_CUT);
+	} else if (strcmp(s->t.status, "idle") == 0) {
+		s->plan.release = RELEASE_NO;
+		sess_fire(s, TE_GIVE_UP);
 	} else {
 		sess_fire(s, TE_WOKEN);
 	}
@@ -282,6 +288,7 @@ on_release(void *ctx, const PGresult *r, const struct err *e)
 		return;
 	if (e != NULL)
 		log_err("release_failed", e, "session", s->t.id, NULL);	/* work.c finds the row without a session and repeats it */
+	work_due_in(s->wk->work, s->load_failed ? 1000 : 0);
 	sess_fire(s, TE_COMMITTED);
 }
 

@@ -128,6 +128,10 @@ ask_begin(struct sess *s)
 
 	if (s->news)
 		load_peek(s);
+	if (!routes_ready(s->wk->routes)) {
+		failure(s, "unknown_error", "The model catalogue has not been read yet.", true, 0);
+		return;
+	}
 	if (!routes_find(s->wk->routes, a->model_id, &route) || route.nroutes == 0) {
 		failure(s, "model_request_failed_error", "The agent's model is not available: no usable route in the model catalogue.", false, 0);
 		return;

@@ -1,6 +1,6 @@
 /*
  * batch: see batch.h. The only place where the harness writes event JSON; orders within a group of events are fixed here, orders of
- * groups in step.c.
+ * groups in plan.c.
  *
  * Field order follows contract appendix D: id, type, fields, processed_at. Tool inputs and inbox stems are spliced as text. A
  * session.usage is rendered last, because it carries the running time up to the stamp of the idle event behind it.

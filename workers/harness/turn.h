@@ -1,8 +1,8 @@
 /*
  * turn: a session's turn as plain data, and the table of its states (turn.def).
  *
- * Pure: nothing here does I/O. step.c owns the effects; plan.c fills a batch from a struct turn; turn_commit() applies what the
- * database has accepted. A struct turn owns everything it points to.
+ * Pure: nothing here does I/O. plan.c fills a batch from a struct turn and applies what the database has accepted; sess.c and the
+ * files beside it own the effects. A struct turn owns everything it points to.
  */
 #ifndef ROOST_HARNESS_TURN_H
 #define ROOST_HARNESS_TURN_H
