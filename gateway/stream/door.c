@@ -184,7 +184,8 @@ take_over(struct visit *v, int *out_fd)
 
 	buf_str(&out, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
 	common_headers(v, &out);
-	buf_str(&out, "\r\n");
+	/* nginx sends the header only with the first bytes of a body when the record that holds the header is padded */
+	buf_str(&out, "\r\n" HUB_PING);
 	if (FCGX_PutStr(out.data, (int)out.len, r->out) < 0 || FCGX_FFlush(r->out) < 0)
 		return -1;
 	*out_fd = r->ipcFd;

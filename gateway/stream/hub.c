@@ -21,13 +21,13 @@
 #include "clock.h"
 #include "hub_feed.h"
 #include "hub_io.h"
+#include "hub_preview.h"
 #include "hub_watch.h"
 #include "log.h"
 #include "xalloc.h"
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
-#define PING "event: ping\ndata: {}\n\n"
 #define RETRY "retry: 1000\n\n"		/* a restart takes about that long */
 #define REFUSED "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"Authentication failed\"}}\n\n"
 
@@ -151,6 +151,8 @@ on_log_fetched(void *ctx, const char *session, int n)
 	w->fetching = false;
 	if (n > 0 && hub_watch_behind(w) > w->fetching_from)
 		catch_up(h, w);		/* without progress the next round looks again: the session may be gone, or Postgres away */
+	if (hub_watch_behind(w) < 0)
+		hub_preview_release(w, &h->out);
 	if (!w->subs && !w->fetching)
 		hub_table_drop(&h->watches, w);
 	reap(h);
@@ -197,6 +199,14 @@ on_key_refused(void *ctx, const char *key_id)
 
 /* --- Redis --------------------------------------------------------------------------------------------------------------------- */
 
+/* Somewhere previews were lost: none may go on. */
+static void
+previews_cut(struct hub *h)
+{
+	for (struct hub_watch *w = NULL; (w = hub_table_next(&h->watches, w));)
+		hub_preview_cut(w);
+}
+
 static void
 on_entry(void *ctx, const struct busq_field *fields, int n)
 {
@@ -204,12 +214,16 @@ on_entry(void *ctx, const struct busq_field *fields, int n)
 	struct hub_watch *w;
 	struct entry_event ev;
 
-	if (entry_event_read(fields, n, &ev) < 0 || !(w = hub_table_find(&h->watches, ev.session)))
+	if (entry_event_read(fields, n, &ev) < 0)
+		return;
+	if (strcmp(ev.session, ENTRY_EVERY) == 0)
+		previews_cut(h);
+	if (!(w = hub_table_find(&h->watches, ev.session)))
 		return;
 	if (ev.seq == 0)
-		hub_watch_preview(w, ev.type, ev.body, ev.len, &h->out);
+		hub_preview(w, ev.type, ev.body, ev.len, &h->out);
 	else if (strcmp(ev.type, "session.deleted") != 0)
-		hub_watch_event(w, ev.seq, ev.type, ev.body, ev.len, &h->out);
+		hub_watch_live(w, ev.seq, ev.type, ev.body, ev.len, &h->out);
 	else if (ev.len > 0)
 		hub_watch_deleted(w, ev.body, ev.len, &h->out);
 	else
@@ -232,6 +246,7 @@ on_redis(void *ctx, bool up)
 	struct hub *h = ctx;
 
 	h->redis_up = up;
+	previews_cut(h);
 	log_info(up ? "redis_up" : "redis_down", NULL);
 	round_in(h, 0);
 }
@@ -331,7 +346,7 @@ do_start(struct hub *h, struct mail *m)
 		return;
 	}
 	if (!h->ping_timer)
-		on_ping(h);
+		h->ping_timer = loop_after(h->loop, 0, on_ping, h);
 	catch_up(h, s->watch);		/* what came between reading last_seq and now */
 }
 
@@ -451,7 +466,7 @@ hub_new(struct loop *loop, const struct conf *c)
 	h->conf = c;
 	h->out = (struct hub_out){ out_send, out_end, h };
 	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .drained = on_drained, .after = reap, .ctx = h };
-	hub_frame_text(&h->ping, PING, sizeof PING - 1);
+	hub_frame_text(&h->ping, HUB_PING, sizeof HUB_PING - 1);
 	pthread_mutex_init(&h->lock, NULL);
 	h->mails_tail = &h->mails;
 	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

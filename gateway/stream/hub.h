@@ -15,6 +15,8 @@
 #include "err.h"
 #include "loop.h"
 
+#define HUB_PING "event: ping\ndata: {}\n\n"
+
 struct hub;
 struct hub_sub;
 

@@ -36,19 +36,12 @@ struct hub_sub {
 	char key_id[ID_MAX];			/* re-checked on each round */
 };
 
-#define HUB_PREVIEWS 8
-
-struct hub_previews {
-	char id[HUB_PREVIEWS][ID_MAX];		/* "" = free */
-	bool text[HUB_PREVIEWS];		/* deltas follow (agent.message) */
-	int last;				/* slot used last; the next one is replaced when all are taken */
-};
-
 struct hub_watch {
 	struct hub_watch *next;			/* in the table's bucket */
 	struct hub_sub *subs;
 	struct hub_previews *previews;		/* NULL while no model streams */
-	int64_t known;				/* the highest seq heard of */
+	int64_t known;				/* the highest seq that the log has, as far as we know */
+	int64_t heard;				/* the highest that Redis brought: the place of previews */
 	int64_t fetching_from;			/* a read of the log after this seq is under way */
 	bool fetching;				/* it keeps the watch alive */
 	char session[ID_MAX];
@@ -61,11 +54,16 @@ struct hub_out {
 	void *ctx;
 };
 
-/* A committed event, live or read from the log. len 0: only its number is known. */
-void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
+/* Can it be written to? */
+static inline bool
+hub_sub_live(const struct hub_sub *s)
+{
+	return s->fd >= 0 && !s->ended && !s->dead;
+}
 
-/* event_start or event_delta, to those who asked, who are not behind and, for a delta, who saw the start. */
-void hub_watch_preview(struct hub_watch *w, const char *type, const char *body, size_t len, const struct hub_out *o);
+/* A committed event, from Redis (live) or read from the log. len 0: only its number is known. */
+void hub_watch_live(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
+void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
 
 /* The session is gone: its last event to everyone, whatever they missed (nothing is left to read), and the end. */
 void hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o);

@@ -24,6 +24,7 @@
 struct busq {
 	struct redisq *q;
 	int64_t dropped;
+	bool cut;			/* a preview may have been lost: readers must be told before the next one */
 };
 
 struct stream_id { uint64_t ms, n; };
@@ -48,13 +49,16 @@ writer_reply(void *ctx, const redisReply *r)
 	if (r->type != REDIS_REPLY_ERROR)
 		return;
 	b->dropped++;
+	b->cut = true;
 	log_debug("redis_error", "error", r->str, NULL);
 }
 
 static void
 writer_state(void *ctx, bool up)
 {
-	(void)ctx;
+	struct busq *b = ctx;
+
+	b->cut = b->cut || !up;		/* what was on its way may be lost */
 	log_debug("redis_writer", "up", up ? "true" : "false", NULL);
 }
 
@@ -79,11 +83,13 @@ busq_free(struct busq **bp)
 	free(b);
 }
 
-static void
+static int
 put(struct busq *b, const struct entry_cmd *cmd)
 {
-	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) < 0)
-		b->dropped++;
+	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) == 0)
+		return 0;
+	b->dropped++;
+	return -1;
 }
 
 void
@@ -91,8 +97,13 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 {
 	struct entry_cmd cmd;
 
+	if (b->cut && seq == 0 && redisq_up(b->q)) {
+		entry_cut_cmd(&cmd);
+		b->cut = put(b, &cmd) < 0;
+	}
 	entry_event_cmd(&cmd, session, type, seq, body, len);
-	put(b, &cmd);
+	if (put(b, &cmd) < 0)
+		b->cut = true;
 }
 
 void

@@ -2,8 +2,7 @@
  * entry: field names and trimming of the `jobs` and `sse:0` streams.
  *
  * Promises that what entry_*_cmd writes is what entry_*_read understands; unknown fields are skipped, so that both neighbours of a
- * release can share one Redis. Does not talk to Redis. A malformed entry is reported, never trusted: a preview without a body or
- * an event without a session is no entry.
+ * release can share one Redis. Does not talk to Redis. A malformed entry is reported, never trusted.
  */
 #include "entry.h"
 
@@ -57,7 +56,7 @@ entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner)
 void
 entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len)
 {
-	bool fits = body && len <= BUS_BODY_MAX;
+	bool fits = body && len <= (seq > 0 ? BUS_BODY_MAX : BUS_PREVIEW_MAX);
 
 	c->num[0] = '\0';
 	if (seq > 0)
@@ -71,6 +70,12 @@ entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int6
 	arg_str(c, c->num);
 	arg_str(c, "p");
 	arg(c, fits ? body : "", fits ? len : 0);
+}
+
+void
+entry_cut_cmd(struct entry_cmd *c)
+{
+	entry_event_cmd(c, ENTRY_EVERY, "event_delta", 0, NULL, 0);
 }
 
 static const struct busq_field *
@@ -109,8 +114,6 @@ entry_event_read(const struct busq_field *f, int n, struct entry_event *out)
 		if (errno || *end || seq <= 0)
 			return -1;
 	}
-	if (seq == 0 && (!p || p->len == 0))
-		return -1;
 	*out = (struct entry_event){ .session = s->val, .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0 };
 	return 0;
 }

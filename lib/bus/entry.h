@@ -20,15 +20,22 @@ struct entry_cmd {
 /* XADD to BUS_JOBS. owner may be NULL. */
 void entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner);
 
-/* XADD to BUS_SSE. seq 0: a preview. body of len bytes; over BUS_BODY_MAX an empty one is sent and the hub reads the log. */
+/*
+ * XADD to BUS_SSE. body of len bytes; over BUS_BODY_MAX an empty one is sent and the hub reads the log. seq 0: a preview; over
+ * BUS_PREVIEW_MAX an empty one is sent, which cuts the session's open previews.
+ */
 void entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len);
+
+/* XADD to BUS_SSE: cut the open previews of every session, because some may have been lost on their way. */
+void entry_cut_cmd(struct entry_cmd *c);
+#define ENTRY_EVERY "*"		/* the session of that entry */
 
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */
 struct busq_field { const char *key, *val; size_t len; };
 
 struct entry_job { const char *session, *owner; };		/* owner NULL: for any worker */
 
-/* seq 0: a preview. len 0: the body is in the log only. Everything is borrowed from the fields. */
+/* seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. Everything is borrowed from the fields. */
 struct entry_event { const char *session, *type, *body; size_t len; int64_t seq; };
 
 /* 0, or -1 when the entry is not one of this kind (then it is skipped: Redis decides nothing). */

@@ -1,4 +1,4 @@
-/* link: gateway/stream/hub_watch.c gateway/stream/hub_frame.c */
+/* link: gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_frame.c */
 /* What a subscriber gets: frames on the wire, order and gaps, previews, ends. Output is recorded as text. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include "hub_preview.h"
 #include "hub_watch.h"
 #include "target.h"
 
@@ -40,19 +41,34 @@ on_end(void *ctx, struct hub_sub *s)
 
 static const struct hub_out out = { on_send, on_end, NULL };
 
+static int
+body_of(char *body, size_t size, const char *type)
+{
+	return snprintf(body, size, "{\"id\":\"%s\",\"type\":\"%s\"}", strcmp(type, "agent.message") == 0 ? M : "sevt_x", type);
+}
+
+/* from Redis */
 static void
 event(int64_t seq, const char *type)
 {
 	char body[128];
-	int n = snprintf(body, sizeof body, "{\"id\":\"%s\",\"type\":\"%s\"}", strcmp(type, "agent.message") == 0 ? M : "sevt_x", type);
 
-	hub_watch_event(w, seq, type, body, (size_t)n, &out);
+	hub_watch_live(w, seq, type, body, (size_t)body_of(body, sizeof body, type), &out);
+}
+
+/* from the log */
+static void
+row(int64_t seq, const char *type)
+{
+	char body[128];
+
+	hub_watch_event(w, seq, type, body, (size_t)body_of(body, sizeof body, type), &out);
 }
 
 static void
 preview(const char *type, const char *body)
 {
-	hub_watch_preview(w, type, body, strlen(body), &out);
+	hub_preview(w, type, body, strlen(body), &out);
 }
 
 static int
@@ -113,7 +129,7 @@ a_gap_is_filled_from_the_log(void **state)
 static void
 an_event_without_body_is_read_from_the_log(void **state)
 {
-	hub_watch_event(w, 1, "big", "", 0, &out);
+	hub_watch_live(w, 1, "big", "", 0, &out);
 	assert_string_equal(log_a, "");
 	assert_int_equal(hub_watch_behind(w), 0);
 	event(1, "big");
@@ -184,18 +200,90 @@ the_end_of_the_request_closes_previews(void **state)
 	assert_null(w->previews);
 }
 
+/* The large message that caused the reply is still being read from the log when its preview comes: it waits for its place. */
 static void
-falling_behind_cuts_previews(void **state)
+previews_wait_for_who_is_behind(void **state)
+{
+	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	event(2, "span.model_request_start");
+	preview("event_start", START(M, "agent.message"));
+	preview("event_delta", DELTA(M));
+	assert_string_equal(log_a, "");
+	row(1, "user.message");
+	row(2, "span.model_request_start");
+	preview("event_delta", DELTA(M));
+	hub_preview_release(w, &out);
+	event(3, "agent.message");
+	assert_string_equal(log_a, "user.message span.model_request_start event_start event_delta event_delta agent.message ");
+	assert_string_equal(log_b, "user.message span.model_request_start agent.message ");
+}
+
+/* The read of the log brought the buffered event too: the previews come before it, and never after. */
+static void
+held_previews_keep_their_place(void **state)
+{
+	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	preview("event_start", START(M, "agent.message"));
+	preview("event_delta", DELTA(M));
+	event(2, "agent.message");
+	row(1, "user.message");
+	row(2, "agent.message");
+	hub_preview_release(w, &out);
+	preview("event_delta", DELTA(M));
+	assert_string_equal(log_a, "user.message event_start event_delta agent.message ");
+}
+
+/* Redis lags behind the log (a subscriber joined later, or a round was quicker): old previews are nobody's. */
+static void
+stale_previews_are_dropped(void **state)
+{
+	event(1, "one");
+	row(2, "two");
+	row(3, "agent.message");
+	preview("event_start", START(M, "agent.message"));
+	event(2, "two");
+	preview("event_delta", DELTA(M));
+	assert_string_equal(log_a, "one two agent.message ");
+}
+
+static void
+what_is_held_is_bounded(void **state)
+{
+	char big[4096] = "{\"event\":{\"type\":\"agent.message\",\"id\":\"" M "\"},\"x\":\"";
+	size_t n = strlen(big);
+
+	memset(big + n, 'x', sizeof big - n - 3);
+	strcpy(big + sizeof big - 3, "\"}");
+	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	for (int i = 0; i < 100; i++)
+		preview("event_start", big);
+	row(1, "user.message");
+	hub_preview_release(w, &out);
+	assert_string_equal(log_a, "user.message event_start ");	/* one that came after the cut */
+}
+
+/* A hole in the text: nothing more for that id, the event itself still comes. */
+static void
+a_lost_preview_cuts(void **state)
 {
 	preview("event_start", START(M, "agent.message"));
-	event(2, "later");
 	preview("event_delta", DELTA(M));
-	preview("event_start", START("sevt_n", "agent.message"));
+	preview("event_delta", "");
+	preview("event_delta", DELTA(M));
+	event(1, "agent.message");
+	assert_string_equal(log_a, "event_start event_delta agent.message ");
+}
+
+static void
+choked_gets_nothing(void **state)
+{
+	a.choked = true;
 	event(1, "one");
-	event(2, "later");
-	preview("event_delta", DELTA(M));
-	preview("event_delta", DELTA("sevt_n"));
-	assert_string_equal(log_a, "event_start one later ");
+	preview("event_start", START(M, "agent.message"));
+	assert_string_equal(log_a, "");
+	assert_int_equal(hub_watch_behind(w), -1);
+	a.choked = false;
+	assert_int_equal(hub_watch_behind(w), 0);
 }
 
 static void
@@ -203,7 +291,7 @@ more_previews_than_slots(void **state)
 {
 	char body[128];
 
-	for (int i = 0; i < 3 * HUB_PREVIEWS; i++) {
+	for (int i = 0; i < 24; i++) {
 		snprintf(body, sizeof body, "{\"event\":{\"type\":\"agent.message\",\"id\":\"sevt_%d\"}}", i);
 		preview("event_start", body);
 	}
@@ -339,7 +427,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(in_order_once), T(a_gap_is_filled_from_the_log), T(an_event_without_body_is_read_from_the_log),
 		T(who_has_not_started_gets_nothing), T(previews_only_to_who_asked), T(one_start_per_id), T(no_orphan_deltas),
-		T(thinking_is_a_start_only), T(the_end_of_the_request_closes_previews), T(falling_behind_cuts_previews),
+		T(thinking_is_a_start_only), T(the_end_of_the_request_closes_previews), T(previews_wait_for_who_is_behind),
+		T(held_previews_keep_their_place), T(stale_previews_are_dropped), T(what_is_held_is_bounded), T(choked_gets_nothing),
+		T(a_lost_preview_cuts),
 		T(more_previews_than_slots), T(garbage_previews_are_dropped), T(termination_ends_the_stream),
 		T(deletion_ends_everything), cmocka_unit_test(table_holds_many), cmocka_unit_test(frames),
 		cmocka_unit_test(large_frames_take_several_records),
