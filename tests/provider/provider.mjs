@@ -35,19 +35,21 @@ class Provider {
 	fault(behaviour) { this.queue.push({ times: 1, ...behaviour }); }
 	reset() { this.requests.length = 0; this.queue.length = 0; this.#seen.clear(); }
 
-	#behaviour(dialect, conversation, text, behaviours) {
+	// kept: the connection served a request before. HTTP clients repeat a request whose kept connection is reset, so that does not count.
+	#behaviour(dialect, conversation, text, behaviours, kept) {
 		const how = { ...byName(conversation.model) };
+		const uncounted = (b) => kept && b.fault === 'reset' && !b.after;
 		const i = this.queue.findIndex((q) => (!q.dialect || q.dialect === dialect) && (!q.model || q.model === conversation.model) &&
 			(!q.contains || text.includes(q.contains)));
 		if (i >= 0) {
 			Object.assign(how, this.queue[i]);
-			if (--this.queue[i].times <= 0) this.queue.splice(i, 1);
+			if (!uncounted(this.queue[i]) && --this.queue[i].times <= 0) this.queue.splice(i, 1);
 		}
 		for (const b of behaviours) {
 			if ((b.model && b.model !== conversation.model) || (b.dialect && b.dialect !== dialect)) continue;
 			const id = `${dialect} ${conversation.model} ${text} ${JSON.stringify(b)}`, used = this.#seen.get(id) ?? 0;
 			if (used >= (b.times ?? (b.fault ? 1 : Infinity))) continue;
-			this.#seen.set(id, used + 1);
+			this.#seen.set(id, used + (uncounted(b) ? 0 : 1));
 			Object.assign(how, b);
 		}
 		return how;
@@ -74,6 +76,7 @@ class Provider {
 
 	async #handle(req, res) {
 		const parts = [];
+		req.socket.served = (req.socket.served ?? 0) + 1;
 		for await (const part of req) parts.push(part);
 		const raw = Buffer.concat(parts).toString();
 		if (req.url.startsWith('/control/')) return this.#control(req, res, raw);
@@ -108,7 +111,7 @@ class Provider {
 		if (bad) return refuse(400, bad);
 		const conversation = side.read(record.body);
 		const { text, behaviours } = directives(conversation.latest);
-		const how = this.#behaviour(record.dialect, conversation, conversation.latest, behaviours);
+		const how = this.#behaviour(record.dialect, conversation, conversation.latest, behaviours, req.socket.served > 1);
 		record.fault = how.fault;
 		res.on('close', () => { record.closed = res.writableFinished ? 'finished' : 'aborted'; });
 		if (how.delay_ms) await wait(how.delay_ms);

@@ -273,8 +273,7 @@ test_faults(void **state)
 		{ "{\"fault\":\"status\",\"status\":529}", "| fail model_overloaded_error retry http=529: *" },
 		{ "{\"fault\":\"redirect\"}", "| fail model_request_failed_error final http=302: *" },
 		{ "{\"fault\":\"html\"}", "| fail model_request_failed_error retry: The model provider's reply is broken: it ended before it was whole." },
-		/* times: a kept connection that dies before the first byte is tried again by libcurl */
-		{ "{\"fault\":\"reset\",\"times\":9}", "| fail model_request_failed_error retry: The connection to the model provider failed: *" },
+		{ "{\"fault\":\"reset\",\"after\":0}", "| fail model_request_failed_error retry: The connection to the model provider failed: *" },
 		{ "{\"fault\":\"error_event\",\"status\":529,\"after\":1}", "| fail model_overloaded_error retry http=529: *" },
 		{ "{\"fault\":\"error_event\",\"status\":529,\"after\":5}", "T0<I *" },
 		{ "{\"fault\":\"error_event\",\"status\":429,\"after\":1}", "| fail model_rate_limited_error retry http=429: *" },
