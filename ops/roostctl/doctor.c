@@ -72,6 +72,28 @@ check_user(struct doctor *d)
 		doctor_warn(d, "run it as root (bin/roostctl does)", "not root: some checks cannot look");
 }
 
+/* Without it a process still comes back, but a supervisor that dies itself does not. */
+static void
+check_supervisor(struct doctor *d)
+{
+	char path[300], target[16];
+	FILE *f;
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/supervisor.pid", d->ctl->conf.run_dir);
+	f = fopen(path, "re");
+	if (f) {
+		if (fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		fclose(f);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);	/* gone for a zombie too */
+	if (pid > 0 && readlink(path, target, sizeof(target)) > 0)
+		doctor_ok(d, "runsvdir, pid %d", pid);
+	else
+		doctor_fail(d, "run make up", "not running");
+}
+
 static void
 check_processes(struct doctor *d)
 {
@@ -253,6 +275,7 @@ static const struct {
 	{ "programs", doctor_programs },
 	{ "users", doctor_users },
 	{ "secrets", check_secrets },
+	{ "supervisor", check_supervisor },
 	{ "processes", check_processes },
 	{ "postgres", check_postgres },
 	{ "redis", check_redis },

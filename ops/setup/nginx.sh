@@ -120,4 +120,7 @@ setup_nginx() {
 		folder "$STATE/nginx/$name" 700 roost-nginx:roost-nginx
 	done
 	folder "$RUN/nginx" 755 roost-nginx:roost-nginx
+	# Before anything is restarted with it. As root, nginx would give its folders to another user.
+	setpriv --reuid=roost-nginx --regid=roost-nginx --clear-groups nginx -t -q -e stderr -p "$STATE/nginx/" -c "$STATE/conf/nginx.conf" \
+		>/dev/null || die "nginx refuses its configuration"
 }

@@ -80,7 +80,7 @@ service_write() {
 	[ -d "$home" ] || folder "$home" 700 "$2:$2"
 	folder "$RUN/supervise/$1" 700 root:root
 	folder "$RUN/supervise/$1.log" 700 root:root
-	folder "$STATE/log/$1" 755 roost-log:roost-log
+	folder "$STATE/log/$1" 750 roost-log:roost-log
 	printf 's10000000\nn5\n' | put "$STATE/log/$1/config" 644 roost-log:roost-log
 	mkdir -p "$dir/log"
 	ln -sfn "$RUN/supervise/$1" "$dir/supervise"
@@ -169,6 +169,8 @@ services_start() {
 	[ "${#up[@]}" -eq 0 ] || sv start "${up[@]}" >/dev/null || true
 }
 
+supervisor_gone() { ! supervisor_pid; }
+
 # Stop all services: first who serves clients, then the data's; then the supervisors; then whatever escaped.
 services_stop() {
 	local name user stage pid
@@ -181,7 +183,7 @@ services_stop() {
 	[ "${#data[@]}" -eq 0 ] || sv -w 30 force-stop "${data[@]}" >/dev/null || true
 	if pid=$(supervisor_pid); then
 		kill -HUP "$pid"
-		wait_until 10 test ! -d "/proc/$pid" || kill -KILL "$pid"
+		wait_until 10 supervisor_gone || kill -KILL "$pid"
 	fi
 	for name in "$STATE"/sv/*; do
 		if [ -p "$name/supervise/ok" ]; then
