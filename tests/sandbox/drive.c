@@ -190,6 +190,20 @@ hands_start(struct hands *h)
 	return !s.ended;
 }
 
+void
+hands_must_start(struct hands *h, const char *name)
+{
+	char cmd[200];
+	bool ok = hands_start(h);
+
+	check(ok, "%s", name);
+	if (ok)
+		return;
+	snprintf(cmd, sizeof cmd, "sed 's/^/# /' '%s'", h->log);
+	fflush(stdout);
+	(void)!system(cmd);
+}
+
 int
 hands_stop(struct hands *h, int sig)
 {

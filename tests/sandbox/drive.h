@@ -23,6 +23,8 @@ extern const char *out_dir;	/* where the binaries are */
 void hands_prepare(struct hands *h, const char *tag);
 /* Start and wait until it listens. false when it ended instead. */
 bool hands_start(struct hands *h);
+/* It must start: one check; its log is shown when it does not. */
+void hands_must_start(struct hands *h, const char *name);
 /* Send sig and wait for its end; returns the wait status. */
 int hands_stop(struct hands *h, int sig);
 void hands_remove(struct hands *h);

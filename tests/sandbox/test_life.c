@@ -180,7 +180,7 @@ dying_hands(void)
 	status = hands_stop(&H, SIGKILL);
 	check(n >= 1 && WIFSIGNALED(status), "kill -9 of roost-hands");
 	check(until(dead, &pid, 5000), "its sandboxes end with it");
-	check(hands_start(&H), "it starts again");
+	hands_must_start(&H, "it starts again");
 	check(hands_logged(&H, "\"sweep\""), "and says that it swept");
 	check(groups_left(&H) == 0, "no cgroup of the predecessor is left");
 	check(mounts_left(&H) == 0, "no mount is left");
@@ -197,14 +197,15 @@ two_instances(void)
 
 	hands_prepare(&other, "b");
 	snprintf(ours, sizeof ours, "%s", sh(S, "awk '{ print $2 }' /proc/self/uid_map; echo first > file").text);
-	check(hands_start(&other), "a second instance starts beside the first");
+	hands_must_start(&other, "a second instance starts beside the first");
 	shared = dial(&other);
 	snprintf(theirs, sizeof theirs, "%s", sh(S, "awk '{ print $2 }' /proc/self/uid_map").text);
 	check(strtoul(ours, NULL, 10) > 1000000 && strtoul(theirs, NULL, 10) > 1000000 && strcmp(ours, theirs) != 0, "with uids of its own");
 	is_text(sh(S, "ls"), false, "(no output)", "and the same session is another one there");
 	close(shared);
 	shared = keep;
-	check(hands_stop(&other, SIGKILL) && hands_start(&other), "a crash and a sweep of the second");
+	(void)hands_stop(&other, SIGKILL);
+	hands_must_start(&other, "a crash and a sweep of the second");
 	is_text(sh(S, "cat file"), false, "first\n", "do not touch the first");
 	check(hands_stop(&other, SIGTERM) == 0 && groups_left(&other) == 0, "SIGTERM ends it cleanly");
 	hands_remove(&other);
@@ -226,7 +227,7 @@ refusals(void)
 	check(!hands_start(&h) && hands_logged(&h, "start_refused"), "and a host that cannot make a sandbox");
 	check(groups_left(&h) == 0, "after which nothing is left");
 	snprintf(h.extra, sizeof h.extra, "sandboxes_max = 1\nuid_base = 3000000000\n");
-	check(hands_start(&h), "a host with room for one sandbox");
+	hands_must_start(&h, "a host with room for one sandbox");
 	twin = h;
 	twin.pid = 0;
 	snprintf(twin.log, sizeof twin.log, "%s/log2", h.dir);

@@ -180,7 +180,7 @@ on_signal(void *ctx, int fd, uint32_t events)
 		stopping = true;
 }
 
-/* End all sandboxes and remove what we made. */
+/* End all sandboxes and remove what we made; also after a start that failed half-way. */
 static void
 stop(struct hands *h)
 {
@@ -188,13 +188,13 @@ stop(struct hands *h)
 	struct session *s;
 
 	server_stop();
+	box_drop(&trial.box);
 	TAILQ_FOREACH(s, &h->sessions, link)
 		session_destroy(s);
 	while (h->boxes > 0 && clock_mono_ms() < until)
 		loop_once(h->loop, 50);
 	cg_close(&h->cg);
 	uids_free(&h->uids);
-	log_info("stopped", NULL);
 }
 
 int
@@ -217,7 +217,7 @@ main(int argc, char **argv)
 	session_init(&h);
 	if (prepare(&h, &e) < 0 || try_one(&h, &e) < 0 || server_start(&h, &e) < 0) {
 		log_err("start_refused", &e, NULL);
-		cg_close(&h.cg);
+		stop(&h);
 		return 1;
 	}
 	loop_watch(h.loop, sigfd, EPOLLIN, on_signal, &h);
@@ -225,5 +225,6 @@ main(int argc, char **argv)
 	while (!stopping)
 		loop_once(h.loop, -1);
 	stop(&h);
+	log_info("stopped", NULL);
 	return 0;
 }
