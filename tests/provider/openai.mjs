@@ -3,6 +3,10 @@ import { cut, outputWords, pieces, words } from './play.mjs';
 
 const textOf = (content) => (typeof content === 'string' ? content : (content ?? []).filter((p) => p.type === 'text').map((p) => p.text).join('\n\n'));
 
+// Messages sent one after the other arrive as one text, joined by blank lines. A directive is the last line of its message, so what
+// follows one is a later message.
+const lastMessage = (text) => text.split(/^\s*!provider\s+\{.*\}[ \t]*\n\n/m).at(-1);
+
 export function check(body) {
 	if (!Array.isArray(body.messages) || !body.messages.length) return 'messages: must not be empty';
 	if (body.stream !== true) return 'stream: this server only streams';
@@ -32,7 +36,7 @@ export function read(body) {
 		input += words(textOf(m.content)) + (m.tool_calls ?? []).reduce((n, c) => n + words(c.function.arguments), 0);
 		if (m.role === 'system') system = textOf(m.content);
 		if (m.role === 'assistant') replies++;
-		if (m.role === 'user') { latest = textOf(m.content); replies = 0; }
+		if (m.role === 'user') { latest = lastMessage(textOf(m.content)); replies = 0; }
 	}
 	return { model: body.model, system, latest, replies, input, tools: (body.tools ?? []).map((t) => t.function.name), wantsUsage: !!body.stream_options?.include_usage };
 }
