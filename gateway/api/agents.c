@@ -60,7 +60,9 @@ update_locked(struct gw_req *r, const struct agent_locked *now, struct err *e)
 {
 	const json_t *expected = json_object_get(r->body, "version");
 	AUTO(json) json_t *stored = NULL, *cfg = NULL;
+	AUTO(pgres) PGresult *res = NULL;
 	AUTO(str) char *body = NULL;
+	struct agent_row a;
 
 	if (req_active(now->organization_state, e) < 0)
 		return -1;
@@ -68,7 +70,8 @@ update_locked(struct gw_req *r, const struct agent_locked *now, struct err *e)
 		return err_set(e, EK_INVALID, 0, "Cannot modify archived agent");
 	if (expected && json_integer_value(expected) != now->version)
 		return err_set(e, EK_CONFLICT, 0, "Concurrent modification detected. Please fetch the latest version and retry.");
-	if (jx_parse(now->body, strlen(now->body), &stored, e) < 0 || agentcfg_update(r->db, stored, r->body, &cfg, e) < 0)
+	if (agent_get(r->db, r->who.workspace_id, r->param[0], now->version, &res, &a, e) < 0 ||
+	    jx_parse(a.body, strlen(a.body), &stored, e) < 0 || agentcfg_update(r->db, stored, r->body, &cfg, e) < 0)
 		return -1;
 	if (json_equal(stored, cfg))
 		return 0;

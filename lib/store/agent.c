@@ -55,8 +55,7 @@ agent_lock(struct db *db, const char *workspace, const char *id, PGresult **res,
 		return err_wrap(e, "lock agent %s", id);
 	if (PQntuples(r) == 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Agent not found.");
-	*out = (struct agent_locked){ .version = (int)pg_int(r, 0, 0), .body = pg_str(r, 0, 1), .archived = pg_bool(r, 0, 2),
-	    .organization_state = pg_str(r, 0, 3) };
+	*out = (struct agent_locked){ .version = (int)pg_int(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
 	*res = steal(r);
 	return 0;
 }

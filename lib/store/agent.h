@@ -23,8 +23,8 @@ int agent_create(struct db *db, const char *workspace, const char *organization,
 /* One version (0: the newest). EK_NOT_FOUND "Agent not found." or "Agent version not found.". The caller owns *res. */
 int agent_get(struct db *db, const char *workspace, const char *id, int version, PGresult **res, struct agent_row *out, struct err *e);
 
-/* Within a transaction: lock the agent to change it. *body is borrowed from *res. EK_NOT_FOUND. */
-struct agent_locked { int version; const char *body; bool archived; const char *organization_state; };
+/* Within a transaction: lock the agent to change it; then agent_get() reads what is current. Borrowed from *res. EK_NOT_FOUND. */
+struct agent_locked { int version; bool archived; const char *organization_state; };
 int agent_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct agent_locked *out, struct err *e);
 
 /* Within the same transaction: write the next version. */

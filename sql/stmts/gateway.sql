@@ -57,12 +57,10 @@ SELECT id, version, body, created, updated, archived, found FROM (
   WINDOW w AS (ORDER BY q.version DESC)) p
  WHERE n = 1 OR (n <= $4::int AND bytes <= $5::bigint) ORDER BY version DESC;
 
--- Lock an agent to change it.
+-- Lock an agent to change it. Its body is read by the next statement: this one's snapshot may be older than the row it waited for.
 -- stmt: agent_lock  for: gw
-SELECT a.version, v.body, a.archived_at IS NOT NULL, o.state
-  FROM agent a
-  JOIN agent_version v ON v.agent_id = a.id AND v.version = a.version
-  JOIN organization o ON o.id = a.organization_id
+SELECT a.version, a.archived_at IS NOT NULL, o.state
+  FROM agent a JOIN organization o ON o.id = a.organization_id
  WHERE a.workspace_id = $1::text AND a.id = $2::text FOR UPDATE OF a;
 
 -- in: workspace, agent, new version, name, body

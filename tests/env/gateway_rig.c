@@ -212,6 +212,13 @@ gwr_connections(void)
 	return connections;
 }
 
+void
+gwr_forked(void)
+{
+	close(conn);
+	conn = -1;
+}
+
 /* --- FastCGI ---------------------------------------------------------------------------------------------------------------- */
 
 static void

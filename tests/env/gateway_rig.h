@@ -56,6 +56,9 @@ void gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *
 /* How many connections the client has had to open: a kept connection that broke shows here. */
 int gwr_connections(void);
 
+/* In a child process: use a connection of one's own from now on. */
+void gwr_forked(void);
+
 /* Run SQL as the database's owner; the first cell as text, which the caller frees. */
 char *gwr_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -10,10 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../../env/gateway_rig.h"
+#include "clock.h"
 #include "xalloc.h"
 
 #define BAD(status, uri, body, message) \
@@ -157,6 +160,42 @@ agent_update(void **state)
 	old = get(gwr_fmt("%s?version=2", uri));
 	contains(old, "{\"version\":2,\"description\":\"d\"}");
 	gwr_bad(GWR_A, "GET", gwr_fmt("%s?version=9", uri), NULL, 404, "not_found_error", "Agent version not found.");
+}
+
+/*
+ * An update that waited for another one's row lock sees what that one wrote: a stale version is a conflict. (Read in the statement that
+ * waits, the new version's row is not visible yet, and the agent seemed not to exist.)
+ */
+static void
+agent_update_race(void **state)
+{
+	AUTO(str) char *id = new_agent(), *uri = xasprintf("/v1/agents/%s", id);
+	int64_t end = clock_mono_ms() + 10000;
+	AUTO(str) char *waiting = xstrdup("0");
+	int status;
+	pid_t pid;
+
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("INSERT INTO agent_version SELECT agent_id, 2, workspace_id, body, now() FROM agent_version WHERE agent_id = '%s'", id));
+	free(gwr_sql("UPDATE agent SET version = 2 WHERE id = '%s'", id));
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+		const char *body = "{\"version\":1,\"name\":\"late\"}";
+
+		gwr_forked();
+		gwr_send(GWR_A, "POST", uri, body, strlen(body), NULL, &r);
+		_exit(r.status == 409 ? 0 : 1);
+	}
+	while (strcmp(waiting, "1") != 0 && clock_mono_ms() < end) {
+		free(waiting);
+		waiting = gwr_sql("SELECT count(*) FROM pg_locks WHERE NOT granted");
+	}
+	assert_string_equal(waiting, "1");
+	free(gwr_sql("COMMIT"));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
 }
 
 static void
@@ -658,6 +697,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stable_under_inserts), cmocka_unit_test(agent_complete), cmocka_unit_test(agent_tools), cmocka_unit_test(agent_update),
+		cmocka_unit_test(agent_update_race),
 		cmocka_unit_test(agent_rules), cmocka_unit_test(agent_model_known), cmocka_unit_test(agent_archive),
 		cmocka_unit_test(environment_life), cmocka_unit_test(environment_rules), cmocka_unit_test(environment_in_use),
 		cmocka_unit_test(session_complete), cmocka_unit_test(session_agents), cmocka_unit_test(session_later),
