@@ -86,7 +86,8 @@ describe('keys', { concurrency: true }, () => {
 			const r = await get(AGENTS, { headers: { authorization: `Bearer ${t.apiKey}` } });
 			return r.status === 401;
 		}, 35_000);
-		await w.end(40_000);
+		await w.end(40_000).catch((e) => assert.equal(e.error?.error?.type, 'authentication_error', e.message));
+		assert.ok(w.ended);
 	});
 });
 

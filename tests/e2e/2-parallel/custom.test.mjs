@@ -168,6 +168,34 @@ describe('custom tools', { concurrency: true }, () => {
 		w.close();
 	});
 
+	test('the tool runner survives a stream that breaks, and runs nothing twice', async () => {
+		let broken = 0;
+		const breaking = client({ maxRetries: 2, fetch: async (url, init) => {
+			const res = await fetch(url, init);
+			if (!String(url).includes('/events/stream') || broken >= 2) return res;
+			const cut = new TransformStream({ transform(chunk, out) {
+				out.enqueue(chunk);
+				if (Buffer.from(chunk).includes('agent.custom_tool_use')) {
+					broken++;
+					out.error(new Error('the connection broke'));
+				}
+			} });
+			return new Response(res.body.pipeThrough(cut), { status: res.status, headers: res.headers });
+		} });
+		const w = await Watch.begin(b);
+		const ran = [];
+		const runner = breaking.beta.sessions.events.toolRunner(w.id, { maxIdleMs: 500, tools: [
+			{ type: 'custom', name: 'ticket', description: 'd', input_schema: { type: 'object' }, parse: (x) => x, run: async (i) => { ran.push(i.title); return 'ok'; } }] });
+		const finished = (async () => { for await (const _ of runner); })();
+		await w.send(message(script(call('ticket', { title: 'a' }), call('ticket', { title: 'b' }), call('ticket', { title: 'c' }))));
+		await w.until((e) => e.type === 'session.status_idle' && e.stop_reason.type === 'end_turn', { what: 'the end of the turn' });
+		await within('the runner stops', finished);
+		assert.ok(broken >= 1, 'the stream was broken');
+		assert.deepEqual(ran, ['a', 'b', 'c']);
+		assertLog(await log(c, w.id));
+		w.close();
+	});
+
 	test('the tool runner picks up a call that was made before it came', async () => {
 		const w = await Watch.begin(b);
 		await w.turn(call('weather', { city: 'late' }));

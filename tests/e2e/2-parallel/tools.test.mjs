@@ -113,10 +113,9 @@ describe('tools', { concurrency: true }, () => {
 	});
 
 	test('glob', async () => {
-		const [, md, nested, none] = await play(bash('mkdir -p d/e .git node_modules; touch a.md d/b.md d/e/c.md .git/x.md node_modules/y.md'),
+		const [, md, nested, none] = await play(bash('mkdir -p d/e; touch a.md d/b.md d/e/c.md'),
 			call('glob', { pattern: '**/*.md', path: '/workspace' }), call('glob', { pattern: 'd/**/*.md' }), call('glob', { pattern: '*.nope' }));
 		for (const f of ['a.md', 'b.md', 'c.md']) assert.ok(md.text.includes(f), md.text);
-		assert.ok(!md.text.includes('.git/') && !md.text.includes('node_modules/'));
 		assert.ok(nested.text.includes('b.md') && !nested.text.includes('a.md'));
 		assert.equal(none.error, false);
 		assert.match(none.text, /no (matches|files found)/i);

@@ -25,8 +25,7 @@ export async function ctl(...args) {
 export async function newTenant() {
 	const organization = (await ctl('org', 'list'))[0][0];
 	const workspace = (await ctl('-q', 'workspace', 'create', organization, unique('other')))[0][0];
-	const made = await ctl('key', 'create', workspace, unique('key'));
-	const apiKey = made.flat().find((x) => x.startsWith('sk-ant-'));
-	const keyId = made.flat().find((x) => x.startsWith('apikey_'));
+	const [[apiKey, keyId]] = await ctl('key', 'create', workspace, unique('key'));
+	if (!apiKey || !/^apikey_/.test(keyId)) throw new Error('roostctl key create printed no key and id');
 	return { workspace, apiKey, keyId };
 }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import tls from 'node:tls';
 import { apiKey, baseURL, caFile, BETA, VERSION } from './client.mjs';
+import { opened } from './open.mjs';
 import { DEADLINE } from './until.mjs';
 
 const base = new URL(baseURL);
@@ -63,7 +64,7 @@ export class Wire {
 		return new Promise((resolve, reject) => {
 			const socket = tls.connect({ host: base.hostname, port, servername: base.hostname, ca, ALPNProtocols: ['http/1.1'] }, () => {
 				socket.off('error', reject);
-				resolve(new Wire(socket));
+				resolve(opened(new Wire(socket)));
 			});
 			socket.once('error', reject);
 		});

@@ -34,15 +34,15 @@ export function micros(stamp) {
 }
 
 // One step: the model's reply and the results of its calls. session.updated may stand anywhere and is left out before matching.
-const STEP = '(?:st*m?[bc]*eo*)';
+const STEP = '(?:st*m?[bc]*e[oCK]*)';				// an answer may come while other calls still run
 const INPUT = '[UICK]';
-const RETRY = `X*(?:hH|Hh)(?:Rr|(?=I))`;			// an interrupt may end the wait
+const RETRY = `X*(?:hH|Hh)(?:Rr${INPUT}*|(?=I))`;			// an interrupt may end the wait
 const GOING = `(?:${STEP}${INPUT}*|${RETRY}|X)*`;
 const IDLE = 'iud';
-const TURN = `${INPUT}*Rr${INPUT}*o*${GOING}I*${IDLE}`;		// on an idle session, or woken by answers
+const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}I*${IDLE}`;		// on an idle session, or woken by answers
 const CLEARED = `o*I+${IDLE}`;					// an interrupt of a wait
 const PARTIAL = `[CK]*(?:i?ud)`;				// some of the answers
-const LOG = new RegExp(`^(?:I|${TURN}|${CLEARED}|${PARTIAL})*(?:${INPUT}*Rr${INPUT}*o*${GOING}(?:st*m?[bc]*)?)?(?:qT|Tq|X?T)?$`);
+const LOG = new RegExp(`^(?:I|${TURN}|${CLEARED}|${PARTIAL})*(?:${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:st*m?[bc]*)?)?(?:qT|Tq|X?T)?$`);
 
 // Every rule that holds for any log. running: the session may be in the middle of a turn.
 export function assertLog(events, { running = false } = {}) {

@@ -3,6 +3,7 @@ import https from 'node:https';
 import { readFileSync } from 'node:fs';
 import { baseURL, caFile } from './client.mjs';
 import { headers } from './http.mjs';
+import { opened } from './open.mjs';
 import { DEADLINE } from './until.mjs';
 
 const ca = readFileSync(caFile);
@@ -13,7 +14,7 @@ export class Sse {
 			const req = https.get(new URL(path, baseURL), { ca, agent: false, headers: headers({ accept: 'text/event-stream', ...more }) }, (res) => {
 				clearTimeout(timer);
 				req.off('error', reject);
-				resolve(new Sse(req, res));
+				resolve(opened(new Sse(req, res)));
 			});
 			const timer = setTimeout(() => req.destroy(new Error(`no headers within ${ms} ms`)), ms);
 			req.on('error', reject);

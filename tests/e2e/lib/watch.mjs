@@ -5,7 +5,8 @@
 //	const idle = await w.until('session.status_idle');  looks at what arrived after the last match
 //	w.events                                            everything so far, in order of arrival
 import assert from 'node:assert/strict';
-import { client, log } from './client.mjs';
+import { log } from './client.mjs';
+import { opened } from './open.mjs';
 import { message } from './script.mjs';
 import { DEADLINE } from './until.mjs';
 import { shape } from './shape.mjs';
@@ -13,7 +14,7 @@ import { shape } from './shape.mjs';
 export class Watch {
 	static async open(c, sessionId, params = {}, options = {}) {
 		const stream = await c.beta.sessions.events.stream(sessionId, params, options);
-		return new Watch(c, sessionId, stream);
+		return opened(new Watch(c, sessionId, stream));
 	}
 
 	// A new session of a bench (client.mjs) and its stream.
@@ -114,7 +115,6 @@ export class Watch {
 	}
 }
 
-export const newClient = client;
 
 // --- looking into a list of events ---------------------------------------------------------------------------------------------
 
