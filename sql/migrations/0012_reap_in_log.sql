@@ -36,7 +36,8 @@ END $$;
 REVOKE ALL ON FUNCTION session_orphan(session, bigint) FROM PUBLIC;
 
 -- As in 0002, and: the interval of a running session ends at the dead worker's last heartbeat (or its last event) with events that
--- say so.
+-- say so; and after Postgres' start only those wait a lease that have not beaten since: a worker beats on the connection that holds its
+-- lock, so who has beaten since and lost it is dead.
 CREATE OR REPLACE FUNCTION worker_reap(p_me text, p_lease_s int) RETURNS TABLE (worker_id text, sessions bigint)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -47,10 +48,9 @@ DECLARE
   v_us bigint;
   n int;
 BEGIN
-  IF pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => p_lease_s) THEN
-    RETURN;
-  END IF;
   FOR w IN SELECT * FROM worker WHERE id <> p_me FOR UPDATE SKIP LOCKED LOOP
+    CONTINUE WHEN w.beat_at < pg_postmaster_start_time() AND
+                  pg_postmaster_start_time() > clock_timestamp() - make_interval(secs => p_lease_s);
     IF w.lease_until >= clock_timestamp() THEN
       CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
     END IF;

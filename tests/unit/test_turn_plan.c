@@ -471,7 +471,7 @@ recovers(void **state)
 {
 	static const struct tail_event crashed[] = {	/* newest first */
 		{ "e7", "span.model_request_end", "{\"is_error\":false}" },
-		{ "e6", "agent.custom_tool_use", "{\"name\":\"weather\",\"input\":{\"c\":1.10}}" },
+		{ "e6", "agent.custom_tool_use", "{\"name\":\"weather\",\"input\":{\"c\":1.10,\"n\":1e999}}" },
 		{ "e5", "agent.tool_use", "{\"name\":\"write\",\"input\":{},\"evaluated_permission\":\"ask\"}" },
 		{ "e4", "agent.tool_use", "{\"name\":\"bash\",\"input\":{},\"evaluated_permission\":\"allow\"}" },
 		{ "e3", "span.model_request_start", "{}" },
@@ -501,7 +501,7 @@ recovers(void **state)
 	assert_int_equal(t.calls[1].state, CALL_LOST);
 	assert_int_equal(t.calls[2].state, CALL_WAITING);
 	assert_int_equal(t.calls[3].state, CALL_WAITING);
-	assert_string_equal(t.calls[3].input, "{\"c\":1.10}");
+	assert_string_equal(t.calls[3].input, "{\"c\":1.10,\"n\":1e999}");
 	assert_false(t.owed);
 	assert_int_equal(t.rounds, 1);
 	assert_string_equal(t.span_id, "");

@@ -1,9 +1,10 @@
 /*
  * beat: see beat.h.
  *
- * The lock is asked for again with each beat: it costs nothing when held, and a connection that was lost has lost it. A beat that
- * finds its row gone means that another worker has declared this one dead and given its sessions away: every lease is forgotten
- * here at once (the epoch would refuse their appends anyway).
+ * The lock is asked for again with each beat: it costs nothing when held. A connection that was lost has lost it, so the first thing a
+ * new one carries is a beat, as soon as it is there: until then this process looks dead. A beat that finds its row gone means that
+ * another worker has declared this one dead and given its sessions away: every lease is forgotten here at once (the epoch would refuse
+ * their appends anyway).
  */
 #include "beat.h"
 
@@ -21,8 +22,11 @@ struct beat {
 	struct loop_timer *timer;
 	int64_t lock_key;
 	int64_t sent_us;
+	int64_t next_ms;	/* when the next beat is due */
 	bool busy, registered, locked;
 };
+
+#define LOOK_MS 100		/* how often the connection is looked at */
 
 static void
 on_lock(void *ctx, const PGresult *r, const struct err *e)
@@ -41,11 +45,13 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 	b->busy = false;
 	if (e != NULL) {
 		log_err("beat_failed", e, NULL);
+		b->next_ms = 0;
 		return;
 	}
 	stamp_learn(&b->wk->stamp, b->sent_us, clock_mono_us(), pg_int(r, 0, 0));
 	if (!b->locked) {
-		log_warn("beat_unlocked", "worker", b->wk->name, NULL);
+		log_warn("beat_unlocked", "worker", b->wk->name, NULL);	/* the server has not noticed yet that the old connection is gone */
+		b->next_ms = 0;
 		return;
 	}
 	if (!pg_bool(r, 0, 1) && b->registered) {
@@ -60,14 +66,18 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 }
 
 static void
-beat(void *ctx)
+look(void *ctx)
 {
 	struct beat *b = ctx;
+	int64_t now = clock_mono_ms();
 
-	b->timer = loop_after(b->wk->loop, b->registered ? b->wk->conf.beat_ms : 200, beat, b);
-	if (b->busy)
+	b->timer = loop_after(b->wk->loop, LOOK_MS, look, b);
+	if (!dbq_ready(b->db))
+		b->next_ms = 0;
+	if (!dbq_ready(b->db) || b->busy || now < b->next_ms)
 		return;
 	b->busy = true;
+	b->next_ms = now + (b->registered ? b->wk->conf.beat_ms : 0);
 	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));
 	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, b->wk->name, DBN(b->lock_key), DBN(b->wk->conf.lease_s));
 }
@@ -81,7 +91,7 @@ beat_new(struct wk *wk)
 	b->db = dbq_new(wk->loop, wk->conf.pg_dsn, DB_WORKER, (int)wk->conf.pg_timeout_ms);
 	id_random(&b->lock_key, sizeof(b->lock_key));
 	b->lock_key &= INT64_MAX;
-	b->timer = loop_after(wk->loop, 0, beat, b);
+	b->timer = loop_after(wk->loop, 0, look, b);
 	return b;
 }
 

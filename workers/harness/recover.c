@@ -4,6 +4,8 @@
  * What is open at the end: a model request without end; tool calls without result. A call that was allowed may have been started by
  * the worker that is gone: it becomes LOST, hands is asked, and it is never sent again. The only call that is known not to have been
  * started is one confirmed while the session stayed idle (partial answers).
+ *
+ * Bodies are read as text: a tool's input may hold numbers that no parser of ours takes, and is handed on byte for byte.
  */
 #include "recover.h"
 
@@ -11,9 +13,29 @@
 #include <string.h>
 
 #include "jspan.h"
-#include "jx.h"
 #include "plan.h"
 #include "xalloc.h"
+
+/* The string at a key, decoded; NULL when there is none. The caller frees. */
+static char *
+member(struct jspan body, const char *key)
+{
+	struct buf out = BUF_INIT(0);
+	struct jspan v;
+
+	if (!jspan_get(body, key, &v) || v.n == 0 || v.p[0] != '"')
+		return NULL;
+	jspan_unquote(&out, v);
+	return buf_steal(&out);
+}
+
+static bool
+member_is(struct jspan body, const char *key, const char *text)
+{
+	struct jspan v;
+
+	return jspan_get(body, key, &v) && jspan_is(v, text);
+}
 
 static struct call *
 find_call(struct turn *t, const char *id)
@@ -25,11 +47,13 @@ find_call(struct turn *t, const char *id)
 }
 
 static void
-drop_call(struct turn *t, const char *id)
+drop_call(struct turn *t, struct jspan body, const char *key)
 {
+	AUTO(str) char *id = member(body, key);
 	struct call *c = find_call(t, id);
 	int at = c != NULL ? (int)(c - t->calls) : -1;
 
+	t->owed = true;		/* a result: the model has to read it */
 	if (c == NULL)
 		return;
 	free(c->name);
@@ -40,37 +64,36 @@ drop_call(struct turn *t, const char *id)
 }
 
 static void
-open_call(struct turn *t, const struct tail_event *ev, const json_t *doc)
+open_call(struct turn *t, const struct tail_event *ev, struct jspan body)
 {
-	const char *name = jx_str(doc, "name"), *permission = jx_str(doc, "evaluated_permission");
-	struct jspan body = { ev->body, strlen(ev->body) }, span = { "{}", 2 };
-	AUTO(str) char *input = NULL;
+	AUTO(str) char *name = member(body, "name"), *input = NULL;
+	struct jspan span = { "{}", 2 };
 	struct call *c;
 
-	(void)jspan_get(body, "input", &span);	/* as text: inputs are never re-dumped */
+	(void)jspan_get(body, "input", &span);
 	input = xstrndup(span.p, span.n);
 	c = turn_call_add(t, ev->id, name != NULL ? name : "", input);
 	c->custom = strcmp(ev->type, "agent.custom_tool_use") == 0;
-	c->confirm = permission != NULL && strcmp(permission, "ask") == 0;
+	c->confirm = member_is(body, "evaluated_permission", "ask");
 	c->state = CALL_LOST;
 	if (c->custom || c->confirm) {
 		c->state = CALL_WAITING;
-	} else if (permission != NULL && strcmp(permission, "deny") == 0) {
+	} else if (member_is(body, "evaluated_permission", "deny")) {
 		plan_deny(c);
 		c->state = CALL_DONE;
 	}
 }
 
 static void
-confirmation(struct turn *t, const json_t *doc)
+confirmation(struct turn *t, struct jspan body)
 {
-	struct call *c = find_call(t, jx_str(doc, "tool_use_id"));
-	const char *result = jx_str(doc, "result");
+	AUTO(str) char *id = member(body, "tool_use_id"), *words = member(body, "deny_message");
+	struct call *c = find_call(t, id);
 
-	if (c == NULL || result == NULL || !c->confirm)
+	if (c == NULL || !c->confirm)
 		return;
-	if (strcmp(result, "deny") == 0) {
-		plan_reject(c, jx_str(doc, "deny_message"));
+	if (member_is(body, "result", "deny")) {
+		plan_reject(c, words);
 		c->state = CALL_DONE;
 	} else {
 		c->state = strcmp(t->status, "idle") == 0 ? CALL_READY : CALL_LOST;
@@ -78,18 +101,29 @@ confirmation(struct turn *t, const json_t *doc)
 }
 
 static void
-span_end(struct turn *t, const json_t *doc)
+span_end(struct turn *t, struct jspan body)
 {
+	struct jspan v;
+
 	t->span_id[0] = '\0';
-	if (jx_bool(doc, "is_error", 0))
+	if (jspan_get(body, "is_error", &v) && v.n == 4)	/* true */
 		return;
 	t->retries = 0;
 	t->owed = false;
 }
 
-static void
-replay(struct turn *t, const struct tail_event *ev, const json_t *doc)
+static bool
+retrying(struct jspan body)
 {
+	struct jspan error, status;
+
+	return jspan_get(body, "error", &error) && jspan_get(error, "retry_status", &status) && member_is(status, "type", "retrying");
+}
+
+static void
+replay(struct turn *t, const struct tail_event *ev)
+{
+	struct jspan body = { ev->body, strlen(ev->body) };
 	const char *type = ev->type;
 
 	if (strcmp(type, "session.status_idle") == 0) {
@@ -101,21 +135,17 @@ replay(struct turn *t, const struct tail_event *ev, const json_t *doc)
 		strncpy(t->span_id, ev->id, sizeof(t->span_id) - 1);
 		t->rounds++;
 	} else if (strcmp(type, "span.model_request_end") == 0) {
-		span_end(t, doc);
+		span_end(t, body);
 	} else if (strcmp(type, "agent.tool_use") == 0 || strcmp(type, "agent.custom_tool_use") == 0) {
-		open_call(t, ev, doc);
+		open_call(t, ev, body);
 	} else if (strcmp(type, "agent.tool_result") == 0) {
-		drop_call(t, jx_str(doc, "tool_use_id"));
-		t->owed = true;
+		drop_call(t, body, "tool_use_id");
 	} else if (strcmp(type, "user.custom_tool_result") == 0) {
-		drop_call(t, jx_str(doc, "custom_tool_use_id"));
-		t->owed = true;
+		drop_call(t, body, "custom_tool_use_id");
 	} else if (strcmp(type, "user.tool_confirmation") == 0) {
-		confirmation(t, doc);
+		confirmation(t, body);
 	} else if (strcmp(type, "session.error") == 0) {
-		const char *retry = jx_str(json_object_get(json_object_get(doc, "error"), "retry_status"), "type");
-
-		t->retries += retry != NULL && strcmp(retry, "retrying") == 0;
+		t->retries += retrying(body);
 	}
 }
 
@@ -123,15 +153,8 @@ void
 recover_tail(struct turn *t, const struct tail_event *ev, int n)
 {
 	t->owed = strcmp(t->status, "idle") != 0;
-	for (int i = n - 1; i >= 0; i--) {
-		AUTO(json) json_t *doc = NULL;
-		struct err e = ERR_INIT;
-
-		/* a body that cannot be parsed says nothing about the turn: it is one the kinds above never have */
-		if (jx_parse(ev[i].body, strlen(ev[i].body), &doc, &e) < 0)
-			continue;
-		replay(t, &ev[i], doc);
-	}
+	for (int i = n - 1; i >= 0; i--)
+		replay(t, &ev[i]);
 	for (int i = 0; i < t->ncalls; i++)
 		t->calls[i].next = t->calls[i].state;
 }

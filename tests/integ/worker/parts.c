@@ -80,53 +80,91 @@ field(const redisReply *entry, const char *key)
 	return "";
 }
 
+/* The whole stream, once the event `last` of this session is in it: publication follows the commit. */
+static redisReply *
+stream(redisContext *c, const char *session, const char *last)
+{
+	for (int64_t end = clock_mono_ms() + RIG_MS;;) {
+		redisReply *r = redisCommand(c, "XRANGE sse:0 - +");
+
+		assert_non_null(r);
+		for (size_t i = 0; i < r->elements; i++)
+			if (strcmp(field(r->element[i], "s"), session) == 0 && strcmp(field(r->element[i], "q"), last) == 0)
+				return r;
+		freeReplyObject(r);
+		assert_true(clock_mono_ms() < end);
+	}
+}
+
+struct heard {
+	int64_t seq, deltas, starts;
+	bool buffered;		/* the message has come: no delta may follow */
+	struct buf said;
+};
+
+static void
+hear(struct heard *h, const redisReply *e)
+{
+	const char *type = field(e, "t"), *body = field(e, "p");
+	AUTO(json) json_t *doc = NULL;
+	struct err err = ERR_INIT;
+
+	if (field(e, "q")[0] != '\0') {
+		assert_int_equal(atoll(field(e, "q")), ++h->seq);
+		h->buffered |= strcmp(type, "agent.message") == 0;
+		if (body[0] == '\0')
+			return;		/* a large one: the hub reads the log */
+	}
+	if (jx_parse(body, strlen(body), &doc, &err) < 0)
+		fail_msg("%s: %s: %.80s", type, err.pub, body);
+	assert_string_equal(jx_str(doc, "type"), type);
+	h->starts += strcmp(type, "event_start") == 0;
+	if (strcmp(type, "event_delta") == 0) {
+		assert_false(h->buffered);
+		h->deltas++;
+		buf_str(&h->said, jx_str(json_object_get(json_object_get(doc, "delta"), "content"), "text"));
+	}
+}
+
 /* What a hub reads: every event once, in order, after its deltas; the deltas of a message are a prefix of its text. */
+static void
+published(const char *session, const char *model, const char *message)
+{
+	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir), *text = NULL, *last = NULL;
+	struct heard h = { .seq = 0 };
+	redisContext *c = redisConnectUnix(sock);
+	redisReply *r;
+
+	rig_session(session, model);
+	rig_message(message);
+	rig_send(session);
+	rig_settled(session);
+	last = rig_sql("SELECT last_seq FROM session WHERE id = '%s'", session);
+	r = stream(c, session, last);
+	for (size_t i = 0; i < r->elements; i++)
+		if (strcmp(field(r->element[i], "s"), session) == 0)
+			hear(&h, r->element[i]);
+	freeReplyObject(r);
+	redisFree(c);
+	assert_int_equal(h.seq, atoll(last));
+	assert_int_equal(h.starts, 1);
+	assert_true(h.deltas >= 2);
+	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = '%s' AND type = 'agent.message'", session);
+	assert_true(h.said.len <= strlen(text) && memcmp(text, h.said.data, h.said.len) == 0);
+	buf_free(&h.said);
+}
+
 static void
 publication(void **state)
 {
-	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir), *text = NULL, *last = NULL;
-	struct buf said = BUF_INIT(0);
-	redisContext *c = redisConnectUnix(sock);
-	redisReply *r;
-	int64_t seq = 0, deltas = 0, starts = 0;
-	bool buffered = false;
+	struct buf words = BUF_INIT(0);
 
 	(void)state;
-	rig_session("sesn_pub", "fake");
-	rig_message("!provider {\"word_ms\":10}\none two three four five six seven eight nine ten \\u00e9\\ud83d\\ude00 end");
-	rig_send("sesn_pub");
-	rig_settled("sesn_pub");
-	r = redisCommand(c, "XRANGE sse:0 - +");
-	assert_non_null(r);
-	for (size_t i = 0; i < r->elements; i++) {
-		const redisReply *e = r->element[i];
-		AUTO(json) json_t *doc = NULL;
-		struct err err = ERR_INIT;
-
-		if (strcmp(field(e, "s"), "sesn_pub") != 0)
-			continue;
-		assert_int_equal(jx_parse(field(e, "p"), strlen(field(e, "p")), &doc, &err), 0);
-		assert_string_equal(jx_str(doc, "type"), field(e, "t"));
-		if (strcmp(field(e, "t"), "event_start") == 0) {
-			starts++;
-		} else if (strcmp(field(e, "t"), "event_delta") == 0) {
-			assert_false(buffered);
-			deltas++;
-			buf_str(&said, jx_str(json_object_get(json_object_get(doc, "delta"), "content"), "text"));
-		} else {
-			assert_int_equal(atoll(field(e, "q")), ++seq);
-			buffered |= strcmp(field(e, "t"), "agent.message") == 0;
-		}
-	}
-	freeReplyObject(r);
-	redisFree(c);
-	last = rig_sql("SELECT last_seq FROM session WHERE id = 'sesn_pub'");
-	assert_int_equal(seq, atoll(last));
-	assert_int_equal(starts, 1);
-	assert_true(deltas >= 2);
-	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_pub' AND type = 'agent.message'");
-	assert_true(said.len <= strlen(text) && memcmp(text, said.data, said.len) == 0);
-	buf_free(&said);
+	published("sesn_pub", "fake", "!provider {\"word_ms\":10}\none two three four five six seven eight nine ten \xc3\xa9\xf0\x9f\x98\x80 end");
+	for (int i = 0; i < 3000; i++)
+		buf_printf(&words, "word%d ", i);
+	published("sesn_long", "roost-scripted", words.data);
+	buf_free(&words);
 }
 
 static void
