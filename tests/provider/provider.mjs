@@ -116,6 +116,7 @@ class Provider {
 		res.on('close', () => { record.closed = res.writableFinished ? 'finished' : 'aborted'; });
 		if (how.delay_ms) await wait(how.delay_ms);
 		if (how.refuse_field && how.refuse_field in record.body) return refuse(400, `${how.refuse_field}: Extra inputs are not permitted`);
+		if (how.refuse_thoughts && record.raw.includes('"type":"thinking","thinking"')) return refuse(400, 'messages.1.content.0: Invalid `signature` in `thinking` block');
 		if (how.fault === 'status') {
 			const headers = how.retry_after !== undefined ? { 'retry-after': String(how.retry_after) } : {};
 			return refuse(how.status, how.message ?? `a fault was asked for: ${how.status}`, headers);

@@ -51,6 +51,32 @@ stream_play(const struct adapter *a, const char *bytes, size_t cut, struct buf *
 	*out = p.told;
 }
 
+/* Damage a stream in `rounds` ways (a byte changed, left out or doubled); each must end, and only the sanitizers judge how. */
+__attribute__((unused)) static void
+stream_damage(const struct adapter *a, const char *bytes, unsigned rounds)
+{
+	static const char odd[] = "{}[]\":,\\0-\n\r u\x80\xff";
+	size_t n = strlen(bytes);
+	unsigned seed = 7;
+
+	for (unsigned i = 0; n && i < rounds; i++) {
+		AUTO(buf) struct buf told = { 0 };
+		AUTO(buf) struct buf text = { 0 };
+		size_t at;
+
+		seed = seed * 1103515245u + 12345u;
+		at = (seed >> 8) % n;
+		buf_put(&text, bytes, at);
+		if (i % 3 == 0)
+			buf_ch(&text, odd[(seed >> 4) % (sizeof(odd) - 1)]);
+		else if (i % 3 == 1)
+			buf_put(&text, bytes + at, 1);
+		buf_str(&text, bytes + at + (i % 3 != 1));
+		stream_play(a, text.data, 1 + seed % 50, &told);
+		assert_non_null(strstr(told.data, "| "));
+	}
+}
+
 /* Compare for every cut. */
 #define STREAM_CHECK(adapter, name, bytes, want)						\
 	do {											\

@@ -60,6 +60,28 @@ test_head(void **state)
 	}
 	assert_int_equal(A->refused("output_config: Extra inputs are not permitted"), WITHOUT_EFFORT);
 	assert_int_equal(A->refused("max_tokens: too large"), 0);
+	assert_int_equal(A->refused("messages.1.content.0: Invalid `signature` in `thinking` block"), WITHOUT_THOUGHTS);
+	assert_int_equal(A->refused("messages.3.content.0.thinking: not allowed"), WITHOUT_THOUGHTS);
+}
+
+static void
+test_forget(void **state)
+{
+	static const char thought[] = "{\"type\":\"thinking\",\"thinking\":\"]}\",\"signature\":\"s\"}";
+	struct model_item items[] = {
+		PROBE_ITEM('u', TEXT("a")), PROBE_ITEM('a', thought), PROBE_ITEM('a', USE("1")), PROBE_ITEM('u', RESULT("1")), PROBE_ITEM('a', thought),
+		PROBE_ITEM('u', TEXT("b")),
+	};
+	struct model_request rq = { .system = "S", .items = items, .nitems = 6 };
+	AUTO(buf) struct buf whole = { 0 };
+	AUTO(buf) struct buf out = { 0 };
+
+	(void)state;
+	A->tail(&whole, &rq);
+	A->forget(&out, &whole);
+	assert_string_equal(out.data, ",\"system\":[{\"type\":\"text\",\"text\":\"S\"" MARK "],\"messages\":[{\"role\":\"user\",\"content\":[" TEXT("a") "]},"
+	    "{\"role\":\"assistant\",\"content\":[" USE("1") "]},{\"role\":\"user\",\"content\":[" RESULT("1") "]},"
+	    "{\"role\":\"user\",\"content\":[" MARKED("b") "]}]}");
 }
 
 #define ITEMS(...) { __VA_ARGS__ }
@@ -189,11 +211,19 @@ test_streams(void **state)
 		STREAM_CHECK(A, streams[i].name, streams[i].bytes, streams[i].told);
 }
 
+static void
+test_damage(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++)
+		stream_damage(A, streams[i].bytes, 600);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_forget), cmocka_unit_test(test_streams), cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests_name("model anthropic", tests, NULL, NULL);

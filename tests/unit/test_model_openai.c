@@ -193,11 +193,19 @@ test_streams(void **state)
 		STREAM_CHECK(O, streams[i].name, streams[i].bytes, streams[i].told);
 }
 
+static void
+test_damage(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++)
+		stream_damage(O, streams[i].bytes, 600);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_streams), cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests_name("model openai", tests, NULL, NULL);

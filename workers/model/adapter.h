@@ -20,6 +20,7 @@
 /* What a head may leave out or say differently, because this upstream refused it before. */
 enum adapter_without {
 	WITHOUT_EFFORT = 1,		/* thinking and effort fields */
+	WITHOUT_THOUGHTS = 16,		/* anthropic: thinking blocks of earlier replies (a signature was refused); of this call only */
 	WITHOUT_USAGE_OPTION = 2,	/* openai: stream_options */
 	WITHOUT_MAX_TOKENS = 4,		/* openai: max_tokens; max_completion_tokens instead */
 	WITHOUT_MAX_COMPLETION = 8,	/* openai: max_completion_tokens; max_tokens instead */
@@ -54,6 +55,9 @@ struct adapter {
 
 	/* A 400 that says this: what to leave out for another try, or 0. */
 	unsigned (*refused)(const char *said);
+
+	/* Write a tail again without the thoughts of earlier replies (WITHOUT_THOUGHTS); NULL when the dialect sends none. */
+	void (*forget)(struct buf *out, const struct buf *tail);
 
 	/* One event: ADAPTER_MORE, ADAPTER_DONE (the reply is whole), ADAPTER_FAILED, ADAPTER_STOP (the call was cancelled). */
 	int (*event)(struct decode *d, const char *name, const char *data, size_t len);

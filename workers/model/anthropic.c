@@ -8,7 +8,9 @@
  * billed (operations.md F30).
  *
  * Effort: thinking "adaptive" and output_config.effort are sent when the agent names an effort and the upstream's name is in the
- * table below; an upstream that refuses them all the same is asked again without (adapter.h).
+ * table below; an upstream that refuses them all the same is asked again without (adapter.h). Thinking blocks go back with their
+ * signatures; an upstream that did not sign them (the agent's model was changed, another route answered before) gets the conversation
+ * without them.
  */
 #include "adapter.h"
 
@@ -89,6 +91,8 @@ head(struct buf *out, const char *upstream, int max_output_tokens, const char *e
 static unsigned
 refused(const char *said)
 {
+	if (strcasestr(said, "signature") || (strstr(said, "messages.") && strcasestr(said, "thinking")))
+		return WITHOUT_THOUGHTS;
 	return strcasestr(said, "thinking") || strcasestr(said, "output_config") || strcasestr(said, "effort") ? WITHOUT_EFFORT : 0;
 }
 
@@ -153,6 +157,63 @@ tail(struct buf *out, const struct model_request *rq)
 	}
 	context_free(&c);
 	buf_str(out, "]}");
+}
+
+/* The content of one message without its thinking blocks. false: nothing else is in it, out is as before. */
+static bool
+put_spoken(struct buf *out, struct jspan role, struct jspan content)
+{
+	struct jspan_iter it = jspan_array(content);
+	struct jspan block, type;
+	bool any = false;
+
+	while (jspan_next(&it, &block)) {
+		if (jspan_get(block, "type", &type) && (jspan_is(type, "thinking") || jspan_is(type, "redacted_thinking")))
+			continue;
+		if (!any) {
+			buf_str(out, "{\"role\":");
+			buf_put(out, role.p, role.n);
+			buf_str(out, ",\"content\":[");
+		} else {
+			buf_ch(out, ',');
+		}
+		buf_put(out, block.p, block.n);
+		any = true;
+	}
+	if (any)
+		buf_str(out, "]}");
+	return any;
+}
+
+static void
+forget(struct buf *out, const struct buf *whole)
+{
+	struct jspan_iter it = jspan_list(whole->data + 1, whole->len - 2), messages;	/* without the first comma and the last brace */
+	struct jspan key, value, message, role, content;
+	bool more = false;
+
+	while (jspan_member(&it, &key, &value)) {
+		if (key.n != 8 || memcmp(key.p, "messages", 8) != 0) {
+			buf_str(out, ",\"");
+			buf_put(out, key.p, key.n);
+			buf_str(out, "\":");
+			buf_put(out, value.p, value.n);
+			continue;
+		}
+		buf_str(out, ",\"messages\":[");
+		for (messages = jspan_array(value); jspan_next(&messages, &message);) {
+			size_t before = out->len;
+
+			if (more)
+				buf_ch(out, ',');
+			if (jspan_get(message, "role", &role) && jspan_get(message, "content", &content) && put_spoken(out, role, content))
+				more = true;
+			else
+				out->len = before;
+		}
+		buf_ch(out, ']');
+	}
+	buf_ch(out, '}');
 }
 
 /* ---- reading ---- */
@@ -358,6 +419,7 @@ const struct adapter adapter_anthropic = {
 	.head = head,
 	.tail = tail,
 	.refused = refused,
+	.forget = forget,
 	.event = event,
 	.end = end,
 };

@@ -168,6 +168,22 @@ learn(struct model_client *mc, const struct model_route *r, unsigned without)
 	l->without |= without;
 }
 
+/* The rest of this call goes without the thoughts of earlier replies. */
+static void
+forget_thoughts(struct model_call *call)
+{
+	for (int i = 0; i < DIALECTS; i++) {
+		struct http_body *fresh;
+
+		if (call->dialects[i].adapter != call->adapter || !call->adapter->forget)
+			continue;
+		fresh = http_body_new();
+		call->adapter->forget(&fresh->bytes, &call->dialects[i].tail->bytes);
+		http_body_put(&call->dialects[i].tail);
+		call->dialects[i].tail = fresh;
+	}
+}
+
 /* A refusal of an optional field: the same route again without it. */
 static bool
 retry_without(struct model_call *call)
@@ -180,7 +196,9 @@ retry_without(struct model_call *call)
 	if (!more)
 		return false;
 	call->without |= more;
-	learn(call->mc, &call->routes[call->route], call->without);
+	if (more & WITHOUT_THOUGHTS)
+		forget_thoughts(call);
+	learn(call->mc, &call->routes[call->route], call->without & ~(unsigned)WITHOUT_THOUGHTS);
 	return true;
 }
 

@@ -363,6 +363,27 @@ test_refused_field(void **state)
 	}
 }
 
+/* Thoughts that another model signed: the conversation goes without them, in this call only. */
+static void
+test_refused_signature(void **state)
+{
+	static const struct model_item items[] = {
+		PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"hi\"}"),
+		PROBE_ITEM('a', "{\"type\":\"thinking\",\"thinking\":\"Hm.\",\"signature\":\"c2ln\"},{\"type\":\"text\",\"text\":\"x\"}"),
+		PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"again\\n!provider {\\\"refuse_thoughts\\\":true}\"}"),
+	};
+	struct model_route r = route("anthropic", "claude-opus-5");
+	struct model_request rq = { .routes = &r, .nroutes = 1, .model_id = "m", .items = items, .nitems = 3, .max_output_tokens = 10 };
+	struct probe p = { .open = -1 };
+
+	(void)state;
+	model_start(client, &rq, &probe_events, &p);
+	run_until(&p, 1);
+	assert_non_null(p.told.data);
+	assert_non_null(strstr(p.told.data, "T0<I am claude-opus-5, a fake model. You said: again>"));
+	probe_reset(&p);
+}
+
 /* ---- cancelling ---- */
 
 enum { CALLS = 4 };
@@ -537,6 +558,7 @@ main(void)
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_refused_field),
+		cmocka_unit_test(test_refused_signature),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_chain_and_many),
 		cmocka_unit_test(test_free_under_way),
