@@ -49,33 +49,34 @@ watch(struct park *p, int op, int fd)
 	return epoll_ctl(p->epoll, op, fd, &ev);
 }
 
+/* Bind, hand to the group and listen under a temporary name, then take the real one: whoever finds the socket can connect to it. */
 static int
 bind_socket(const char *path, const char *group, struct err *e)
 {
 	AUTO(fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	const struct group *g = NULL;
 	mode_t old;
 	int rc;
 
 	if (fd < 0)
 		return err_fault(e, EK_INTERNAL, errno, "socket");
-	if (strlen(path) >= sizeof sa.sun_path)
+	if ((size_t)snprintf(sa.sun_path, sizeof sa.sun_path, "%s.new", path) >= sizeof sa.sun_path)
 		return err_fault(e, EK_INTERNAL, 0, "socket path too long: %s", path);
-	memcpy(sa.sun_path, path, strlen(path) + 1);
-	(void)unlink(path);
+	if (group[0] && !(g = getgrnam(group)))
+		return err_fault(e, EK_INTERNAL, 0, "no such group: %s", group);
+	(void)unlink(sa.sun_path);
 	old = umask(0117);
 	rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
 	umask(old);
 	if (rc < 0)
-		return err_fault(e, EK_INTERNAL, errno, "bind %s: %s", path, strerror(errno));
-	if (group[0]) {
-		const struct group *g = getgrnam(group);
-
-		if (!g || chown(path, (uid_t)-1, g->gr_gid) < 0)
-			return err_fault(e, EK_INTERNAL, errno, "give %s to group %s: %s", path, group, g ? strerror(errno) : "no such group");
-	}
+		return err_fault(e, EK_INTERNAL, errno, "bind %s: %s", sa.sun_path, strerror(errno));
+	if (g && chown(sa.sun_path, (uid_t)-1, g->gr_gid) < 0)
+		return err_fault(e, EK_INTERNAL, errno, "give %s to group %s: %s", sa.sun_path, group, strerror(errno));
 	if (listen(fd, BACKLOG) < 0)
 		return err_fault(e, EK_INTERNAL, errno, "listen on %s: %s", path, strerror(errno));
+	if (rename(sa.sun_path, path) < 0)
+		return err_fault(e, EK_INTERNAL, errno, "rename to %s: %s", path, strerror(errno));
 	return steal_fd(fd);
 }
 

@@ -1,14 +1,16 @@
 /*
  * db: see db.h. The blocking client: one connection, all statements of this process prepared when it opens.
  *
- * A lost connection is noticed by the call that needs it: that call fails (the caller decides what the loss means), the next one
- * reconnects. Inside a transaction nothing is retried. A crash here leaves at most an open transaction, which Postgres rolls back.
+ * A connection that was lost while idle is replaced before the next statement. One that is lost under a statement fails that call (the
+ * caller decides what the loss means); the next one reconnects. Inside a transaction nothing is retried. A crash here leaves at most an open transaction, which Postgres rolls back.
  */
 #include "db.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "buf.h"
 #include "db_stmts.h"
@@ -76,10 +78,25 @@ prepare_all(struct db *db, struct err *e)
 	return 0;
 }
 
+/*
+ * Did the server leave while the connection was idle? Its last words, or the end of the stream, wait to be read. Seen before a statement
+ * is sent, a restart of Postgres costs a reconnect and no request.
+ */
+static bool
+left(PGconn *conn)
+{
+	char c;
+
+	while (recv(PQsocket(conn), &c, 1, MSG_PEEK | MSG_DONTWAIT) >= 0)
+		if (!PQconsumeInput(conn) || PQstatus(conn) != CONNECTION_OK)
+			return true;
+	return errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+}
+
 static int
 ensure(struct db *db, struct err *e)
 {
-	if (db->conn && PQstatus(db->conn) == CONNECTION_OK)
+	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !left(db->conn))
 		return 0;
 	drop(db);
 	db->conn = PQconnectdb(db->conninfo);

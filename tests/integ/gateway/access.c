@@ -411,14 +411,16 @@ graceful_stop(void **state)
 	json_decref(gwr_ok(GWR_A, "GET", "/v1/agents", NULL));
 }
 
-/* The server closed every connection meanwhile: a read is repeated, nobody notices. */
+/* The server closed every connection meanwhile: nobody notices, not even a write. */
 static void
 lost_database_connection(void **state)
 {
 	json_decref(gwr_ok(GWR_A, "GET", "/v1/agents", NULL));
 	for (int i = 0; i < 2; i++) {
-		free(gwr_sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+		free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
 		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/sessions/%s", session), NULL));
+		free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+		json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s", session), gwr_fmt("{\"title\":\"%d\"}", i)));
 	}
 }
 
