@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 // A fake model provider for tests: the Messages API and Chat Completions over plain HTTP on 127.0.0.1, playing the scripted model's
 // grammar, with faults on request. See README.md. As a module: `const p = await startProvider()`; as a program: prints its URL.
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import { pathToFileURL } from 'node:url';
 import * as anthropic from './anthropic.mjs';
 import * as openai from './openai.mjs';
@@ -29,7 +31,7 @@ class Provider {
 	#sockets = new Set();
 	#number = 0;
 
-	constructor({ key } = {}) { this.key = key; }
+	constructor({ key, tls } = {}) { this.key = key; this.tls = tls; }
 
 	// Behave like this for the next `times` (default 1) requests that match: { dialect?, model?, contains? }.
 	fault(behaviour) { this.queue.push({ times: 1, ...behaviour }); }
@@ -56,14 +58,15 @@ class Provider {
 	}
 
 	async start(port = 0) {
-		this.server = http.createServer((req, res) => {
+		const make = this.tls ? (serve) => https.createServer(this.tls, serve) : (serve) => http.createServer(serve);
+		this.server = make((req, res) => {
 			this.#handle(req, res).catch((e) => { if (!res.headersSent) res.writeHead(500); res.end(String(e)); });
 		});
 		this.server.keepAliveTimeout = 60000;
 		this.server.on('connection', (s) => { this.#sockets.add(s); s.on('close', () => this.#sockets.delete(s)); s.on('error', () => {}); });
 		await new Promise((ok, bad) => { this.server.once('error', bad).listen(port, '127.0.0.1', ok); });
 		this.port = this.server.address().port;
-		this.url = `http://127.0.0.1:${this.port}`;
+		this.url = `${this.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
 		return this;
 	}
 
@@ -159,11 +162,12 @@ class Provider {
 	}
 }
 
-export const startProvider = ({ port = 0, key } = {}) => new Provider({ key }).start(port);
+export const startProvider = ({ port = 0, key, tls } = {}) => new Provider({ key, tls }).start(port);
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-	const at = process.argv.indexOf('--port');
-	const p = await startProvider({ port: at > 0 ? Number(process.argv[at + 1]) : 0 });
+	const option = (name) => (process.argv.includes(name) ? process.argv[process.argv.indexOf(name) + 1] : undefined);
+	const pem = option('--tls') && readFileSync(option('--tls'));
+	const p = await startProvider({ port: Number(option('--port') ?? 0), tls: pem && { key: pem, cert: pem } });
 	console.log(`listening ${p.url}`);
 	/* Started by a test program through a pipe: gone with it. */
 	if (process.argv.includes('--until-eof')) process.stdin.on('end', () => process.exit(0)).resume();

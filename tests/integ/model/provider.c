@@ -27,8 +27,13 @@
 
 #define DEADLINE_MS 15000
 
-static pid_t server;
-static int server_stdin = -1;
+struct server {
+	pid_t pid;
+	int in;			/* its stdin: closing it ends the server */
+	char url[64];
+};
+
+static struct server server;
 static char base[64];
 static struct loop *loop;
 static struct model_client *client;
@@ -39,30 +44,46 @@ static const struct model_tool tools[] = {
 	{ "look", NULL, "{\"type\":\"object\"}" },
 };
 
-static int
-setup(void **state)
+/* Start a fake provider; pem (key and certificate) makes it speak TLS. */
+static void
+server_start(struct server *s, const char *pem)
 {
 	int in[2], out[2];
 	FILE *f;
 
-	(void)state;
-	signal(SIGPIPE, SIG_IGN);
-	log_open("test", LOG_ERROR_LEVEL);
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	server = fork();
-	if (server == 0) {
+	s->pid = fork();
+	if (s->pid == 0) {
 		dup2(in[0], 0);
 		dup2(out[1], 1);
-		execlp("node", "node", "tests/provider/provider.mjs", "--until-eof", (char *)NULL);
+		execlp("node", "node", "tests/provider/provider.mjs", "--until-eof", pem ? "--tls" : NULL, pem, (char *)NULL);
 		_exit(127);
 	}
 	close(in[0]);
 	close(out[1]);
-	server_stdin = in[1];
+	s->in = in[1];
 	f = fdopen(out[0], "r");
-	assert_int_equal(fscanf(f, "listening %63s", base), 1);
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "listening %63s", s->url), 1);
 	fclose(f);
+}
+
+static void
+server_stop(struct server *s)
+{
+	close(s->in);
+	waitpid(s->pid, NULL, 0);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	log_open("test", LOG_ERROR_LEVEL);
+	server_start(&server, NULL);
+	memcpy(base, server.url, sizeof(base));
 	conf.model_stall_s = 1;
 	conf.model_reply_bytes = 1 << 20;
 	loop = loop_new();
@@ -76,8 +97,7 @@ teardown(void **state)
 	(void)state;
 	model_client_free(&client);
 	loop_free(&loop);
-	close(server_stdin);
-	waitpid(server, NULL, 0);
+	server_stop(&server);
 	return 0;
 }
 
@@ -384,6 +404,28 @@ test_refused_signature(void **state)
 	probe_reset(&p);
 }
 
+/* A certificate that nobody vouches for is refused before the key is sent. */
+static void
+test_certificate(void **state)
+{
+	char pem[] = "/tmp/roost-test-pem-XXXXXX", cmd[256];
+	struct model_route r = route("anthropic", "fake-1");
+	struct server tls;
+	int fd = mkstemp(pem);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	snprintf(cmd, sizeof(cmd), "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 "
+	    "-keyout %s.k -out %s >/dev/null 2>&1 && cat %s.k >>%s && rm %s.k", pem, pem, pem, pem, pem);
+	assert_int_equal(system(cmd), 0);
+	server_start(&tls, pem);
+	snprintf(r.base_url, sizeof(r.base_url), "%s", tls.url);
+	expect(&r, 1, "hi", "| fail model_request_failed_error retry: The connection to the model provider failed: SSL peer certificate or SSH remote key was not OK.");
+	server_stop(&tls);
+	unlink(pem);
+}
+
 /* ---- cancelling ---- */
 
 enum { CALLS = 4 };
@@ -559,6 +601,7 @@ main(void)
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_refused_field),
 		cmocka_unit_test(test_refused_signature),
+		cmocka_unit_test(test_certificate),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_chain_and_many),
 		cmocka_unit_test(test_free_under_way),
