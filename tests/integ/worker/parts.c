@@ -150,7 +150,7 @@ published(const char *session, const char *model, const char *message)
 	assert_int_equal(h.starts, 1);
 	assert_true(h.deltas >= 2);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = '%s' AND type = 'agent.message'", session);
-	assert_true(h.said.len <= strlen(text) && memcmp(text, h.said.data, h.said.len) == 0);
+	assert_true(h.said.data != NULL && h.said.len <= strlen(text) && memcmp(text, h.said.data, h.said.len) == 0);
 	buf_free(&h.said);
 }
 
