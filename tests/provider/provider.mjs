@@ -83,11 +83,24 @@ class Provider {
 		for await (const part of req) parts.push(part);
 		const raw = Buffer.concat(parts).toString();
 		if (req.url.startsWith('/control/')) return this.#control(req, res, raw);
+		if (req.method === 'GET' && /\/v1\/models(\?|$)/.test(req.url)) return this.#models(req, res);
 		const dialect = req.url.endsWith('/v1/messages') ? 'anthropic' : req.url.endsWith('/chat/completions') ? 'openai' : null;
 		if (!dialect || req.method !== 'POST') { res.writeHead(404).end('{"error":{"message":"no such address"}}'); return undefined; }
 		const record = { dialect, path: req.url, headers: req.headers, raw, at: Date.now() };
 		this.requests.push(record);
 		return this.#reply(dialect === 'anthropic' ? anthropic : openai, record, req, res);
+	}
+
+	// What this provider offers, in both dialects' fields at once.
+	#models(req, res) {
+		if (this.#refusesKey(req)) { res.writeHead(401).end('{"error":{"message":"Incorrect API key provided"}}'); return; }
+		const data = ['fake-1', 'fake-2'].map((id) => ({ type: 'model', object: 'model', id, display_name: id, max_input_tokens: 200000, max_tokens: 8192 }));
+		res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ object: 'list', data, has_more: false }));
+	}
+
+	#refusesKey(req) {
+		const key = req.headers['x-api-key'] ?? req.headers.authorization?.replace(/^Bearer /, '');
+		return (this.key && key !== this.key) || key === 'bad';
 	}
 
 	#control(req, res, raw) {
@@ -108,8 +121,7 @@ class Provider {
 			res.writeHead(status, { 'content-type': 'application/json', 'request-id': `req_${id}`, ...headers }).end(JSON.stringify(side.error(status, message)));
 		};
 		try { record.body = JSON.parse(record.raw); } catch { return refuse(400, 'The request body is not valid JSON'); }
-		const key = req.headers['x-api-key'] ?? req.headers.authorization?.replace(/^Bearer /, '');
-		if ((this.key && key !== this.key) || key === 'bad') return refuse(401, `Incorrect API key provided: ${key}`);
+		if (this.#refusesKey(req)) return refuse(401, 'Incorrect API key provided');
 		const bad = side.check(record.body, req.headers);
 		if (bad) return refuse(400, bad);
 		const conversation = side.read(record.body);
