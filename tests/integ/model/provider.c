@@ -404,6 +404,43 @@ test_refused_signature(void **state)
 	probe_reset(&p);
 }
 
+/* Names are looked up beside the loop, several at a time, and a lookup under way can be cancelled. */
+static void
+test_names(void **state)
+{
+	enum { MANY = 12 };
+	AUTO(buf) struct buf block = { 0 };
+	struct model_client *fresh = model_client_new(loop, &conf);
+	struct model_call *call;
+	struct probe p[MANY];
+	struct model_route r = route("anthropic", "fake-1");
+	struct model_item item;
+	struct model_request rq = request(&r, 1, &item, &block, "by name");
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		if (i % 2)
+			snprintf(r.base_url, sizeof(r.base_url), "http://no-such-host-%d.invalid", i);
+		else
+			snprintf(r.base_url, sizeof(r.base_url), "http://localhost%s", strrchr(base, ':'));
+		p[i] = (struct probe){ .open = -1 };
+		call = model_start(fresh, &rq, &probe_events, &p[i]);
+		if (i % 4 == 3) {
+			run_for(1);
+			model_cancel(&call);
+		}
+	}
+	for (int i = 0; i < MANY; i++) {
+		if (i % 4 != 3)
+			run_until(&p[i], 1);
+		assert_int_equal(p[i].ends, i % 4 != 3);
+		if (i % 4 != 3)
+			assert_non_null(strstr(p[i].told.data, i % 2 ? "| fail model_request_failed_error retry: " : "| end_turn"));
+		probe_reset(&p[i]);
+	}
+	model_client_free(&fresh);
+}
+
 /* A certificate that nobody vouches for is refused before the key is sent. */
 static void
 test_certificate(void **state)
@@ -601,6 +638,7 @@ main(void)
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_refused_field),
 		cmocka_unit_test(test_refused_signature),
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_certificate),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_chain_and_many),
