@@ -26,6 +26,7 @@ struct components {
 static void
 refer(struct jw *w, struct components *c, const struct shape *s, const struct shape_union *u)
 {
+	const char *name = u ? u->name : s ? s->name : "";
 	char ref[128];
 	int i = 0;
 
@@ -36,7 +37,7 @@ refer(struct jw *w, struct components *c, const struct shape *s, const struct sh
 		c->list[c->n].shape = s;
 		c->list[c->n++].one = u;
 	}
-	snprintf(ref, sizeof ref, "#/components/schemas/%s%s", u ? "any_" : "", u ? u->name : s->name);
+	snprintf(ref, sizeof ref, "#/components/schemas/%s%s", u ? "any_" : "", name);
 	jw_kstr(w, "$ref", ref);
 }
 

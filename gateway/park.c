@@ -104,6 +104,7 @@ accept_all(struct park *p)
 	const struct timeval limit = { .tv_sec = PEER_TIMEOUT_S };
 	int fd;
 
+	/* cppcheck-suppress nullPointer ; the peer's address may be NULL */
 	while ((fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0 || errno == EINTR || errno == ECONNABORTED) {
 		if (fd < 0)
 			continue;

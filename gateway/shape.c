@@ -5,6 +5,7 @@
  */
 #include "shape.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,14 +50,19 @@ form_error(const struct at *at, struct err *e, const char *what, const char *mor
 	    path.len ? ": " : "", what, more);
 }
 
+static int limit_error(const struct at *at, struct err *e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 static int
-limit_error(const struct at *at, struct err *e, const char *fmt, int64_t n)
+limit_error(const struct at *at, struct err *e, const char *fmt, ...)
 {
 	AUTO(buf) struct buf path = BUF_INIT(256);
 	char what[128];
+	va_list ap;
 
 	path_put(at, true, &path);
-	snprintf(what, sizeof what, fmt, (long long)n);
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof what, fmt, ap);
+	va_end(ap);
 	return err_set(e, EK_INVALID, 0, "%s: %s", path.len ? path.data : "body", what);
 }
 
@@ -256,11 +262,11 @@ limits_string(const struct shape_field *f, const json_t *v, const struct at *at,
 		return 0;
 	n = shape_chars(json_string_value(v));
 	if (n == 0 && f->min > 0)
-		return limit_error(at, e, "value is required", 0);
+		return limit_error(at, e, "value is required");
 	if (n < f->min)
-		return limit_error(at, e, "must be at least %lld characters", f->min);
+		return limit_error(at, e, "must be at least %lld characters", (long long)f->min);
 	if (n > f->max)
-		return limit_error(at, e, "must be at most %lld characters", f->max);
+		return limit_error(at, e, "must be at most %lld characters", (long long)f->max);
 	return 0;
 }
 
@@ -272,16 +278,16 @@ limits_map(const struct shape_field *f, const json_t *v, const struct at *at, st
 	json_t *value;
 
 	if (!(f->flags & F_DEL) && (int64_t)json_object_size(v) > f->max)
-		rc = limit_error(at, e, "at most %lld pairs are allowed", f->max);
+		rc = limit_error(at, e, "at most %lld pairs are allowed", (long long)f->max);
 	json_object_foreach((json_t *)v, key, value) {
 		const struct at here = { .up = at, .key = key };
 
 		if (rc == 0 && !key[0])
-			rc = limit_error(at, e, "keys must not be empty", 0);
+			rc = limit_error(at, e, "keys must not be empty");
 		if (rc == 0 && shape_chars(key) > SHAPE_KEY_CHARS)
-			rc = limit_error(&here, e, "key must be at most %lld characters", SHAPE_KEY_CHARS);
+			rc = limit_error(&here, e, "key must be at most %lld characters", (long long)SHAPE_KEY_CHARS);
 		if (rc == 0 && json_is_string(value) && shape_chars(json_string_value(value)) > SHAPE_VALUE_CHARS)
-			rc = limit_error(&here, e, "value must be at most %lld characters", SHAPE_VALUE_CHARS);
+			rc = limit_error(&here, e, "value must be at most %lld characters", (long long)SHAPE_VALUE_CHARS);
 	}
 	return rc < 0 ? err_code(e, "invalid_metadata") : 0;
 }
@@ -295,12 +301,8 @@ limits_union(const struct shape_union *u, const json_t *v, struct at *at, struct
 		at->variant = chosen->tag;
 	if (limits_object(chosen->shape, v, at, e) < 0)
 		return -1;
-	if (chosen->flags & F_LATER) {
-		char what[100];
-
-		snprintf(what, sizeof what, "%s \"%s\" is not supported yet", u->key, chosen->tag);
-		return limit_error(at, e, what, 0);
-	}
+	if (chosen->flags & F_LATER)
+		return limit_error(at, e, "%s \"%s\" is not supported yet", u->key, chosen->tag);
 	return 0;
 }
 
@@ -315,8 +317,8 @@ limits_value(const struct shape_field *f, const json_t *v, struct at *at, struct
 	case SK_INT:
 		n = json_integer_value(v);
 		if (n < f->min)
-			return limit_error(at, e, "Input should be greater than or equal to %lld", f->min);
-		return n > f->max ? limit_error(at, e, "Input should be less than or equal to %lld", f->max) : 0;
+			return limit_error(at, e, "Input should be greater than or equal to %lld", (long long)f->min);
+		return n > f->max ? limit_error(at, e, "Input should be less than or equal to %lld", (long long)f->max) : 0;
 	case SK_OBJECT:
 		return limits_object(f->shape, v, at, e);
 	case SK_UNION:
@@ -346,9 +348,9 @@ limits_field(const struct shape_field *f, const json_t *v, const struct at *up, 
 		return 0;
 	if (f->list) {
 		if ((int64_t)json_array_size(v) < f->list_min)
-			return limit_error(&at, e, "must have at least %lld items", f->list_min);
+			return limit_error(&at, e, "must have at least %lld items", (long long)f->list_min);
 		if ((int64_t)json_array_size(v) > f->list_max)
-			return limit_error(&at, e, "must have at most %lld items", f->list_max);
+			return limit_error(&at, e, "must have at most %lld items", (long long)f->list_max);
 		json_array_foreach(v, i, item) {
 			struct at here = { .up = &at, .index = i };
 
@@ -358,7 +360,7 @@ limits_field(const struct shape_field *f, const json_t *v, const struct at *up, 
 	} else if (limits_value(f, v, &at, e) < 0) {
 		return -1;
 	}
-	return (f->flags & F_LATER) && !is_empty(v) ? limit_error(&at, e, "not supported yet", 0) : 0;
+	return (f->flags & F_LATER) && !is_empty(v) ? limit_error(&at, e, "not supported yet") : 0;
 }
 
 static int
@@ -372,7 +374,7 @@ limits_object(const struct shape *s, const json_t *v, const struct at *at, struc
 		if (!value && (f->flags & F_REQ)) {
 			const struct at here = { .up = at, .key = f->key };
 
-			return limit_error(&here, e, "value is required", 0);
+			return limit_error(&here, e, "value is required");
 		}
 	}
 	return 0;

@@ -2,6 +2,7 @@
  * agents: create, read, update, archive and list agents (contract 2.1). A version is immutable: an update that changes something writes
  * the next one under the agent's row lock, one that changes nothing returns what is there.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent.h"
@@ -112,7 +113,7 @@ api_agent_list(struct gw_req *r, struct err *e)
 	    .limit = query_int(&r->query, "limit"), .bytes = r->conf->page_bytes_max };
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_AGENTS };
-	struct agent_row a;
+	struct agent_row a = { 0 };
 	int64_t found;
 	bool given;
 	int n;
@@ -132,8 +133,8 @@ api_agent_list(struct gw_req *r, struct err *e)
 		agent_row(res, i, &a);
 		encode(&r->out, &a);
 	}
-	if (found > n) {
-		strcpy(next.id, a.id);
+	if (n > 0 && found > n) {
+		snprintf(next.id, sizeof next.id, "%s", a.id ? a.id : "");
 		next.a = agent_list_created(res, n - 1);
 	}
 	page_end(r, found > n ? &next : NULL, false, NULL);
@@ -145,7 +146,7 @@ api_agent_versions(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_VERSIONS };
-	struct agent_row a;
+	struct agent_row a = { 0 };
 	int64_t found;
 	bool given;
 	int n;
@@ -164,8 +165,8 @@ api_agent_versions(struct gw_req *r, struct err *e)
 		agent_row(res, i, &a);
 		encode(&r->out, &a);
 	}
-	if (found > n) {
-		strcpy(next.scope, r->param[0]);
+	if (n > 0 && found > n) {
+		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
 		next.a = a.version;
 	}
 	page_end(r, found > n ? &next : NULL, false, NULL);

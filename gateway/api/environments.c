@@ -3,6 +3,7 @@
  * session that is being created at the same moment as its environment is archived or deleted may still come to be: it keeps its own
  * snapshot of what it needs.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "api.h"
@@ -137,7 +138,7 @@ api_environment_list(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_ENVIRONMENTS };
-	struct environment_row v;
+	struct environment_row v = { 0 };
 	int64_t found;
 	bool given;
 	int n;
@@ -154,8 +155,8 @@ api_environment_list(struct gw_req *r, struct err *e)
 		environment_row(res, i, &v);
 		encode(&r->out, &v);
 	}
-	if (found > n)
-		strcpy(next.id, v.id);
+	if (n > 0 && found > n)
+		snprintf(next.id, sizeof next.id, "%s", v.id ? v.id : "");
 	page_end(r, found > n ? &next : NULL, false, NULL);
 	return 0;
 }

@@ -3,6 +3,7 @@
  * are copied as stored. A cursor is a pair of positions, in the log and in the inbox, so that an event that moves from the one into the
  * other between two pages is never skipped; it may be seen again, with its stamp.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "api.h"
@@ -51,7 +52,7 @@ api_event_list(struct gw_req *r, struct err *e)
 	next.asc = !f.desc;
 	next.a = f.seq;
 	next.b = f.inbox_seq;
-	strcpy(next.scope, r->param[0]);
+	snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
 	n = PQntuples(res);
 	page_begin(&r->out);
 	for (int i = 0; i < n; i++) {

@@ -22,7 +22,7 @@ api_health(struct gw_req *r, struct err *e)
 {
 	struct err why = ERR_INIT;
 	int64_t alive = 0, silent_ms = -1;
-	bool postgres = health_workers(r->db, &alive, &silent_ms, &why) == 0 || health_workers(r->db, &alive, &silent_ms, &why) == 0;
+	bool postgres = health_workers(r->db, &alive, &silent_ms, &why) == 0;
 	bool redis = bus_ping(r->bus, &why) == 0, all = true;
 	struct jw w;
 

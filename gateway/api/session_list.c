@@ -2,6 +2,7 @@
  * session_list: the only list that pages both ways (contract 1.9). A cursor names an item and a direction; reading back runs the other
  * order's statement from there and turns the page round, so pages keep their borders while sessions are created and deleted.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "api.h"
@@ -50,7 +51,7 @@ mark(struct cursor *c, const PGresult *res, int row, bool asc, bool back)
 
 	session_row(res, row, &s);
 	*c = (struct cursor){ .list = CURSOR_SESSIONS, .asc = asc, .back = back, .a = session_list_created(res, row) };
-	strcpy(c->id, s.id);
+	snprintf(c->id, sizeof c->id, "%s", s.id);
 }
 
 /* res holds the page in reading direction; back turns it round. */

@@ -191,12 +191,21 @@ gwr_restart(void)
 }
 
 void
+gwr_stop_redis(void)
+{
+	if (redis_pid == 0)
+		return;
+	(void)kill(redis_pid, SIGKILL);
+	(void)waitpid(redis_pid, NULL, 0);
+	redis_pid = 0;
+}
+
+void
 gwr_stop(void)
 {
 	stop_gateway();
 	PQfinish(owner);
-	(void)kill(redis_pid, SIGKILL);
-	(void)waitpid(redis_pid, NULL, 0);
+	gwr_stop_redis();
 	must(system(gwr_fmt("tests/env/postgres stop %s", gwr_dir)) == 0);
 }
 

@@ -56,6 +56,9 @@ void gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *
 /* How many connections the client has had to open: a kept connection that broke shows here. */
 int gwr_connections(void);
 
+/* Redis is gone for the rest of the program. */
+void gwr_stop_redis(void);
+
 /* In a child process: use a connection of one's own from now on. */
 void gwr_forked(void);
 

@@ -424,6 +424,42 @@ lost_database_connection(void **state)
 	}
 }
 
+/* Postgres refuses us: 503 envelopes and a health check that names it; then everything is well again by itself. */
+static void
+without_postgres(void **state)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 }, health = { 0 };
+	AUTO(str) char *after = NULL;
+
+	free(gwr_sql("ALTER ROLE roost_gw NOLOGIN"));
+	free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+	gwr_send(GWR_A, "POST", "/v1/agents", GOOD, strlen(GOOD), NULL, &r);
+	assert_int_equal(r.status, 503);
+	assert_string_equal(jx_str(json_object_get(r.json, "error"), "type"), "api_error");
+	assert_string_equal(jx_str(json_object_get(r.json, "error"), "message"), "The service is temporarily unavailable. Please retry.");
+	after = gwr_header(&r, "retry-after");
+	assert_non_null(after);
+	gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &health);
+	assert_int_equal(health.status, 503);
+	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "postgres"), "status"), "down");
+	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "redis"), "status"), "ok");
+	free(gwr_sql("ALTER ROLE roost_gw LOGIN"));
+	json_decref(gwr_ok(GWR_A, "POST", "/v1/agents", GOOD));
+}
+
+/* Redis only carries hints: events are taken without it. */
+static void
+without_redis(void **state)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply health = { 0 };
+
+	gwr_stop_redis();
+	json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session), "{\"events\":[{\"type\":\"user.interrupt\"}]}"));
+	gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &health);
+	assert_int_equal(health.status, 503);
+	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "redis"), "status"), "down");
+}
+
 int
 main(void)
 {
@@ -433,7 +469,7 @@ main(void)
 		cmocka_unit_test(tenants), cmocka_unit_test(malformed_ids), cmocka_unit_test(paths), cmocka_unit_test(methods),
 		cmocka_unit_test(many_parameters), cmocka_unit_test(bodies), cmocka_unit_test(json), cmocka_unit_test(json_bombs),
 		cmocka_unit_test(not_assignable), cmocka_unit_test(short_body), cmocka_unit_test(graceful_stop),
-		cmocka_unit_test(lost_database_connection),
+		cmocka_unit_test(lost_database_connection), cmocka_unit_test(without_postgres), cmocka_unit_test(without_redis),
 	};
 
 	return cmocka_run_group_tests_name("access", tests, start, stop);

@@ -104,7 +104,7 @@ message(void **state)
 	    "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"aGk=\"}},"
 	    "{\"type\":\"document\",\"source\":{\"type\":\"url\",\"url\":\"https://example.com/x.pdf\"},\"title\":null,\"context\":\"c\"}]}"));
 	AUTO(json) json_t *list = gwr_ok(GWR_A, "GET", uri, NULL), *fragment = NULL;
-	AUTO(str) char *stem = NULL, *text = NULL, *jobs = NULL;
+	AUTO(str) char *stem = NULL, *text = NULL, *shown = jx_dump(datum(r, 0));
 
 	assert_int_equal(json_object_size(r), 1);
 	assert_int_equal(json_object_size(datum(r, 0)), 4);
@@ -114,6 +114,7 @@ message(void **state)
 	cell("t", "wakes", "inbox", "");
 	cell("f", "on_receipt", "inbox", "");
 	stem = gwr_sql("SELECT stem || ',\"processed_at\":null}' FROM inbox WHERE session_id = '%s'", id);
+	assert_string_equal(stem, shown);
 	text = gwr_sql("SELECT '[' || fragment || ']' FROM inbox WHERE session_id = '%s'", id);
 	fragment = json_loads(text, 0, NULL);
 	assert_non_null(fragment);

@@ -581,13 +581,13 @@ static void
 stable_under_inserts(void **state)
 {
 	char *a[4], next[512];
-	AUTO(str) char *one = NULL, *two = NULL, *new = NULL;
+	AUTO(str) char *one = NULL, *two = NULL;
 
 	for (int i = 0; i < 4; i++)
 		a[i] = new_agent();
 	one = page_of("/v1/agents?limit=2", next, NULL);
 	assert_string_equal(one, gwr_fmt("%s %s ", a[3], a[2]));
-	new = new_agent();
+	free(new_agent());
 	two = page_of(gwr_fmt("/v1/agents?limit=2&page=%s", next), NULL, NULL);
 	assert_string_equal(two, gwr_fmt("%s %s ", a[1], a[0]));
 	for (int i = 0; i < 4; i++)
