@@ -146,6 +146,20 @@ write_conf(const struct hands *h, const char *path)
 	free(real);
 }
 
+void
+put_text(const char *dir, const char *file, const char *text)
+{
+	char path[600];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s", dir, file);
+	f = fopen(path, "w");
+	if (f) {
+		fputs(text, f);
+		fclose(f);
+	}
+}
+
 struct starting { struct hands *h; bool ended; };
 
 static bool
@@ -180,6 +194,8 @@ hands_start(struct hands *h)
 
 		prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 		dup2(log, 2);
+		if (h->cgroup)
+			put_text(h->cgroup, "cgroup.procs", "0");
 		execl(bin, "roost-hands", "-c", conf, (char *)NULL);
 		_exit(127);
 	}

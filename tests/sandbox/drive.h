@@ -14,6 +14,7 @@
 struct hands {
 	char instance[32], dir[128], sock[160], log[160];
 	char extra[512];	/* more lines for its settings */
+	const char *cgroup;	/* cgroup2 directory to start it in, or NULL */
 	pid_t pid;
 };
 
@@ -64,6 +65,8 @@ int summary(void);
 bool until(bool (*f)(void *ctx), void *ctx, int ms);
 int64_t now_ms(void);
 
+/* Write text to dir/file, if that can be opened. */
+void put_text(const char *dir, const char *file, const char *text);
 /* Host paths of a sandbox's groups: the mount point of cgroup2 and the instance's name. */
 const char *cgroup2_mount(void);
 /* Names of the sandboxes of an instance, as cgroup paths; count. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,6 +212,29 @@ two_instances(void)
 	hands_remove(&other);
 }
 
+/* Linux 6.18 kills at birth what is cloned from a once-killed cgroup into another; a supervisor may have put us into one. */
+static void
+killed_group(void)
+{
+	struct hands h;
+	char dir[300];
+	int keep = shared;
+
+	hands_prepare(&h, "k");
+	snprintf(dir, sizeof dir, "%s/test-killed-%d", cgroup2_mount(), getpid());
+	check(mkdir(dir, 0755) == 0, "a cgroup");
+	put_text(dir, "cgroup.kill", "1");
+	h.cgroup = dir;
+	hands_must_start(&h, "roost-hands starts inside a cgroup that was killed before");
+	shared = dial(&h);
+	is_text(sh(S, "echo alive"), false, "alive\n", "and its sandboxes live");
+	is_text(tool(S, "read", json_pack("{s:s}", "file_path", "/etc/hostname")), false, "1\tsandbox", "and so do their tools");
+	close(shared);
+	shared = keep;
+	hands_remove(&h);
+	check(rmdir(dir) == 0, "nothing is left in it");
+}
+
 static void
 refusals(void)
 {
@@ -255,5 +279,6 @@ test_life(void)
 	dying_init();
 	dying_hands();
 	two_instances();
+	killed_group();
 	refusals();
 }

@@ -146,6 +146,7 @@ on_sock(void *ctx, int fd, uint32_t events)
 		return;
 	}
 	if (m.op == SB_READY && b->state == STARTING) {
+		b->h->landlock = (m.flags & SB_F_LANDLOCK) != 0;
 		b->state = READY;
 		loop_cancel(b->h->loop, &b->timer);
 		cg_box_joined(&b->cg);
@@ -172,7 +173,8 @@ box_start(struct hands *h, const struct box_hooks *hooks, void *owner, struct bo
 	const struct cg_limits lim = { .memory_bytes = h->conf.sandbox_memory_mb << 20, .pids = h->conf.sandbox_pids,
 		.cpu_pct = h->conf.sandbox_cpu_pct };
 	struct spawn_spec spec = { .root_dir = h->root_dir, .etc_dir = h->etc_dir, .init = h->init, .filter = h->filter,
-		.disk_mb = h->conf.sandbox_disk_mb, .inodes = h->conf.sandbox_inodes, .pids = h->conf.sandbox_pids };
+		.disk_mb = h->conf.sandbox_disk_mb, .inodes = h->conf.sandbox_inodes, .pids = h->conf.sandbox_pids,
+		.join_by_write = h->join_by_write };
 	struct box *b;
 	char name[24];
 	int slot = uids_take(h->uids);

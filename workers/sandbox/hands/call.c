@@ -60,7 +60,7 @@ call_forget(struct call *c)
 	struct waiter w;
 
 	must(c->state == CALL_DONE);
-	h->kept -= c->len;
+	h->kept -= c->len + sizeof *c;
 	TAILQ_REMOVE(&h->done, c, in_done);
 	TAILQ_REMOVE(&c->s->calls, c, in_session);
 	while (waiter_pop(&c->waiters, &w))
@@ -101,7 +101,7 @@ finish(struct call *c)
 	input_free(&c->in);
 	c->state = CALL_DONE;
 	TAILQ_INSERT_TAIL(&h->done, c, in_done);
-	h->kept += c->len;
+	h->kept += c->len + sizeof *c;
 	while (waiter_pop(&c->waiters, &w))
 		server_result(h, w.conn, w.n, w.attach, c);
 	while (h->kept > KEPT_MAX && TAILQ_FIRST(&h->done) != c) {

@@ -4,6 +4,7 @@
 #ifndef ROOST_SANDBOX_HANDS_H
 #define ROOST_SANDBOX_HANDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -18,6 +19,9 @@ struct session;
 
 TAILQ_HEAD(call_queue, call);
 TAILQ_HEAD(session_queue, session);
+LIST_HEAD(session_bucket, session);
+
+#define SESSION_BUCKETS 4096
 
 struct hands {
 	struct conf conf;
@@ -26,9 +30,16 @@ struct hands {
 	struct uids *uids;
 	int init, filter;			/* sealed copy of roost-init; seccomp program */
 	char root_dir[300], etc_dir[300];
+	/*
+	 * The kernel kills a process at birth when it is cloned from a cgroup that was once killed into one that was not (seen on 6.18).
+	 * When the trial sandbox ends that way, we are in such a group: processes then move into theirs by writing, which may take 10 ms.
+	 */
+	bool join_by_write;
+	bool landlock;				/* the kernel has it: told by the trial sandbox */
 	int boxes;				/* alive or dying */
 	uint32_t box_seq;			/* names them: never used twice in one run */
 	struct session_queue sessions;		/* most recently used last */
+	struct session_bucket buckets[SESSION_BUCKETS];
 	int nsessions;
 	struct call_queue done;			/* finished, not acknowledged, oldest first */
 	size_t kept;				/* bytes of their texts */

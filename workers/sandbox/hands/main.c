@@ -126,6 +126,8 @@ prepare(struct hands *h, struct err *e)
 		return -1;
 	if ((h->init = load_init(h->conf.init_path, e)) < 0 || (h->filter = filter_compile(e)) < 0)
 		return -1;
+	if (access("/usr/bin/rg", X_OK) < 0)
+		log_warn("ripgrep_missing", "note", "glob and grep will say so; install ripgrep", NULL);
 	if (cg_open(&h->cg, h->conf.instance, e) < 0)
 		return -1;
 	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max, e) < 0)
@@ -147,23 +149,39 @@ trial_lost(void *owner, const char *why)
 	snprintf(trial.why, sizeof trial.why, "%s", why ? why : "roost-init ended at once");
 }
 
-/* Can this host make a sandbox at all? */
+/* Start one and wait until it is up (0) or gone (-1 with e). */
 static int
-try_one(struct hands *h, struct err *e)
+try_once(struct hands *h, struct err *e)
 {
 	static const struct box_hooks hooks = { .ready = trial_ready, .message = trial_message, .lost = trial_lost };
 	int64_t until = clock_mono_ms() + TRIAL_MS;
 
+	trial.ended = false;
 	if (box_start(h, &hooks, &trial, &trial.box, e) < 0)
 		return err_wrap(e, "trial sandbox");
 	while (!trial.ended && clock_mono_ms() < until)
 		loop_once(h->loop, 100);
-	if (trial.why[0] || !trial.box)
+	if (!trial.box)
 		return err_fault(e, EK_UNAVAILABLE, 0, "this host cannot make a sandbox: %s (Linux 5.14 or newer with user namespaces, "
 		    "seccomp and cgroup v2 is needed; `roostctl doctor` says more)", trial.why);
 	box_drop(&trial.box);
 	while (h->boxes > 0 && clock_mono_ms() < until)
 		loop_once(h->loop, 100);
+	return 0;
+}
+
+/* Can this host make a sandbox at all? */
+static int
+try_one(struct hands *h, struct err *e)
+{
+	struct err first = ERR_INIT;
+
+	if (try_once(h, &first) == 0)
+		return 0;
+	h->join_by_write = true;
+	if (try_once(h, e) < 0)
+		return -1;
+	log_warn("cgroup_once_killed", "note", "this process is in a cgroup that was killed before; starts are slower", NULL);
 	return 0;
 }
 
@@ -221,7 +239,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	loop_watch(h.loop, sigfd, EPOLLIN, on_signal, &h);
-	log_info("ready", "socket", h.conf.hands_socket, "cgroups", cg_backend(h.cg), NULL);
+	log_info("ready", "socket", h.conf.hands_socket, "cgroups", cg_backend(h.cg), "landlock", h.landlock ? "yes" : "no", NULL);
 	while (!stopping)
 		loop_once(h.loop, -1);
 	stop(&h);

@@ -26,6 +26,7 @@ static void
 session_free(struct session *s)
 {
 	TAILQ_REMOVE(&s->h->sessions, s, link);
+	LIST_REMOVE(s, in_bucket);
 	s->h->nsessions--;
 	free(s);
 }
@@ -43,13 +44,22 @@ make_room(struct hands *h)
 	}
 }
 
+static struct session_bucket *
+bucket(struct hands *h, const char *id)
+{
+	unsigned hash = 2166136261u;
+
+	for (; *id; id++)
+		hash = (hash ^ (unsigned char)*id) * 16777619u;
+	return &h->buckets[hash % SESSION_BUCKETS];
+}
+
 static struct session *
 find(struct hands *h, const char *id)
 {
 	struct session *s;
 
-	/* most recently used last: a busy session is found at once, and a host has hundreds */
-	TAILQ_FOREACH_REVERSE(s, &h->sessions, session_queue, link)
+	LIST_FOREACH(s, bucket(h, id), in_bucket)
 		if (strcmp(s->id, id) == 0)
 			return s;
 	return NULL;
@@ -69,6 +79,7 @@ session_enter(struct hands *h, const char *id, int64_t epoch, bool kill_older, s
 		snprintf(s->id, sizeof s->id, "%s", id);
 		TAILQ_INIT(&s->calls);
 		TAILQ_INSERT_TAIL(&h->sessions, s, link);
+		LIST_INSERT_HEAD(bucket(h, id), s, in_bucket);
 		h->nsessions++;
 		return s;
 	}

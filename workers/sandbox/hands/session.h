@@ -20,6 +20,7 @@
 
 struct session {
 	TAILQ_ENTRY(session) link;
+	LIST_ENTRY(session) in_bucket;
 	struct hands *h;
 	char id[SESSION_ID_MAX];
 	int64_t epoch;

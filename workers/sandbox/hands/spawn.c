@@ -34,6 +34,13 @@ join_groups(const struct spawn_spec *s)
 	int i;
 
 	mnt_step = "join the cgroups";
+	if (s->join_by_write) {
+		int fd = openat(s->box->fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+		if (fd < 0 || write(fd, "0", 1) < 0)
+			return -1;
+		close(fd);
+	}
 	for (i = 0; i < s->box->njoin; i++)
 		if (write(s->box->join[i], "0", 1) < 0)
 			return -1;
@@ -145,8 +152,9 @@ spawn(const struct spawn_spec *spec, struct spawned *out, struct err *e)
 {
 	int pair[2] = { -1, -1 }, report[2] = { -1, -1 }, pidfd = -1, saved;
 	struct clone_args ca = {
-		.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_PIDFD | CLONE_INTO_CGROUP,
-		.pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD, .cgroup = (uint64_t)spec->box->fd,
+		.flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_PIDFD |
+		    (spec->join_by_write ? 0 : CLONE_INTO_CGROUP),
+		.pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD, .cgroup = spec->join_by_write ? 0 : (uint64_t)spec->box->fd,
 	};
 	pid_t pid = -1;
 

@@ -21,6 +21,7 @@ struct spawn_spec {
 	uid_t base;		/* host uid of the sandbox's user 0 */
 	int userns, init, filter;	/* borrowed descriptors: user namespace, roost-init, seccomp program */
 	int64_t disk_mb, inodes, pids;
+	bool join_by_write;	/* do not clone into the group: see hands.h */
 };
 
 struct spawned {
