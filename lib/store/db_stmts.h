@@ -8,6 +8,7 @@ struct db_stmt_def {
 	const char *name;	/* also its name on the server */
 	int nparams;
 	int users;		/* enum db_user bits */
+	bool joins;		/* may share a commit with its neighbours: it locks no row that sessions share (dbq.c) */
 	const char *sql;
 };
 

@@ -1,6 +1,8 @@
 /*
- * dbq: see dbq.h. libpq's pipeline mode on one non-blocking connection: each statement is sent with its own sync, results are read as
- * they come and handed out in order.
+ * dbq: see dbq.h. libpq's pipeline mode on one non-blocking connection. Statements travel in groups, each closed by one sync: alone,
+ * or, for those marked `joins`, together with the neighbours that queued up while the last such group was being committed. A result is
+ * handed out when its group's sync has come, because only then is it committed. A group in which a statement failed was rolled back
+ * whole: its statements are sent again one by one, so that the failing one takes nobody with it.
  *
  * States: DOWN (waiting to connect), CONNECTING, PREPARING (statements of this process, one sync at the end), READY. On loss every
  * sent statement is answered with EK_UNCERTAIN; those not yet sent stay queued and go out after the reconnect.
@@ -18,6 +20,7 @@
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 #define IN_FLIGHT_MAX 64	/* statements sent and unanswered; more wait here, so that neither side blocks on full socket buffers */
+#define GROUP_MAX 32		/* statements of one commit: beyond that the measured gain is small (performance.md section 3) */
 
 enum state { DOWN, CONNECTING, PREPARING, READY };
 
@@ -26,6 +29,10 @@ struct job {
 	enum db_stmt stmt;
 	dbq_done_fn *done;
 	void *ctx;
+	PGresult *res;		/* kept until the group's sync */
+	bool closes;		/* its group ends here: a sync follows */
+	bool joined;		/* closes, and its group may hold several */
+	bool alone;		/* was in a group that failed: not joined again */
 	int nparams;
 	char *params[];
 };
@@ -40,8 +47,10 @@ struct dbq {
 	int fd;
 	enum state state;
 	struct list waiting, sent;
+	struct job *unanswered;		/* the first of `sent` without a result */
+	bool all_answered;		/* every statement of the oldest group has its result: its sync comes next */
 	int nsent, npending;
-	bool answered;			/* the head of `sent` has had its result; its sync is awaited */
+	int joined_out;			/* joined groups sent and not yet synced: 0 or 1 */
 	int64_t backoff_ms;
 	struct loop_timer *retry;
 };
@@ -73,6 +82,7 @@ job_free(struct job *j)
 {
 	int i;
 
+	PQclear(j->res);
 	for (i = 0; i < j->nparams; i++)
 		free(j->params[i]);
 	free(j);
@@ -135,7 +145,6 @@ lost(struct dbq *q, const char *why)
 {
 	struct err e = ERR_INIT;
 	struct list sent = q->sent;
-	bool answered = q->answered;	/* the head has had its result and only its sync is missing: not twice */
 
 	err_fault(&e, EK_UNCERTAIN, 0, "Postgres connection lost: %s", why);
 	log_err("db_lost", &e, NULL);
@@ -145,7 +154,9 @@ lost(struct dbq *q, const char *why)
 	PQfinish(q->conn);
 	q->conn = NULL;
 	q->state = DOWN;
-	q->answered = false;
+	q->unanswered = NULL;
+	q->all_answered = false;
+	q->joined_out = 0;
 	q->nsent = 0;
 	q->sent.head = NULL;
 	q->sent.tail = &q->sent.head;
@@ -156,12 +167,9 @@ lost(struct dbq *q, const char *why)
 		struct job *j = sent.head;
 
 		sent.head = j->next;
-		if (!answered) {
-			q->npending--;
-			if (j->done)
-				j->done(j->ctx, NULL, &e);
-		}
-		answered = false;
+		q->npending--;
+		if (j->done)
+			j->done(j->ctx, NULL, &e);
 		job_free(j);
 	}
 }
@@ -180,22 +188,52 @@ push(struct dbq *q)
 	return 0;
 }
 
+static bool
+may_join(const struct job *j)
+{
+	return db_stmts[j->stmt].joins && !j->alone;
+}
+
+/* Send the head of the queue, and with it what may share its commit. -1: connection lost. */
+static int
+send_group(struct dbq *q)
+{
+	bool joined = may_join(q->waiting.head);
+	struct job *j;
+	int n = 0;
+
+	do {
+		j = list_take(&q->waiting);
+		list_put(&q->sent, j);
+		if (!q->unanswered)
+			q->unanswered = j;
+		q->nsent++;
+		if (!PQsendQueryPrepared(q->conn, db_stmts[j->stmt].name, j->nparams, (const char *const *)j->params, NULL, NULL, 0)) {
+			lost(q, PQerrorMessage(q->conn));
+			return -1;
+		}
+	} while (joined && ++n < GROUP_MAX && q->waiting.head && may_join(q->waiting.head));
+	j->closes = true;
+	j->joined = joined;
+	q->joined_out += joined;
+	if (PQpipelineSync(q->conn))
+		return 0;
+	lost(q, PQerrorMessage(q->conn));
+	return -1;
+}
+
+/*
+ * Send what may go. While a joined group is being committed the next one gathers here, and what stands behind it waits with it: the
+ * order of the queue is kept.
+ */
 static void
 send_waiting(struct dbq *q)
 {
 	if (q->state != READY)
 		return;
-	while (q->waiting.head && q->nsent < IN_FLIGHT_MAX) {
-		struct job *j = list_take(&q->waiting);
-
-		list_put(&q->sent, j);
-		q->nsent++;
-		if (!PQsendQueryPrepared(q->conn, db_stmts[j->stmt].name, j->nparams, (const char *const *)j->params, NULL, NULL, 0) ||
-		    !PQpipelineSync(q->conn)) {
-			lost(q, PQerrorMessage(q->conn));
+	while (q->waiting.head && q->nsent < IN_FLIGHT_MAX && !(q->joined_out && may_join(q->waiting.head)))
+		if (send_group(q) < 0)
 			return;
-		}
-	}
 	(void)push(q);
 }
 
@@ -217,30 +255,99 @@ dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params
 	send_waiting(q);
 }
 
-/* One result of the head statement, or its sync, which ends it. */
-static void
-take_result(struct dbq *q, PGresult *r)
+/* Cut the jobs of the oldest group, which its sync has just closed, off `sent`. */
+static struct job *
+take_group(struct dbq *q)
 {
-	ExecStatusType st = PQresultStatus(r);
-	struct job *j = q->sent.head;
-	struct err e = ERR_INIT;
+	struct job *first = q->sent.head, *last;
 
-	must(j != NULL);
-	if (st == PGRES_PIPELINE_SYNC) {
-		must(q->answered);
-		(void)list_take(&q->sent);
+	for (last = first; !last->closes; last = last->next)
 		q->nsent--;
-		q->answered = false;
-		job_free(j);
+	q->nsent--;
+	q->joined_out -= last->joined;
+	q->sent.head = last->next;
+	if (!q->sent.head)
+		q->sent.tail = &q->sent.head;
+	last->next = NULL;
+	return first;
+}
+
+static bool
+succeeded(const struct job *j)
+{
+	ExecStatusType st = PQresultStatus(j->res);
+
+	return st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK;
+}
+
+/* A group that failed and held several statements: each goes again by itself, before everything that waits. */
+static void
+again_alone(struct dbq *q, struct job *group)
+{
+	struct job *j, **end = &group;
+
+	for (j = group; j; j = j->next) {
+		PQclear(j->res);
+		j->res = NULL;
+		j->closes = j->joined = false;
+		j->alone = true;
+		end = &j->next;
+	}
+	*end = q->waiting.head;
+	if (!q->waiting.head)
+		q->waiting.tail = end;
+	q->waiting.head = group;
+}
+
+/* The oldest group is committed, or rolled back: hand out its results. A callback may queue more or lose the connection. */
+static void
+finish_group(struct dbq *q)
+{
+	struct job *group = take_group(q), *j;
+	bool ok = true;
+
+	for (j = group; j; j = j->next)
+		ok = ok && succeeded(j);
+	if (!ok && group->next) {
+		again_alone(q, group);
 		return;
 	}
-	must(!q->answered);
-	q->answered = true;
-	q->npending--;
-	if (st != PGRES_TUPLES_OK && st != PGRES_COMMAND_OK)
-		db_result_err(r, j->stmt, &e);
-	if (j->done)
-		j->done(j->ctx, e.kind ? NULL : r, e.kind ? &e : NULL);
+	while ((j = group) != NULL) {
+		struct err e = ERR_INIT;
+
+		group = j->next;
+		q->npending--;
+		if (!ok)
+			db_result_err(j->res, j->stmt, &e);
+		if (j->done)
+			j->done(j->ctx, ok ? j->res : NULL, ok ? NULL : &e);
+		job_free(j);
+	}
+}
+
+/* Takes one result of the pipeline: of the first statement without one, or the sync of the oldest group. -1: connection lost. */
+static int
+take_result(struct dbq *q, PGresult *r)
+{
+	struct job *j = q->unanswered;
+
+	if (PQresultStatus(r) == PGRES_PIPELINE_SYNC) {
+		PQclear(r);
+		must(q->all_answered);
+		q->all_answered = false;
+		finish_group(q);
+		return 0;
+	}
+	if (q->all_answered) {	/* the commit itself failed: what the group's statements said is void */
+		lost(q, PQresultErrorMessage(r));
+		PQclear(r);
+		return -1;
+	}
+	must(j != NULL);
+	j->res = r;
+	q->all_answered = j->closes;
+	q->unanswered = j->next;
+	return 0;
 }
 
 static void
@@ -250,10 +357,10 @@ read_results(struct dbq *q)
 
 	/* a callback may queue more, or (through push) lose the connection: then q->conn is another */
 	while (q->conn == conn && q->sent.head && !PQisBusy(conn)) {
-		AUTO(pgres) PGresult *r = PQgetResult(conn);
+		PGresult *r = PQgetResult(conn);
 
-		if (r)	/* NULL separates a statement's results from its sync */
-			take_result(q, r);
+		if (r && take_result(q, r) < 0)	/* NULL separates a statement's results from its sync */
+			return;
 	}
 	if (q->conn == conn)
 		send_waiting(q);

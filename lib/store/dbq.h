@@ -1,9 +1,9 @@
 /*
  * dbq: a pipelined Postgres connection for an event loop (worker).
  *
- * Each queued statement is followed by its own sync: it is its own transaction, and an error touches only itself. Statements run in
- * the order queued. Results come back to `done` in that order, from the loop. Joining the appends of many turns into one commit is
- * left to a later change; callers would not notice.
+ * Each statement is its own transaction as far as callers can see: an error touches only itself, and `done` is called after the
+ * commit. Statements marked `joins` in sql/stmts that queue up together share one commit (group commit); when one of such a group
+ * fails, the others are run again by themselves. Statements run in the order queued, except that those run again come first.
  *
  * On connection loss every outstanding statement is answered with EK_UNCERTAIN (it may have been committed), the connection is
  * reopened with backoff, and statements queued meanwhile wait. EK_CONFLICT and the others as in db.h.

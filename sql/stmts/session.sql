@@ -59,7 +59,7 @@ SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_r
   FROM session s LEFT JOIN inbox i ON i.session_id = s.id
  WHERE s.id = $1 ORDER BY i.inbox_seq
 
--- stmt: session_append  for: worker
+-- stmt: session_append  for: worker  joins
 SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
        $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
        $21::text[], $22, $23::bigint, $24::bigint, $25::boolean)

@@ -1,0 +1,149 @@
+/*
+ * Group commit against a real Postgres: appends of many sessions share commits, a failing one takes nobody with it, and what was
+ * answered is committed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "dbq.h"
+#include "xalloc.h"
+
+#define SESSIONS 200
+
+static char dir[64];
+static PGconn *owner;
+static struct loop *loop;
+static struct dbq *q;
+static struct { int ok, failed, answered; } seen;
+
+static int64_t
+number(const char *sql)
+{
+	AUTO(pgres) PGresult *r = PQexec(owner, sql);
+
+	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
+		fail_msg("%s: %s", sql, PQerrorMessage(owner));
+	return PQntuples(r) ? pg_int(r, 0, 0) : 0;
+}
+
+static int
+start(void **state)
+{
+	snprintf(dir, sizeof dir, "/tmp/roost-group-%d", (int)getpid());
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *worker = xasprintf("host=%s dbname=roost user=roost_worker", dir);
+
+	assert_int_equal(system(cmd), 0);
+	owner = PQconnectdb(admin);
+	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	number("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
+	number("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
+	number("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent, last_at,"
+	    " created_at, updated_at, lease_owner, lease_epoch) SELECT 's' || i, 'org', 'w1', 'a', 1, 'e', 't' || i, '{}', t, t, t, 'wk', 1"
+	    " FROM generate_series(0, 199) i, (SELECT clock_timestamp() AS t) x");
+	loop = loop_new();
+	q = dbq_new(loop, worker, DB_WORKER, 5000);
+	while (!dbq_ready(q))
+		loop_once(loop, 1000);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
+
+	dbq_free(&q);
+	loop_free(&loop);
+	PQfinish(owner);
+	return system(cmd);
+}
+
+/* Each answer of success must be visible to another connection at once: it is called after the commit. */
+static void
+on_append(void *ctx, const PGresult *r, const struct err *e)
+{
+	AUTO(str) char *sql = xasprintf("SELECT count(*) FROM event WHERE id = '%s'", (const char *)ctx);
+
+	seen.answered++;
+	if (e) {
+		assert_int_equal(e->kind, EK_INTERNAL);
+		seen.failed++;
+	} else {
+		assert_string_equal(pg_str(r, 0, 0), "ok");
+		assert_int_equal(number(sql), 1);
+		seen.ok++;
+	}
+	free(ctx);
+}
+
+static void
+append(int session, const char *id, const char *tokens)
+{
+	AUTO(str) char *name = xasprintf("s%d", session), *ids = xasprintf("{%s}", id), *now = NULL;
+
+	now = xasprintf("%lld", (long long)number("SELECT us(clock_timestamp())"));
+	DBQ_RUN(q, STMT_SESSION_APPEND, on_append, xstrdup(id), name, "1", now, ids, "{agent.message}", "{b}", "{NULL}", "{NULL}", "{NULL}", "{}",
+	    NULL, NULL, NULL, tokens, "0", "m", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "f");
+}
+
+static void
+drain(void)
+{
+	while (dbq_pending(q) > 0)
+		loop_once(loop, 1000);
+}
+
+/* Commits are counted by transaction ids: one is taken per transaction that wrote. */
+static void
+one_commit_for_many(void **state)
+{
+	int64_t before = number("SELECT txid_snapshot_xmax(txid_current_snapshot())"), used;
+	int i;
+
+	for (i = 0; i < SESSIONS; i++) {
+		AUTO(str) char *id = xasprintf("a%d", i);
+
+		append(i, id, NULL);
+	}
+	drain();
+	used = number("SELECT txid_snapshot_xmax(txid_current_snapshot())") - before;
+	assert_int_equal(seen.ok, SESSIONS);
+	assert_true(used <= SESSIONS / 4);
+}
+
+static void
+a_failure_stays_alone(void **state)
+{
+	int i;
+
+	memset(&seen, 0, sizeof seen);
+	for (i = 0; i < SESSIONS; i++) {
+		AUTO(str) char *id = xasprintf("b%d", i);
+
+		append(i, id, i % 50 == 7 ? "{nonsense}" : NULL);
+	}
+	drain();
+	assert_int_equal(seen.answered, SESSIONS);
+	assert_int_equal(seen.failed, 4);
+	assert_int_equal(seen.ok, SESSIONS - 4);
+	assert_int_equal(number("SELECT count(*) FROM event WHERE id LIKE 'b%'"), SESSIONS - 4);
+	assert_int_equal(number("SELECT count(*) FROM session s WHERE last_seq <> (SELECT count(*) FROM event e WHERE e.session_id = s.id)"), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(one_commit_for_many), cmocka_unit_test(a_failure_stays_alone) };
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
