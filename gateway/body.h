@@ -10,7 +10,7 @@
 #include "shape.h"
 
 #define BODY_SMALL 65536	/* cap of endpoints that take none */
-#define BODY_VALUES 1000000	/* JSON values in one body: a tree costs about 30 times the text of a short value */
+#define BODY_VALUES 250000	/* JSON values in one body: a tree costs about 30 times the text of a short value */
 
 /* Read what the client sent into out, up to cap bytes. EK_TOO_LARGE beyond. */
 int body_read(FCGX_Request *fcgi, size_t cap, struct buf *out, struct err *e);

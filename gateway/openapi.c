@@ -309,6 +309,7 @@ operation(struct jw *w, struct components *c, const struct route *r)
 	method[i] = '\0';
 	jw_key(w, method);
 	jw_obj(w);
+	jw_kstr(w, "operationId", r->handler == route_elsewhere ? "event_stream" : r->name + sizeof "api_" - 1);
 	if (r->access == ROUTE_OPEN)
 		jw_kraw(w, "security", "[]");
 	parameters(w, r);

@@ -12,7 +12,7 @@
 
 const struct route routes[] = {
 #define ROUTE(m, p, h, acc, bt, sh, q, rep)							\
-	{ .method = #m, .path = p, .handler = h, .access = ROUTE_##acc, .beta = AUTH_BETA_##bt, .body = &shape_##sh,	\
+	{ .method = #m, .path = p, .name = #h, .handler = h, .access = ROUTE_##acc, .beta = AUTH_BETA_##bt, .body = &shape_##sh,	\
 	  .query = &query_##q, .reply = rep },
 #include "routes.def"
 #undef ROUTE

@@ -11,7 +11,7 @@
 enum route_access { ROUTE_OPEN, ROUTE_WORKSPACE, ROUTE_ADMIN };
 
 struct route {
-	const char *method, *path;
+	const char *method, *path, *name;	/* name: the handler's, for people and openapi.json */
 	gw_handler *handler;
 	enum route_access access;
 	enum auth_beta beta;

@@ -101,6 +101,7 @@ static void
 agent_complete(void **state)
 {
 	AUTO(json) json_t *a = post("/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
+	AUTO(json) json_t *odd = post("/v1/agents", "{\"name\":\"\xf0\x9f\xa6\x86 \xd7\xa9\xd7\x9c\xe2\x80\x8b^$.*'\\\"\\n--;\",\"model\":\"roost-scripted\"}");
 	AUTO(json) json_t *again = get(gwr_fmt("/v1/agents/%s", jx_str(a, "id")));
 
 	has_keys(a, "type id name description model system tools mcp_servers skills multiagent execution_identity metadata version created_at "
@@ -111,6 +112,7 @@ agent_complete(void **state)
 	    "\"model\":{\"id\":\"roost-scripted\",\"effort\":{\"type\":\"high\"},\"speed\":\"standard\"}}");
 	assert_true(json_equal(a, again));
 	assert_int_equal(strlen(jx_str(a, "created_at")), 27);
+	assert_string_equal(jx_str(odd, "name"), "\xf0\x9f\xa6\x86 \xd7\xa9\xd7\x9c\xe2\x80\x8b^$.*'\"\n--;");
 }
 
 static void
