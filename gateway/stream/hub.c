@@ -333,7 +333,7 @@ do_start(struct hub *h, struct mail *m)
 	s->seen = m->start.seen;
 	s->wants = (uint8_t)m->start.wants;
 	s->as_message = m->start.as_message;
-	strcpy(s->key_id, m->key_id);
+	memcpy(s->key_id, m->key_id, sizeof s->key_id);
 	s->slot_at = &h->slots[h->slot_new];
 	s->slot_next = *s->slot_at;
 	if (s->slot_next)
@@ -491,16 +491,10 @@ hub_free(struct hub **hp)
 	loop_cancel(h->loop, &h->deadline);
 	busq_tail_free(&h->tail);
 	hub_feed_free(&h->feed);
-	for (struct hub_watch *w; (w = hub_table_next(&h->watches, NULL));) {
-		while (w->subs) {
-			w->fetching = true;	/* keep the watch while its subscribers go */
-			hub_io_kill(w->subs, "shut down");
-			h->io.dead = w->subs->dead_next;
-			sub_free(h, w->subs);
-		}
-		w->fetching = false;
-		hub_table_drop(&h->watches, w);
-	}
+	for (struct hub_watch *w = NULL; (w = hub_table_next(&h->watches, w));)
+		for (struct hub_sub *sub = w->subs; sub; sub = sub->next)
+			hub_io_kill(sub, "shut down");
+	reap(h);
 	hub_table_free(&h->watches);
 	loop_unwatch(h->loop, h->bell);
 	close(h->bell);

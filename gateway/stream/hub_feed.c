@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "dbq.h"
 #include "id.h"
 #include "log.h"
@@ -106,13 +107,13 @@ by_text(const void *a, const void *b)
 static char *
 bigints(int n, const int64_t *v)
 {
-	char *text = xmalloc((size_t)n * 21 + 3), *p = text;
+	struct buf b = BUF_INIT(0);
 
-	*p++ = '{';
+	buf_ch(&b, '{');
 	for (int i = 0; i < n; i++)
-		p += sprintf(p, "%s%" PRId64, i ? "," : "", v[i]);
-	strcpy(p, "}");
-	return text;
+		buf_printf(&b, "%s%" PRId64, i ? "," : "", v[i]);
+	buf_ch(&b, '}');
+	return buf_steal(&b);
 }
 
 bool

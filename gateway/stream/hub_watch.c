@@ -6,6 +6,7 @@
  */
 #include "hub_watch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -159,8 +160,7 @@ hub_table_get(struct hub_table *t, const char *session)
 	if (t->count == t->nbuckets)
 		table_grow(t);
 	w = xcalloc(1, sizeof *w);
-	must(strlen(session) < sizeof w->session);
-	strcpy(w->session, session);
+	must((size_t)snprintf(w->session, sizeof w->session, "%s", session) < sizeof w->session);
 	at = hash(session) & (t->nbuckets - 1);
 	w->next = t->buckets[at];
 	t->buckets[at] = w;
@@ -200,12 +200,15 @@ hub_table_next(const struct hub_table *t, const struct hub_watch *w)
 void
 hub_table_free(struct hub_table *t)
 {
-	struct hub_watch *w;
+	struct hub_watch *w, *next;
 
-	while ((w = hub_table_next(t, NULL))) {
-		w->fetching = false;
-		hub_table_drop(t, w);
-	}
+	for (size_t i = 0; i < t->nbuckets; i++)
+		for (w = t->buckets[i]; w; w = next) {
+			next = w->next;
+			must(!w->subs);
+			hub_preview_free(w);
+			free(w);
+		}
 	free(t->buckets);
 	*t = (struct hub_table){ 0 };
 }

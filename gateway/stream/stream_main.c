@@ -78,30 +78,30 @@ limit_streams(struct conf *c)
 		c->sse_max = (int64_t)rl.rlim_max - SPARE_FDS;
 }
 
-/* A unix socket for nginx: 0660, the group of conf. A leftover of a crashed process is replaced. */
+/* A unix socket for nginx: 0660, the group of conf. It listens before it takes its name, so that nobody finds a deaf one. */
 static int
 listen_at(const char *path, const char *group, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	const struct group *g = *group ? getgrnam(group) : NULL;
-	int fd;
+	int fd, rc;
 
-	if (!*path || strlen(path) >= sizeof sa.sun_path)
+	if (!*path || (size_t)snprintf(sa.sun_path, sizeof sa.sun_path, "%s.new", path) >= sizeof sa.sun_path)
 		return err_set(e, EK_INVALID, 0, "listen_socket: \"%s\" is no usable path", path);
 	if (*group && !g)
 		return err_set(e, EK_INVALID, 0, "listen_group: no group \"%s\"", group);
-	strcpy(sa.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_fault(e, EK_INTERNAL, errno, "socket");
-	(void)unlink(path);
-	umask(0117);			/* 0660 from the first moment */
-	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) < 0 || (g && chown(path, (uid_t)-1, g->gr_gid) < 0) || listen(fd, 4096) < 0) {
+	(void)unlink(sa.sun_path);
+	umask(0117);
+	rc = bind(fd, (struct sockaddr *)&sa, sizeof sa);
+	umask(0077);
+	if (rc < 0 || (g && chown(sa.sun_path, (uid_t)-1, g->gr_gid) < 0) || listen(fd, 4096) < 0 || rename(sa.sun_path, path) < 0) {
 		err_set(e, EK_INTERNAL, errno, "listen on %s: %s", path, strerror(errno));
 		close(fd);
 		return -1;
 	}
-	umask(0077);
 	return fd;
 }
 

@@ -7,6 +7,7 @@
 #include "target.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #define DELTAS_MAX 100		/* contract 3.9 */
@@ -34,9 +35,11 @@ target_decode(const char *text, size_t len, int plus, char *out, size_t size)
 		int c = (unsigned char)text[i];
 
 		if (c == '%') {
-			if (i + 2 >= len || hex(text[i + 1]) < 0 || hex(text[i + 2]) < 0)
+			int high = i + 2 < len ? hex(text[i + 1]) : -1, low = i + 2 < len ? hex(text[i + 2]) : -1;
+
+			if (high < 0 || low < 0)
 				return -1;
-			c = hex(text[i + 1]) << 4 | hex(text[i + 2]);
+			c = high << 4 | low;
 			i += 2;
 		} else if (c == '+' && plus)
 			c = ' ';
@@ -76,8 +79,8 @@ target_route(const char *path, struct target *out, struct err *e)
 	if (*p || n < 5 || strcmp(part[0], "v1") != 0 || strcmp(part[1], "sessions") != 0 || strcmp(part[n - 1], "stream") != 0 ||
 	    strcmp(part[3], n == 5 ? "events" : "threads") != 0 || strlen(part[2]) >= ID_MAX || (n == 6 && strlen(part[4]) >= ID_MAX))
 		return err_set(e, EK_NOT_FOUND, 0, "Not found");
-	strcpy(out->session, part[2]);
-	strcpy(out->thread, n == 6 ? part[4] : "");
+	snprintf(out->session, sizeof out->session, "%s", part[2]);
+	snprintf(out->thread, sizeof out->thread, "%s", n == 6 ? part[4] : "");
 	return 0;
 }
 

@@ -665,7 +665,8 @@ setup(void **state)
 	assert_int_equal(chmod(dir, 0755), 0);
 	cmd = xasprintf("tests/env/postgres start %s/pg", dir);
 	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(dsn = xasprintf("host=%s/pg dbname=roost user=roost_admin", dir));
+	dsn = xasprintf("host=%s/pg dbname=roost user=roost_admin", dir);
+	owner = PQconnectdb(dsn);
 	assert_int_equal(PQstatus(owner), CONNECTION_OK);
 	configure();
 	assert_int_equal(FCGX_Init(), 0);
