@@ -128,7 +128,8 @@ $$;
 --                         up for good (terminated)
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 -- Returns: 'ok'; 'fenced' (another epoch, or no lease: nothing written); 'woken' (release refused: read the inbox, then go on; nothing
--- written); 'stamp' (base not above last_at, or over 1 s from the database's clock: learn the time and stamp anew; nothing written).
+-- written); 'stamp' (base not above last_at, over 1 s ahead of the database's clock or 15 s behind it, as a large
+-- append on a busy disk may come to be: learn the time from last_us and stamp anew; nothing written).
 CREATE FUNCTION session_append(p_session text, p_epoch bigint, p_base_us bigint, p_ids text[], p_types text[], p_bodies text[],
     p_roles text[], p_fragments text[], p_privates text[], p_consumed bigint[], p_status text, p_open_k int, p_close_k int,
     p_tokens bigint[], p_tokens_k int, p_model text, p_action_ids text[], p_action_kinds text[], p_action_names text[],
@@ -139,6 +140,7 @@ DECLARE
   s session;
   n int := coalesce(array_length(p_ids, 1), 0);
   v_end timestamptz := stamp(p_base_us + greatest(n - 1, 0));
+  v_ahead bigint;
   v_running timestamptz;
   v_us bigint := 0;
   v_gone_events int := 0;
@@ -164,8 +166,9 @@ BEGIN
     result := 'woken';
     RETURN NEXT; RETURN;
   END IF;
-  IF n > 0 AND (p_base_us <= us(s.last_at) OR abs(p_base_us - us(clock_timestamp())) > 1000000) THEN
-    result := 'stamp'; last_us := greatest(us(s.last_at), us(clock_timestamp()));
+  v_ahead := p_base_us - us(clock_timestamp());
+  IF n > 0 AND (p_base_us <= us(s.last_at) OR v_ahead > 1000000 OR v_ahead < -15000000) THEN
+    result := 'stamp'; last_us := us(clock_timestamp());
     RETURN NEXT; RETURN;
   END IF;
 

@@ -270,7 +270,6 @@ on_append(void *ctx, const PGresult *r, const struct err *e)
 	} else if (strcmp(result, "stamp") == 0) {
 		/* our idea of the time is off, or the database's clock went back behind the log: then it has to catch up */
 		log_warn("stamp_refused", "session", s->t.id, NULL);
-		s->wk->stamp.known = false;
 		stamp_learn(&s->wk->stamp, s->sent_us, clock_mono_us(), pg_int(r, 0, 2));
 		send_after(s, 100);
 	} else {
