@@ -1,6 +1,6 @@
 /*
- * The sandbox tests: starts a roost-hands of its own, as root, and asserts from inside. Usage: main OUT [group...|bench]; run by tests/sandbox/run
- * from the top of the checkout.
+ * The sandbox tests: starts a roost-hands of its own, as root, and asserts from inside. Usage: main OUT [group...|bench]; run by
+ * tests/sandbox/run from the top of the checkout.
  */
 #include <signal.h>
 #include <stdio.h>

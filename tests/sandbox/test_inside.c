@@ -24,7 +24,8 @@ static const struct { const char *name, *want; } expected[] = {
 	{ "kcmp", "EPERM" }, { "bpf", "EPERM" }, { "perf_event_open", "EPERM" }, { "userfaultfd", "EPERM" },
 	{ "io_uring_setup", "EPERM" }, { "add_key", "EPERM" }, { "keyctl", "EPERM" }, { "request_key", "EPERM" },
 	{ "open_by_handle_at", "EPERM" }, { "init_module", "EPERM" }, { "kexec_load", "EPERM" }, { "reboot", "EPERM" },
-	{ "swapon", "EPERM" }, { "acct", "EPERM" }, { "settimeofday", "EPERM" }, { "syslog", "EPERM" }, { "mknod", "EPERM" }, { "mkfifo", "ok" },
+	{ "swapon", "EPERM" }, { "acct", "EPERM" }, { "settimeofday", "EPERM" }, { "syslog", "EPERM" }, { "mknod", "EPERM" }, { "mkfifo",
+	    "ok" },
 	{ "personality", "ENOSYS" }, { "iopl", "EPERM" }, { "modify_ldt", "EPERM" }, { "fanotify_init", "EPERM" },
 	{ "unknown_call", "ENOSYS" }, { "x32", "killed 31" }, { "i386", "killed 31" }, { "thread", "ok" },
 	{ "inet", "ok" }, { "unix", "ok" }, { "netlink_route", "ok" }, { "netlink_audit", "EPROTONOSUPPORT" }, { "inet_raw", "EPERM" },
@@ -35,9 +36,11 @@ static const struct { const char *name, *want; } expected[] = {
 	{ "setuid", "EPERM" }, { "setgid", "EPERM" }, { "setgroups", "EPERM" }, { "nice", "EPERM" }, { "fifo", "EPERM" },
 	{ "rlimit", "EPERM" }, { "kill_init", "EPERM" }, { "oom_score_adj", "EACCES" }, { "init_environ", "EACCES" },
 	{ "init_mem", "EACCES" }, { "init_root", "EACCES" }, { "init_fd", "EACCES" }, { "init_exe", "EACCES" },
-	{ "sysctl_write", "EROFS|EACCES" }, { "sysrq_write", "EACCES|ENOENT" }, { "etc_write", "EACCES|EROFS" }, { "usr_write", "EACCES|EROFS" },
+	{ "sysctl_write", "EROFS|EACCES" }, { "sysrq_write", "EACCES|ENOENT" }, { "etc_write", "EACCES|EROFS" }, { "usr_write",
+	    "EACCES|EROFS" },
 	{ "root_write", "EACCES" }, { "pty", "ok" }, { "pty_slave", "ok" }, { "tiocsti", "EPERM" }, { "tiocsti_high_bits", "EPERM" },
-	{ "tioclinux", "EPERM" }, { "tiocgwinsz", "ok" }, { "kcore", "empty|ENOENT" }, { "kmsg", "empty|ENOENT" }, { "keys", "empty|ENOENT" },
+	{ "tioclinux", "EPERM" }, { "tiocgwinsz", "ok" }, { "kcore", "empty|ENOENT" }, { "kmsg", "empty|ENOENT" }, { "keys",
+	    "empty|ENOENT" },
 	{ "timer_list", "empty|ENOENT" }, { "cmdline", "empty|ENOENT" }, { "config", "empty|ENOENT" }, { "meminfo", "readable" },
 };
 
@@ -105,7 +108,8 @@ attacks(void)
 		const char *have = outcome(r.text, expected[i].name, got, sizeof got);
 
 		check(have && one_of(have, expected[i].want), "attack: %s gives %s%s%s", expected[i].name, expected[i].want,
-		    have && one_of(have, expected[i].want) ? "" : " # got ", have && one_of(have, expected[i].want) ? "" : have ? have : "nothing");
+		    have && one_of(have, expected[i].want) ? "" : " # got ", have && one_of(have,
+		    expected[i].want) ? "" : have ? have : "nothing");
 	}
 	close(host);
 }
@@ -141,15 +145,18 @@ identity(void)
 	has_text(sh(S, "cat /proc/self/status"), false, "\nNoNewPrivs:\t1\n", "no_new_privs is set");
 	is_text(sh(S, "cat /proc/self/oom_score_adj"), false, "1000\n", "tools are the first to go when memory runs out");
 	is_text(sh(S, "hostname; pwd"), false, "sandbox\n/workspace\n", "host name and working directory");
-	is_text(sh(S, "ls -l /proc/self/fd | grep -c -- '->'; true"), false, "4\n", "a command holds stdin, stdout, stderr and nothing else");
+	is_text(sh(S, "ls -l /proc/self/fd | grep -c -- '->'; true"), false, "4\n",
+	    "a command holds stdin, stdout, stderr and nothing else");
 	is_text(sh(S, "cut -d: -f3 /proc/self/cgroup | grep -vcE '^/(s[0-9]+)?$'"), true, "0\n", "cgroup paths start at the sandbox");
 	is_text(sh(S, "env | cut -d= -f1 | sort | tr '\\n' ' '"), false, "HOME LANG LOGNAME PATH PWD SHELL SHLVL TERM USER _ ",
 	    "the environment is ours");
 	is_text(sh(S, "ls -d /proc/[0-9]* | wc -l | awk '{ print ($1 < 9) }'"), false, "1\n", "no process of the host is visible");
-	is_text(sh(S, "ls -A /sys /root /home/* /var/lib 2>/dev/null | grep -vE ':|^$' ; ls /home"), false, "agent\n", "nothing in /sys, /root, /home, /var/lib");
+	is_text(sh(S, "ls -A /sys /root /home/* /var/lib 2>/dev/null | grep -vE ':|^$' ; ls /home"), false, "agent\n",
+	    "nothing in /sys, /root, /home, /var/lib");
 	is_text(sh(S, "cat /etc/shadow"), true, "cat: /etc/shadow: No such file or directory\n", "no /etc/shadow");
 	is_text(sh(S, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '"), false, "lo\n", "the only interface is lo");
-	is_text(sh(S, "grep -cE ' (ext4|xfs|btrfs|overlay) ' /proc/mounts; grep -E ' (ext4|xfs|btrfs) ' /proc/mounts | cut -d' ' -f2"), false,
+	is_text(sh(S, "grep -cE ' (ext4|xfs|btrfs|overlay) ' /proc/mounts; grep -E ' (ext4|xfs|btrfs) ' /proc/mounts | cut -d' ' -f2"),
+	    false,
 	    "2\n/usr\n", "of the host's disks only /usr is mounted");
 	snprintf(cmd, sizeof cmd, "grep -c '%s' /proc/self/mountinfo; ls -d '%s' 2>&1 | grep -c 'No such'", H.dir, H.dir);
 	is_text(sh(S, cmd), false, "0\n1\n", "the launcher's directory neither exists nor is named");
@@ -159,7 +166,8 @@ identity(void)
 	    "low ports can be bound on loopback");
 	is_text(sh(S, "touch /workspace/a /tmp/a ~/a /mnt/session/outputs/a /dev/shm/a /var/tmp/a && echo all"), false, "all\n",
 	    "the places to write to can be written");
-	is_text(sh(S, "echo x > /tmp/m1 && mv /tmp/m1 /workspace/m2 && cat /workspace/m2"), false, "x\n", "files can be moved between them");
+	is_text(sh(S, "echo x > /tmp/m1 && mv /tmp/m1 /workspace/m2 && cat /workspace/m2"), false, "x\n",
+	    "files can be moved between them");
 }
 
 void

@@ -72,7 +72,8 @@ destroy_all(const char *const *sessions)
 static void
 destroying(void)
 {
-	static const char *const all[] = { "sesn_inside", "sesn_shell", "sesn_files", "sesn_limits", "sesn_p", "sesn_f", "sesn_never", NULL };
+	static const char *const all[] = { "sesn_inside", "sesn_shell", "sesn_files", "sesn_limits", "sesn_p", "sesn_f", "sesn_never",
+	    NULL };
 	char paths[64][300];
 	json_t *r;
 	pid_t pid;
@@ -153,8 +154,10 @@ dying_init(void)
 	check(count == 1 && kill(box_init(paths[0]), SIGKILL) == 0, "kill -9 of roost-init");
 	r = wait_reply(shared, n);
 	other = wait_reply(shared, m);
-	check(json_is_true(json_object_get(r, "is_error")) && strstr(str(r, "content"), "The sandbox was lost") != NULL, "the running call says that the sandbox was lost");
-	check(json_is_true(json_object_get(other, "is_error")) && strstr(str(other, "content"), "The sandbox was lost") != NULL, "the waiting one too");
+	check(json_is_true(json_object_get(r, "is_error")) && strstr(str(r, "content"), "The sandbox was lost") != NULL,
+	    "the running call says that the sandbox was lost");
+	check(json_is_true(json_object_get(other, "is_error")) && strstr(str(other, "content"), "The sandbox was lost") != NULL,
+	    "the waiting one too");
 	json_decref(r);
 	json_decref(other);
 	is_text(sh(S, "ls; echo fresh"), false, "fresh\n", "the next call gets a fresh sandbox");
@@ -201,7 +204,8 @@ two_instances(void)
 	hands_must_start(&other, "a second instance starts beside the first");
 	shared = dial(&other);
 	snprintf(theirs, sizeof theirs, "%s", sh(S, "awk '{ print $2 }' /proc/self/uid_map").text);
-	check(strtoul(ours, NULL, 10) > 1000000 && strtoul(theirs, NULL, 10) > 1000000 && strcmp(ours, theirs) != 0, "with uids of its own");
+	check(strtoul(ours, NULL, 10) > 1000000 && strtoul(theirs, NULL, 10) > 1000000 && strcmp(ours, theirs) != 0,
+	    "with uids of its own");
 	is_text(sh(S, "ls"), false, "(no output)", "and the same session is another one there");
 	close(shared);
 	shared = keep;

@@ -67,12 +67,14 @@ results(void)
 	json_t *r, *again;
 	int other, first, second;
 
-	first = send_req(shared, req_call("sesn_p", 1, "sevt_once", "bash", bash("echo x >> /workspace/once; sleep 0.3; cat /workspace/once")));
+	first = send_req(shared, req_call("sesn_p", 1, "sevt_once", "bash",
+	    bash("echo x >> /workspace/once; sleep 0.3; cat /workspace/once")));
 	other = dial(&H);
 	second = send_req(other, about("result", "sesn_p", 1, "sevt_once"));
 	r = wait_reply(shared, first);
 	again = wait_reply(other, second);
-	check(strcmp(str(r, "content"), "x\n") == 0 && strcmp(str(again, "content"), "x\n") == 0 && strcmp(str(again, "state"), "done") == 0,
+	check(strcmp(str(r, "content"), "x\n") == 0 && strcmp(str(again, "content"), "x\n") == 0 && strcmp(str(again, "state"),
+	    "done") == 0,
 	    "result attaches to a running call");
 	json_decref(r);
 	json_decref(again);
@@ -114,7 +116,8 @@ cancelling(void)
 	json_decref(r);
 	json_decref(ask(shared, about("cancel", "sesn_p", 1, "sevt_c1")));
 	r = wait_reply(shared, n);
-	check(json_is_true(json_object_get(r, "is_error")) && strcmp(str(r, "content"), INTERRUPTED) == 0, "a running call is cancelled with the literal text");
+	check(json_is_true(json_object_get(r, "is_error")) && strcmp(str(r, "content"), INTERRUPTED) == 0,
+	    "a running call is cancelled with the literal text");
 	check(now_ms() - t < 5000, "at once");
 	json_decref(r);
 	r = ask(shared, about("cancel", "sesn_p", 1, "sevt_nosuch"));
@@ -129,7 +132,8 @@ parallel(void)
 	json_t *r;
 	int slow, queued, quick;
 
-	slow = send_req(shared, req_call("sesn_p", 1, "sevt_s", "bash", bash("until [ -e /workspace/go ]; do sleep 0.01; done; echo slow")));
+	slow = send_req(shared, req_call("sesn_p", 1, "sevt_s", "bash",
+	    bash("until [ -e /workspace/go ]; do sleep 0.01; done; echo slow")));
 	queued = send_req(shared, req_call("sesn_p", 1, "sevt_q", "bash", bash("echo queued")));
 	quick = send_req(shared, req_call("sesn_p", 1, "sevt_w", "write", json_pack("{s:s,s:s}", "file_path", "go", "content", "")));
 	r = wait_reply(shared, quick);
@@ -187,7 +191,8 @@ fencing(void)
 	r = ask(shared, about("result", "sesn_f", 5, "sevt_kept"));
 	check(strcmp(kind_of(r), "fenced") == 0, "after which the old epoch is over");
 	json_decref(r);
-	old = send_req(shared, req_call("sesn_f", 6, "sevt_old", "bash", bash("echo zombie > /workspace/z; sleep 60; echo zombie2 > /workspace/z")));
+	old = send_req(shared, req_call("sesn_f", 6, "sevt_old", "bash",
+	    bash("echo zombie > /workspace/z; sleep 60; echo zombie2 > /workspace/z")));
 	r = ask(shared, req_call("sesn_f", 7, "sevt_new", "bash", bash("echo new")));
 	check(strcmp(str(r, "content"), "new\n") == 0, "a call of a higher epoch runs");
 	json_decref(r);
@@ -205,7 +210,8 @@ malformed(void)
 {
 	static const struct { const char *frame, *kind; } bad[] = {
 		{ "{\"op\":\"nosuch\"}", "invalid" }, { "{}", "invalid" }, { "{\"op\":\"provision\"}", "invalid" },
-		{ "{\"op\":\"provision\",\"session\":\"s\"}", "invalid" }, { "{\"op\":\"provision\",\"session\":\"../x\",\"epoch\":1}", "invalid" },
+		{ "{\"op\":\"provision\",\"session\":\"s\"}", "invalid" }, { "{\"op\":\"provision\",\"session\":\"../x\",\"epoch\":1}",
+		    "invalid" },
 		{ "{\"op\":\"call\",\"session\":\"s\",\"epoch\":1,\"tool\":\"bash\"}", "invalid" },
 		{ "{\"op\":\"call\",\"session\":\"s\",\"epoch\":1,\"call\":\"a/b\",\"tool\":\"bash\"}", "invalid" },
 		{ "{\"op\":\"call\",\"session\":\"s\",\"epoch\":1,\"call\":\"c\"}", "invalid" },
@@ -225,7 +231,8 @@ malformed(void)
 		uint32_t len = htonl((uint32_t)strlen(fatal[i]));
 		int fd = dial(&H);
 
-		check(send(fd, &len, 4, MSG_NOSIGNAL) == 4 && send(fd, fatal[i], strlen(fatal[i]), MSG_NOSIGNAL) > 0 && recv(fd, &c, 1, 0) == 0,
+		check(send(fd, &len, 4, MSG_NOSIGNAL) == 4 && send(fd, fatal[i], strlen(fatal[i]), MSG_NOSIGNAL) > 0 && recv(fd, &c, 1,
+		    0) == 0,
 		    "closes the connection: %s", fatal[i]);
 		close(fd);
 	}

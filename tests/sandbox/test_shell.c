@@ -28,7 +28,8 @@ state(void)
 	is_text(sh(S, "printf '0\\n' ; printf 'E11\\n'; echo '\\builtin printf 5 >&9'"), false, "0\nE11\n\\builtin printf 5 >&9\n",
 	    "output that looks like the protocol is output");
 	has_text(sh(S, "echo 5 >&9"), true, ": 9: Bad file descriptor\n", "the status pipe is out of a command's reach");
-	is_text(sh(S, "echo it\\'s \"a 'quoted' $((1+1))\"; cat <<'E'\n'$x'\nE"), false, "it's a 'quoted' 2\n'$x'\n", "quotes and here-documents");
+	is_text(sh(S, "echo it\\'s \"a 'quoted' $((1+1))\"; cat <<'E'\n'$x'\nE"), false, "it's a 'quoted' 2\n'$x'\n",
+	    "quotes and here-documents");
 	has_text(sh(S, "echo 'never closed"), true, "unexpected EOF", "an unclosed quote is an error of that command");
 	has_text(sh(S, "}; echo broken"), true, "syntax error near unexpected token `}'", "a stray brace cannot leave its command");
 	is_text(sh(S, "echo still"), false, "still\n", "and the shell goes on");
@@ -56,7 +57,8 @@ output_cap(void)
 {
 	struct result r = sh(S, "seq 1 100000");
 
-	check(!r.is_error && r.len <= 102400 && strncmp(r.text, "[output truncated]\n", 19) == 0, "long output is cut to 100 KiB with a mark");
+	check(!r.is_error && r.len <= 102400 && strncmp(r.text, "[output truncated]\n", 19) == 0,
+	    "long output is cut to 100 KiB with a mark");
 	check(r.len > 100000 && strcmp(r.text + r.len - 14, "\n99999\n100000\n") == 0, "and its tail is kept");
 	r = sh(S, "head -c 102000 /dev/zero | tr '\\0' 'a'");
 	check(!r.is_error && r.len == 102000, "output below the cap is whole");
@@ -69,7 +71,8 @@ endings(void)
 {
 	int64_t t = now_ms();
 
-	has_text(sh_within(S, "echo partial; sleep 60", 400), true, "partial\nThe command timed out after 400 ms", "a timeout keeps the partial output");
+	has_text(sh_within(S, "echo partial; sleep 60", 400), true, "partial\nThe command timed out after 400 ms",
+	    "a timeout keeps the partial output");
 	check(now_ms() - t < 5000, "and comes in time");
 	is_text(sh(S, "echo new"), false, "new\n", "after a timeout there is a new shell");
 	has_text(sh_within(S, "trap '' TERM INT HUP; sleep 60", 400), true, "timed out", "signals cannot be ignored");
@@ -88,7 +91,8 @@ endings(void)
 	is_text(sh(S, "wait; echo after"), false, "late\nafter\n", "it is shown by the next one");
 	is_text(sh(S, "exec >/dev/null 2>&1; echo hidden"), false, "(no output)", "a shell that closed its output");
 	is_text(tool(S, "bash", restart()), false, "bash session restarted", "can be restarted");
-	is_text(sh(S, "for i in $(seq 400); do (sleep 0.01 &) ; done; sleep 0.5; ps -e -o stat= | grep -c Z"), true, "0\n", "orphans are reaped");
+	is_text(sh(S, "for i in $(seq 400); do (sleep 0.01 &) ; done; sleep 0.5; ps -e -o stat= | grep -c Z"), true, "0\n",
+	    "orphans are reaped");
 }
 
 void

@@ -199,6 +199,13 @@ need_shell(struct session *s)
 	return box_send(s->box, &m, &s->shell.fd, 1);
 }
 
+void
+call_warm(struct session *s)
+{
+	if (need_shell(s) < 0)
+		session_lose_box(s, strerror(errno));
+}
+
 /* Hand one call to roost-init. -1 with errno when that is not possible. */
 static int
 hand_over(struct call *c, int args)

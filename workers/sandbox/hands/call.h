@@ -49,6 +49,8 @@ void call_cancel_older(struct session *s, int64_t epoch);
 /* Forget a finished call (acknowledged). */
 void call_forget(struct call *c);
 void call_forget_all(struct session *s);
+/* Start the shell before it is needed: a sandbox asked for ahead of its first call has the time. */
+void call_warm(struct session *s);
 /* Hand over to the sandbox what can run now. */
 void call_pump(struct session *s);
 /* roost-init says that one ended. */

@@ -32,7 +32,7 @@ struct cg_box {
 	int njoin;
 };
 
-/* Find the hierarchies, remove what a predecessor of this instance left, make the instance's group. EK_UNAVAILABLE names what is missing. */
+/* Find the hierarchies, remove what a predecessor of this instance left, make its group. EK_UNAVAILABLE names what is missing. */
 int cg_open(struct cg **out, const char *instance, struct err *e);
 /* Remove the instance's groups (they must be empty) and free; sets *cg = NULL. */
 void cg_close(struct cg **cg);

@@ -38,6 +38,7 @@
 
 #define TRIAL_MS 20000
 #define STOP_MS 5000
+#define FILES_EACH 8	/* descriptors of one sandbox with a call or two */
 #define INODE_BYTES 2048	/* kernel memory of one tmpfs inode with its name, rounded up */
 
 /* The file systems live in the sandbox's memory: full disks must not become killed processes. */
@@ -120,6 +121,8 @@ prepare(struct hands *h, struct err *e)
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
+	if (files.rlim_cur < (rlim_t)h->conf.sandboxes_max * FILES_EACH)
+		log_warn("few_descriptors", "limit", LOGN((int64_t)files.rlim_cur), "sandboxes_max", LOGN(h->conf.sandboxes_max), NULL);
 	if (geteuid() != 0)
 		return err_fault(e, EK_UNAVAILABLE, 0, "roost-hands must be started as root");
 	if (check_limits(&h->conf, e) < 0 || lock_instance(h->conf.sandbox_dir, e) < 0 || prepare_mounts(h, e) < 0)

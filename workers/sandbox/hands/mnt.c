@@ -48,7 +48,7 @@ static const struct { const char *path, *target; } dev_links[] = {
 	{ "dev/fd", "/proc/self/fd" }, { "dev/stdin", "/proc/self/fd/0" }, { "dev/stdout", "/proc/self/fd/1" },
 	{ "dev/stderr", "/proc/self/fd/2" }, { "dev/ptmx", "pts/ptmx" },
 };
-/* What others than root can read or what must not be touched; each mask costs 40 us of every start, so root-only files are left to their mode. */
+/* What others than root can read or nobody may touch. Each mask costs 40 us of every start: root-only files are left to their mode. */
 static const char *const masked_files[] = {
 	"proc/kcore", "proc/keys", "proc/key-users", "proc/kmsg", "proc/kallsyms", "proc/timer_list", "proc/sched_debug",
 	"proc/sysrq-trigger", "proc/latency_stats", "proc/config.gz", "proc/cmdline", "proc/bootconfig", "proc/modules", "proc/diskstats",

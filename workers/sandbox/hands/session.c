@@ -112,9 +112,12 @@ static void
 on_ready(void *owner)
 {
 	struct session *s = owner;
+	const bool ahead = s->provisions != NULL;
 
 	answer_provisions(s, NULL);
 	call_pump(s);
+	if (ahead && s->box)
+		call_warm(s);
 	session_settle(s);
 }
 
