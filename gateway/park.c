@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -101,6 +102,7 @@ park_open(const char *socket_path, const char *group, struct err *e)
 static void
 accept_all(struct park *p)
 {
+	static const struct timespec breath = { .tv_nsec = 100000000 };
 	const struct timeval limit = { .tv_sec = PEER_TIMEOUT_S };
 	int fd;
 
@@ -113,8 +115,10 @@ accept_all(struct park *p)
 		if (watch(p, EPOLL_CTL_ADD, fd) < 0)
 			close(fd);
 	}
-	if (errno != EAGAIN && errno != EWOULDBLOCK)
+	if (errno != EAGAIN && errno != EWOULDBLOCK) {
 		log_warn("accept_failed", "error", strerror(errno), NULL);
+		(void)nanosleep(&breath, NULL);		/* out of descriptors: the listener stays readable, do not spin */
+	}
 	(void)watch(p, EPOLL_CTL_MOD, p->listener);
 }
 
