@@ -280,7 +280,6 @@ takeovers(void **state)
 	expect(TE_WAKE, RELEASE_NO, RUNNING);
 	fresh("running");
 	strcpy(t.span_id, "sevt_s");
-	t.owed = true;
 	expect(TE_START, RELEASE_NO, END " " START);
 	fresh("rescheduling");			/* the reply was in the log, the idle was not */
 	expect(TE_CLOSE, RELEASE_IDLE, IDLE);
@@ -297,7 +296,6 @@ drains(void **state)
 	fresh("running");
 	t.drain = true;
 	strcpy(t.span_id, "sevt_s");
-	t.owed = true;
 	expect(TE_YIELD, RELEASE_RETRY, END " " AGAIN);
 	fresh("running");
 	t.drain = true;

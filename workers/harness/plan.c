@@ -396,10 +396,11 @@ foresee(struct turn *t, int *waiting)
 	return free_to_run;
 }
 
+/* Does the model owe a reply? Also when its request was cut off. */
 static bool
 owes(const struct turn *t)
 {
-	return t->owed || t->ncalls > 0 || count_messages(t) > 0;
+	return t->owed || t->span_id[0] != '\0' || t->ncalls > 0 || count_messages(t) > 0;
 }
 
 static void

@@ -295,6 +295,26 @@ drain_running_tool(void **state)
 	fake_hands_amnesia(rig_hands);
 }
 
+/* A model request that outlasts the drain's patience is cut and repeated by the next worker. */
+static void
+drain_streaming(void **state)
+{
+	int64_t began;
+
+	(void)state;
+	rig_session("sesn_ds", "fake");
+	rig_message("!provider {\"word_ms\":500}\none two three four five six seven");
+	rig_send("sesn_ds");
+	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = 'sesn_ds' AND type = 'span.model_request_start'");
+	began = clock_mono_ms();
+	rig_signal(worker, SIGTERM);
+	assert_true(clock_mono_ms() - began < 6000);
+	worker = rig_worker(SETTINGS);
+	rig_settled("sesn_ds");
+	same_log("sesn_ds", OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
+	rig_check("sesn_ds");
+}
+
 /* A worker that was thought dead comes back: it is fenced, and what it did not know has happened once. */
 static void
 stopped_worker(void **state)
@@ -344,7 +364,7 @@ main(void)
 		cmocka_unit_test(retried), cmocka_unit_test(exhausted), cmocka_unit_test(interrupt_backoff), cmocka_unit_test(terminal),
 		cmocka_unit_test(refusal), cmocka_unit_test(thinking), cmocka_unit_test(bad_input), cmocka_unit_test(interrupt_streaming),
 		cmocka_unit_test(queued_while_streaming), cmocka_unit_test(kill_streaming), cmocka_unit_test(kill_running_tool),
-		cmocka_unit_test(kill_with_hands), cmocka_unit_test(hands_restarts), cmocka_unit_test(drain_running_tool),
+		cmocka_unit_test(kill_with_hands), cmocka_unit_test(hands_restarts), cmocka_unit_test(drain_running_tool), cmocka_unit_test(drain_streaming),
 		cmocka_unit_test(stopped_worker), cmocka_unit_test(postgres_restarts),
 	};
 
