@@ -267,7 +267,7 @@ limits(void **state)
 static void
 ended(void **state)
 {
-	free(gwr_sql("UPDATE session SET status = 'terminated' WHERE id = '%s'", id));
+	free(gwr_sql("UPDATE session SET status = 'terminated', terminated_at = now() WHERE id = '%s'", id));
 	send_bad(400, BATCH(MESSAGE), "Session ");
 	send_bad(400, BATCH("{\"type\":\"user.interrupt\"}"), "Session ");
 }
