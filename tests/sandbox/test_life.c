@@ -254,7 +254,9 @@ refusals(void)
 	snprintf(h.extra, sizeof h.extra, "init_path = /bin/true\n");
 	check(!hands_start(&h) && hands_logged(&h, "start_refused"), "and a host that cannot make a sandbox");
 	check(groups_left(&h) == 0, "after which nothing is left");
-	snprintf(h.extra, sizeof h.extra, "sandboxes_max = 1\nuid_base = 3000000000\n");
+	snprintf(h.extra, sizeof h.extra, "sandboxes_max = 10000\nuid_base = 4000000000\n");
+	check(!hands_start(&h) && hands_logged(&h, "uid_base leaves no room"), "a uid range that does not fit stops the start");
+	snprintf(h.extra, sizeof h.extra, "sandboxes_max = 1\nuid_base = 2000000000\nsandbox_cpu_pct = 20\n");
 	hands_must_start(&h, "a host with room for one sandbox");
 	twin = h;
 	twin.pid = 0;
@@ -270,6 +272,10 @@ refusals(void)
 	json_decref(r);
 	r = ask(fd, req_call("sesn_two", 1, "sevt_x", "bash", bash("true")));
 	check(json_is_true(json_object_get(r, "is_error")), "and a call there is an error result");
+	json_decref(r);
+	r = ask(fd, req_call("sesn_one", 1, "sevt_cpu", "bash", bash("awk '{ print $2 }' /proc/self/uid_map; python3 -c \"\nimport time\n"
+	    "end = time.time() + 1\nwhile time.time() < end: pass\nprint(time.process_time() < 0.6)\"")));
+	check(strcmp(str(r, "content"), "2000000000\nTrue\n") == 0, "uid_base and sandbox_cpu_pct are kept");
 	json_decref(r);
 	close(fd);
 	hands_remove(&h);

@@ -36,6 +36,8 @@ processes(void)
 	(void)sh_within(S, "bomb() { bomb | bomb & }; bomb", 1000);
 	r = tool(S, "read", json_pack("{s:s}", "file_path", "mark"));
 	is_text(r, false, "1\there", "file tools work while a fork bomb runs");
+	is_text(sh("sesn_neighbour", "ls / | wc -l | awk '{ print ($1 > 10) }'"), false, "1\n", "and so does another sandbox");
+	json_decref(ask(shared, req_of("destroy", "sesn_neighbour", 1)));
 	restart();
 	is_text(sh(S, "ps -e --no-headers | wc -l | awk '{ print ($1 < 9) }'"), false, "1\n", "restart ends the fork bomb");
 	usable("a fork bomb");

@@ -70,6 +70,15 @@ call_forget(struct call *c)
 }
 
 void
+call_ack(struct call *c)
+{
+	if (c->state == CALL_DONE)
+		call_forget(c);
+	else
+		c->forget = true;
+}
+
+void
 call_forget_all(struct session *s)
 {
 	struct call *c, *next;
@@ -81,7 +90,7 @@ call_forget_all(struct session *s)
 	}
 }
 
-/* c->text is set: tell who waits, keep the rest for who may ask. */
+/* c->text is set: tell who waits, keep it for who may ask. c may be gone after this. */
 static void
 finish(struct call *c)
 {
@@ -104,6 +113,10 @@ finish(struct call *c)
 	h->kept += c->len + sizeof *c;
 	while (waiter_pop(&c->waiters, &w))
 		server_result(h, w.conn, w.n, w.attach, c);
+	if (c->forget) {
+		call_forget(c);
+		return;
+	}
 	while (h->kept > KEPT_MAX && TAILQ_FIRST(&h->done) != c) {
 		log_warn("result_dropped", "session", TAILQ_FIRST(&h->done)->s->id, "call", TAILQ_FIRST(&h->done)->id, NULL);
 		call_forget(TAILQ_FIRST(&h->done));

@@ -35,6 +35,7 @@ struct call {
 	char *text;			/* the result, once done */
 	size_t len;
 	bool is_error, spilled;
+	bool forget;			/* acknowledged before its end: nobody will ask */
 	bool retried;			/* bash: given to a second shell */
 };
 
@@ -46,7 +47,9 @@ void call_start(struct session *s, const char *id, struct input *in, uint64_t co
 void call_refused(struct session *s, const char *id, const char *text, uint64_t conn, int64_t n);
 void call_cancel(struct call *c);
 void call_cancel_older(struct session *s, int64_t epoch);
-/* Forget a finished call (acknowledged). */
+/* Acknowledged: forget it, now or when it ends. */
+void call_ack(struct call *c);
+/* Forget a finished call. */
 void call_forget(struct call *c);
 void call_forget_all(struct session *s);
 /* Start the shell before it is needed: a sandbox asked for ahead of its first call has the time. */

@@ -169,6 +169,7 @@ op_provision(struct request *r)
 static void
 attach(struct request *r, struct call *c, bool by_result)
 {
+	c->forget = false;
 	if (c->state == CALL_DONE)
 		server_result(r->h, r->conn, r->n, by_result, c);
 	else
@@ -218,8 +219,8 @@ op_ack(struct request *r)
 {
 	struct call *c = call_find(r->s, r->call);
 
-	if (c && c->state == CALL_DONE)
-		call_forget(c);
+	if (c)
+		call_ack(c);
 	server_ok(r->h, r->conn, r->n);
 }
 
