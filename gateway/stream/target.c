@@ -7,7 +7,6 @@
 #include "target.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #define DELTAS_MAX 100		/* contract 3.9 */
@@ -51,37 +50,46 @@ target_decode(const char *text, size_t len, int plus, char *out, size_t size)
 	return 0;
 }
 
-/* Take the next path segment, decoded; *p moves behind it. -1 at the end, or when it is empty or undecodable: *p stays. */
-static int
-segment(const char **p, char *out, size_t size)
-{
-	const char *word = *p + 1;
-	size_t len;
+struct word { const char *text; size_t len; };
 
-	if (**p != '/')
-		return -1;
-	len = strcspn(word, "/");
-	if (len == 0 || target_decode(word, len, 0, out, size) < 0)
-		return -1;
-	*p = word + len;
-	return 0;
+/* Split a path at its slashes; the words are still encoded. Their number, or -1 when there are more than max or it begins otherwise. */
+static int
+split(const char *path, struct word *out, int max)
+{
+	int n = 0;
+
+	while (*path == '/' && n < max) {
+		out[n].text = ++path;
+		out[n].len = strcspn(path, "/");
+		path += out[n++].len;
+	}
+	return *path ? -1 : n;
+}
+
+static bool
+is(const struct word *w, const char *literal)
+{
+	return w->len == strlen(literal) && memcmp(w->text, literal, w->len) == 0;
+}
+
+/* An id's decoded text. False when it is empty, too long for any id, or hides a slash or a NUL. */
+static bool
+id_text(const struct word *w, char out[ID_MAX])
+{
+	return w->len > 0 && target_decode(w->text, w->len, 0, out, ID_MAX) == 0 && !strchr(out, '/');
 }
 
 int
 target_route(const char *path, struct target *out, struct err *e)
 {
-	char part[6][96];		/* v1 sessions {id} events stream, or v1 sessions {id} threads {tid} stream */
-	const char *p = path;
-	int n = 0;
+	struct word w[6];		/* v1 sessions {id} events stream, or v1 sessions {id} threads {tid} stream */
+	int n = split(path, w, 6);
 
-	while (n < 6 && segment(&p, part[n], sizeof part[n]) == 0)
-		n++;
-	if (*p || n < 5 || strcmp(part[0], "v1") != 0 || strcmp(part[1], "sessions") != 0 || strcmp(part[n - 1], "stream") != 0 ||
-	    strcmp(part[3], n == 5 ? "events" : "threads") != 0 || strlen(part[2]) >= ID_MAX || (n == 6 && strlen(part[4]) >= ID_MAX))
-		return err_set(e, EK_NOT_FOUND, 0, "Not found");
-	snprintf(out->session, sizeof out->session, "%s", part[2]);
-	snprintf(out->thread, sizeof out->thread, "%s", n == 6 ? part[4] : "");
-	return 0;
+	out->thread[0] = '\0';
+	if (n >= 5 && is(&w[0], "v1") && is(&w[1], "sessions") && is(&w[n - 1], "stream") && is(&w[3], n == 5 ? "events" : "threads") &&
+	    id_text(&w[2], out->session) && (n == 5 || id_text(&w[4], out->thread)))
+		return 0;
+	return err_set(e, EK_NOT_FOUND, 0, "Not found");
 }
 
 int

@@ -27,6 +27,9 @@ static const struct { const char *path, *session, *thread; } routes[] = {
 	{ "/v1/sessions//events/stream",                    NULL, NULL },
 	{ "/v1/sessions/a%00b/events/stream",               NULL, NULL },
 	{ "/v1/sessions/%zz/events/stream",                 NULL, NULL },
+	{ "/v1/sessions/a%2Fb/events/stream",               NULL, NULL },
+	{ "/v1/sessions/" S "/events/stre%61m",             NULL, NULL },	/* only ids are decoded, as on the API */
+	{ "/v1/./sessions/" S "/events/stream",             NULL, NULL },
 	{ "/v2/sessions/" S "/events/stream",               NULL, NULL },
 	{ "v1/sessions/" S "/events/stream",                NULL, NULL },
 	{ "/",                                              NULL, NULL },
