@@ -127,7 +127,8 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	};
 	const struct batch *b = &s->batch;
 	const struct turn *t = &s->t;
-	const int64_t tokens[] = { b->tokens.input, b->tokens.output, b->tokens.cache_read, b->tokens.cache_write_5m, b->tokens.cache_write_1h };
+	const struct model_usage *u = &b->tokens;
+	const int64_t tokens[] = { u->input, u->output, u->cache_read, u->cache_write_5m, u->cache_write_1h };
 	bool retry = s->plan.release == RELEASE_RETRY;
 	char **at = p;
 

@@ -133,7 +133,7 @@ ask_begin(struct sess *s)
 		return;
 	}
 	if (!routes_find(s->wk->routes, a->model_id, &route) || route.nroutes == 0) {
-		failure(s, "model_request_failed_error", "The agent's model is not available: no usable route in the model catalogue.", false, 0);
+		failure(s, "model_request_failed_error", "The agent's model has no usable route in the model catalogue.", false, 0);
 		return;
 	}
 	provision(s);

@@ -98,6 +98,15 @@ bare(struct batch *b, const char *type)
 }
 
 static void
+stop_fields(struct jw *w, const char *stop)
+{
+	static const char refusal[] = "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}";
+
+	jw_kraw(w, "stop_reason", stop);
+	jw_kraw(w, "stop_details", strcmp(stop, BATCH_STOP_REFUSAL) == 0 ? refusal : NULL);
+}
+
+static void
 thread_event(struct batch *b, const char *type, const char *stop)
 {
 	struct buf out = BUF_INIT(0);
@@ -107,8 +116,7 @@ thread_event(struct batch *b, const char *type, const char *stop)
 	jw_kstr(&w, "session_thread_id", b->who.thread_id);
 	jw_kstr(&w, "agent_name", b->who.agent_name);
 	if (stop != NULL) {
-		jw_kraw(&w, "stop_reason", stop);
-		jw_kraw(&w, "stop_details", strstr(stop, "refusal") ? "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}" : NULL);
+		stop_fields(&w, stop);
 	}
 	stem_end(b, ev, &out);
 }
@@ -138,8 +146,7 @@ batch_idle_again(struct batch *b, const char *stop)
 
 	event_add(b, NULL, "session.usage");
 	ev = stem_begin(b, NULL, "session.status_idle", &w, &out);
-	jw_kraw(&w, "stop_reason", stop);
-	jw_kraw(&w, "stop_details", strstr(stop, "refusal") ? "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}" : NULL);
+	stop_fields(&w, stop);
 	stem_end(b, ev, &out);
 	b->status = "idle";
 }

@@ -107,8 +107,8 @@ send_call(struct sess *s, struct call *c)
 	c->asked = ask;
 	s->provisioned = true;
 	s->tools += !ask;
-	hands_send(s->wk->hands, &(struct hands_request){ .op = ask ? "result" : "call", .session = s->t.id, .epoch = s->epoch, .call = c->id,
-	    .tool = ask ? NULL : c->name, .input = c->input, .done = on_reply, .owner = s });
+	hands_send(s->wk->hands, &(struct hands_request){ .op = ask ? "result" : "call", .session = s->t.id, .epoch = s->epoch,
+	    .call = c->id, .tool = ask ? NULL : c->name, .input = c->input, .done = on_reply, .owner = s });
 }
 
 /* Start what may start; when nothing runs any more the calls are settled. */

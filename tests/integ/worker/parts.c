@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -67,6 +68,34 @@ two_workers(void **state)
 		snprintf(id, sizeof(id), "sesn_many%d", i);
 		assert_int_equal(fake_hands_count(rig_hands, "call", id), 3);
 	}
+}
+
+/* Messages, notes and interrupts at any moment: each is in the log once, the inbox is empty, the log obeys. */
+static void
+storm(void **state)
+{
+	int sent = 0;
+
+	(void)state;
+	rig_session("sesn_storm", "roost-scripted");
+	for (int i = 0; i < 400; i++) {
+		if (i % 11 == 3)
+			rig_interrupt();
+		else if (i % 7 == 2)
+			rig_note();
+		else
+			rig_message(i % 5 == 0 ? "bash {\"command\":\"a\"}\n\nbash {\"command\":\"b\"}" : "hello");
+		rig_send("sesn_storm");
+		sent++;
+		if (i % 3 == 0)
+			(void)usleep((useconds_t)(i * 37 % 4000));	/* meets every state of a turn */
+	}
+	rig_settled("sesn_storm");
+	rig_wait("0", "SELECT count(*) FROM inbox WHERE session_id = 'sesn_storm'");
+	rig_wait("0", "SELECT inbox_wakes + inbox_events FROM session WHERE id = 'sesn_storm'");
+	rig_wait("t", "SELECT count(*) = %d FROM event WHERE session_id = 'sesn_storm' AND (type LIKE 'user.%%' OR type = 'session.updated')", sent);
+	rig_wait("idle", "SELECT status FROM session WHERE id = 'sesn_storm'");
+	rig_check("sesn_storm");
 }
 
 static const char *
@@ -248,7 +277,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_workers), cmocka_unit_test(publication), cmocka_unit_test(drops), cmocka_unit_test(poison),
+		cmocka_unit_test(two_workers), cmocka_unit_test(storm), cmocka_unit_test(publication), cmocka_unit_test(drops), cmocka_unit_test(poison),
 		cmocka_unit_test(broken_agent), cmocka_unit_test(redis_away), cmocka_unit_test(hands_away),
 	};
 
