@@ -49,7 +49,7 @@ describe('events', { concurrency: true }, () => {
 
 	test('while waiting behind a tool call: listed at the tail without a stamp, streamed once, when processed', async () => {
 		const v = await Watch.begin(b);
-		await v.send(message(bash('sleep 2')));
+		await v.send(message(bash('sleep 5')));
 		await v.until('agent.tool_use');
 		const [sent] = await v.send(message('and another thing'));
 		const listed = await log(c, v.id);

@@ -20,7 +20,8 @@ async function survive(bomb) {
 	const w = await Watch.begin(b);
 	const turn = await w.turn(script(bomb.startsWith('bash ') ? bomb : bash(bomb), bash('echo still here')), { ms: 150_000 });
 	const [boom, next] = calls(turn);
-	assert.deepEqual([next.text, next.error], ['still here\n', false]);
+	assert.match(next.text, /^still here$/m);		// what the bomb left in the background may still be complaining
+	assert.equal(next.error, false);
 	const after = await w.turn('hello?');
 	assert.match(textOf(one(after, 'agent.message')), /hello/);
 	w.close();

@@ -150,6 +150,19 @@ describe('tools', { concurrency: true }, () => {
 		for (const k of bad) assert.ok(k.error, `${k.name} ${JSON.stringify(k.input)}: ${k.text}`);
 	});
 
+	test('inputs that are hard to carry: each is answered, and what other sessions run is not disturbed', async () => {
+		const w = await Watch.begin(b);
+		const other = w.turn(bash('sleep 3; echo undisturbed'), { ms: 60_000 });
+		const deep = '['.repeat(5000) + ']'.repeat(5000);
+		const hard = await play('read {"file_path":"/workspace/\\u0000"}', 'bash {"command":"echo 1","timeout_ms":99999999999999999999999}', 'bash {"command":"echo 2","x":1e400}',
+			`bash {"command":"echo 3","x":${deep}}`, 'bash {"command":"echo \\ud800"}', 'bash {"command":"echo 4","command":"echo 5"}', `bash {"command":"echo ${'6'.repeat(200_000)}"}`, bash('echo fine'));
+		assert.equal(hard[0].error, true);
+		assert.equal(hard.at(-1).text, 'fine\n');
+		for (const k of hard) assert.ok(!/outcome of this tool call is unknown/.test(k.text), `${JSON.stringify(k.input).slice(0, 80)}: ${k.text}`);
+		assert.equal(calls(await other)[0].text, 'undisturbed\n');
+		w.close();
+	});
+
 	test('results beyond 100 000 characters are cut, with the whole in a file', async () => {
 		const [r, f] = await play(bash('seq 1 40000'), bash('ls -la /tmp /workspace 2>/dev/null | head -50'));
 		assert.ok(r.text.length <= 110_000, `${r.text.length}`);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { TOOLSET, bench, client, log } from '../lib/client.mjs';
 import { allow, bash, interrupt, message, script } from '../lib/script.mjs';
-import { micros, runningMicros } from '../lib/shape.mjs';
+import { assertActive, micros } from '../lib/shape.mjs';
 import { until } from '../lib/until.mjs';
 import { Watch, ofType, one } from '../lib/watch.mjs';
 
@@ -13,12 +13,6 @@ let b;
 const tokens = (u) => [u.input_tokens, u.output_tokens, u.cache_read_input_tokens];
 const spans = (events) => ofType(events, 'span.model_request_end').map((e) => e.model_usage)
 	.reduce((a, u) => [a[0] + u.input_tokens, a[1] + u.output_tokens, a[2] + u.cache_read_input_tokens], [0, 0, 0]);
-
-// Active time against the log, to the millisecond.
-function assertActive(events, seconds, what) {
-	const logged = Number(runningMicros(events)) / 1e6;
-	assert.ok(Math.abs(seconds - logged) < 0.001, `${what}: ${seconds} s charged, ${logged} s in the log`);
-}
 
 async function check(id) {
 	const [s, events] = [await c.beta.sessions.retrieve(id), await log(c, id)];

@@ -36,7 +36,7 @@ export function micros(stamp) {
 // One step: the model's reply and the results of its calls. session.updated may stand anywhere and is left out before matching.
 const STEP = '(?:st*m?[bc]*e[oCK]*)';				// an answer may come while other calls still run
 const INPUT = '[UICK]';
-const RETRY = `X*(?:hH|Hh)(?:Rr${INPUT}*|(?=I))`;			// an interrupt may end the wait
+const RETRY = `X*(?:hH|Hh)(?:Rr[oUICK]*|(?=I))`;	// an interrupt may end the wait; results of a lost worker's calls come after it
 const GOING = `(?:${STEP}${INPUT}*|${RETRY}|X)*`;
 const IDLE = 'iud';
 const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}I*${IDLE}`;		// on an idle session, or woken by answers
@@ -104,15 +104,27 @@ function assertSpans(events) {
 	}
 }
 
-// Microseconds that the log says the session ran: from each status_running to the idle, reschedule or termination after it.
-export function runningMicros(events) {
-	let sum = 0n, since = null;
-	for (const e of events) {
+// Microseconds that the log says the session ran: from each status_running to the idle, reschedule or termination after it. A
+// reschedule without an error before it means that the worker died in between, nobody knows when: `least` ends such an interval at the
+// last event before.
+export function running(events) {
+	let sum = 0n, least = 0n, since = null;
+	events.forEach((e, i) => {
 		if (e.type === 'session.status_running') since ??= micros(e.processed_at);
-		if (since !== null && /^session\.status_(idle|rescheduled|terminated)$/.test(e.type)) {
-			sum += micros(e.processed_at) - since;
-			since = null;
-		}
-	}
-	return sum;
+		if (since === null || !/^session\.status_(idle|rescheduled|terminated)$/.test(e.type)) return;
+		const last = events.slice(0, i).findLast((x) => x.type !== 'session.thread_status_rescheduled');
+		const lost = e.type === 'session.status_rescheduled' && last.type !== 'session.error';
+		sum += micros(e.processed_at) - since;
+		least += micros((lost ? last : e).processed_at) - since;
+		since = null;
+	});
+	return { sum, least };
+}
+
+// Seconds charged against the log, to the millisecond.
+export function assertActive(events, seconds, what = 'active_seconds') {
+	const { sum, least } = running(events);
+	const charged = seconds * 1e6;
+	assert.ok(charged < Number(sum) + 1000 && charged > Number(least) - 1000,
+		`${what}: ${seconds} s charged, ${Number(sum) / 1e6} s in the log${sum === least ? '' : `, at least ${Number(least) / 1e6}`}`);
 }
