@@ -6,6 +6,7 @@
  *   bench model MODEL          50 sessions x 3 turns with a model that takes 100 ms
  *   bench tool                 first tool call cold and warm, against fork+exec
  *   bench memory               what idle processes and idle streams hold
+ *   bench fan                  one turn read by 500 subscribers
  *
  * No assertions: machines are noisy. Dies when a request fails.
  */
@@ -469,6 +470,58 @@ memory(void)
 		http_close(s[i]);
 }
 
+/* One turn, watched by many: when has each of them read its end? */
+static void
+fan(void)
+{
+	enum { WATCHERS = 500, TURNS = 5 };
+	static struct http *s[WATCHERS];
+	static struct buf text[WATCHERS];
+	static struct pollfd p[WATCHERS];
+	struct samples each = { 0 };
+	struct drive d;
+	char path[160];
+
+	drive_open(&d, agent, 0);
+	snprintf(path, sizeof path, "%s/stream", d.path);
+	for (int i = 0; i < WATCHERS; i++) {
+		s[i] = http_stream(path);
+		p[i] = (struct pollfd){ .fd = http_fd(s[i]), .events = POLLIN };
+	}
+	for (int t = 0; t < TURNS; t++) {
+		int left = WATCHERS;
+
+		for (int i = 0; i < WATCHERS; i++) {
+			http_hear(s[i], &text[i]);
+			buf_reset(&text[i]);
+			p[i].fd = http_fd(s[i]);
+		}
+		drive_send(&d, "hello there");
+		while (left > 0) {
+			if (poll(p, WATCHERS, 20000) <= 0)
+				die("%d of %d watchers saw no end", left, WATCHERS);
+			for (int i = 0; i < WATCHERS; i++) {
+				if (!p[i].revents)
+					continue;
+				http_hear(s[i], &text[i]);
+				if (!text[i].data || !strstr(text[i].data, "event: session.status_idle"))
+					continue;
+				samples_add(&each, now_us() - d.sent);
+				p[i].fd = -1;
+				left--;
+			}
+		}
+		drive_wait(&d);
+	}
+	row("one turn read by 500 subscribers: POST to session.status_idle", samples_at(&each, 0.5), samples_at(&each, 0.99),
+	    "one client thread reads them all", "", "");
+	for (int i = 0; i < WATCHERS; i++) {
+		http_close(s[i]);
+		buf_free(&text[i]);
+	}
+	drive_close(&d);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -490,8 +543,10 @@ main(int argc, char **argv)
 		tool();
 	else if (strcmp(what, "memory") == 0)
 		memory();
+	else if (strcmp(what, "fan") == 0)
+		fan();
 	else
-		die("what? rates FLOOR_PORT, turns, model MODEL, tool, memory");
+		die("what? rates FLOOR_PORT, turns, model MODEL, tool, memory, fan");
 	http_close(api);
 	return 0;
 }
