@@ -58,6 +58,7 @@ CTL_COMMAND(cmd_models_list);	/* models.c */
 CTL_COMMAND(cmd_migrate);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);
+CTL_COMMAND(cmd_check);	/* check.c */
 CTL_COMMAND(cmd_keygen);
 
 #endif

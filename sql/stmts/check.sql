@@ -1,0 +1,119 @@
+-- roostctl check: read-only questions that an operator, and the chaos tests, ask about invariants. Each answers with one row per offender:
+-- session, sentence, and (those asked twice) what must still be the same two seconds later. $1: a session's id, or NULL for all.
+
+-- stmt: check_snapshot  for: admin
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
+
+-- stmt: check_patience  for: admin
+-- Of the transaction only: a check of a large database takes minutes
+SELECT set_config('statement_timeout', $1::text, true)
+
+-- stmt: check_sessions  for: admin
+-- in: session or NULL, last id seen, limit
+SELECT id, status, last_seq, us(last_at), us(created_at), coalesce(us(running_since), 0), active_us, input_tokens, output_tokens,
+       cache_read_tokens, cache_5m_tokens, cache_1h_tokens
+  FROM session WHERE ($1::text IS NULL OR id = $1::text) AND id > $2::text ORDER BY id LIMIT $3::int
+
+-- stmt: check_events  for: admin
+-- in: session, last seq seen, limit
+SELECT seq, id, type, us(processed_at), body, coalesce(private, fragment) IS NOT NULL
+  FROM event WHERE session_id = $1::text AND seq > $2::bigint ORDER BY seq LIMIT $3::int
+
+-- stmt: check_meters  for: admin
+SELECT seq, meter, quantity, cum_before, us(period_start), us(period_end)
+  FROM meter_event WHERE session_id = $1::text ORDER BY seq, meter, part
+
+-- stmt: check_actions  for: admin
+SELECT tool_use_id FROM action WHERE session_id = $1::text AND state <> 'closed'
+
+-- stmt: check_inbox_ids  for: admin
+SELECT id FROM inbox WHERE session_id = $1::text
+
+-- stmt: check_orphan_events  for: admin
+SELECT e.session_id, count(*) || ' events of a session that is not there'
+  FROM event e WHERE ($1::text IS NULL OR e.session_id = $1::text) AND NOT EXISTS (SELECT FROM session s WHERE s.id = e.session_id)
+ GROUP BY e.session_id LIMIT 1000
+
+-- stmt: check_event_ids  for: admin
+-- Unique within a session by the table's key; here across sessions
+SELECT min(e.session_id), 'event ' || e.id || ' also stands in ' || max(e.session_id)
+  FROM event e WHERE $1::text IS NULL OR e.id IN (SELECT id FROM event WHERE session_id = $1::text)
+ GROUP BY e.id HAVING count(*) > 1 LIMIT 1000
+
+-- stmt: check_inbox_counts  for: admin
+SELECT s.id, format('row says %s waiting, %s bytes, %s waking; the inbox holds %s, %s, %s', s.inbox_events, s.inbox_bytes, s.inbox_wakes,
+       i.n, i.bytes, i.wakes)
+  FROM session s, LATERAL (SELECT count(*) AS n, coalesce(sum(octet_length(stem)), 0) AS bytes, count(*) FILTER (WHERE wakes) AS wakes,
+       coalesce(max(inbox_seq), 0) AS top FROM inbox WHERE session_id = s.id) i
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND (s.inbox_events, s.inbox_bytes, s.inbox_wakes) <> (i.n, i.bytes, i.wakes)
+    OR ($1::text IS NULL OR s.id = $1::text) AND i.top > s.inbox_seq
+ LIMIT 1000
+
+-- stmt: check_inbox_logged  for: admin
+SELECT i.session_id, 'event ' || i.id || ' waits in the inbox and stands in the log'
+  FROM inbox i JOIN event e ON e.session_id = i.session_id AND e.id = i.id WHERE $1::text IS NULL OR i.session_id = $1::text LIMIT 1000
+
+-- stmt: check_meter_chain  for: admin
+-- Also of deleted sessions: their rows outlive them
+SELECT m.session_id, format('%s at seq %s begins at %s, the rows before it add up to %s', m.meter, m.seq, m.cum_before, m.before)
+  FROM (SELECT session_id, meter, seq, cum_before,
+               coalesce(sum(quantity) OVER (PARTITION BY session_id, meter ORDER BY seq, part
+                                            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
+          FROM meter_event WHERE $1::text IS NULL OR session_id = $1::text) m
+ WHERE m.cum_before <> m.before LIMIT 1000
+
+-- stmt: check_meter_overlap  for: admin
+SELECT m.session_id, format('runtime at seq %s covers %s to %s, the one before ends at %s', m.seq, m.period_start, m.period_end, m.before)
+  FROM (SELECT session_id, seq, period_start, period_end, quantity,
+               lag(period_end) OVER (PARTITION BY session_id ORDER BY seq, part) AS before
+          FROM meter_event WHERE meter = 'session.runtime' AND ($1::text IS NULL OR session_id = $1::text)) m
+ WHERE m.period_end < m.period_start OR m.period_start < m.before
+    OR abs(m.quantity - extract(epoch FROM m.period_end - m.period_start) * 1000) > 1
+    OR m.period_end > clock_timestamp() + interval '1 second'
+ LIMIT 1000
+
+-- stmt: check_meter_owner  for: admin
+SELECT m.session_id, format('%s at seq %s names another tenant, key, agent or environment than its session', m.meter, m.seq)
+  FROM meter_event m JOIN session s ON s.id = m.session_id
+ WHERE ($1::text IS NULL OR s.id = $1::text)
+   AND (m.organization_id, m.workspace_id, m.api_key_id, m.agent_id, m.environment_id)
+       IS DISTINCT FROM (s.organization_id, s.workspace_id, s.api_key_id, s.agent_id, s.environment_id)
+ LIMIT 1000
+
+-- stmt: check_tenants  for: admin
+SELECT s.id, 'its workspace belongs to another organization'
+  FROM session s LEFT JOIN workspace w ON w.id = s.workspace_id
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND w.organization_id IS DISTINCT FROM s.organization_id LIMIT 1000
+
+-- stmt: check_leases  for: admin
+-- A session that runs, or is held, without a worker that beats. A worker is alive while its lease has not run out and its lock is held.
+SELECT s.id, format('%s, owner %s, beat %s', s.status, coalesce(s.lease_owner, 'none'), coalesce(w.beat_at::text, 'never')),
+       s.lease_epoch || ' ' || coalesce(s.lease_owner, '')
+  FROM session s
+  LEFT JOIN worker w ON w.id = s.lease_owner
+  LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+        AND (l.classid::bigint << 32 | l.objid::bigint) = w.lock_key
+ WHERE ($1::text IS NULL OR s.id = $1::text)
+   AND (s.status = 'running' AND s.lease_owner IS NULL AND coalesce(s.due_at, '-infinity') < clock_timestamp() - interval '2 seconds'
+        OR s.lease_owner IS NOT NULL AND (w.id IS NULL OR w.lease_until < clock_timestamp() OR l.locktype IS NULL))
+ LIMIT 1000
+
+-- stmt: check_waiting  for: admin
+SELECT s.id, format('due since %s ms and nobody has it, %s waiting', (extract(epoch FROM clock_timestamp() - s.due_at) * 1000)::bigint,
+       s.inbox_events), s.lease_epoch || ' ' || s.due_at
+  FROM session s
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at < clock_timestamp() LIMIT 1000
+
+-- stmt: check_stranded  for: admin
+-- Work that nobody will look at: it may only wait behind an open question to the client
+SELECT s.id, format('%s items that start work wait, nothing is due', s.inbox_wakes), s.wake_gen::text
+  FROM session s
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at IS NULL
+   AND (s.inbox_wakes > 0 AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = s.id AND a.state = 'open')
+        OR s.status IN ('running', 'rescheduling'))
+ LIMIT 1000
+
+-- stmt: check_drops  for: admin
+SELECT d.session_id, 'its sandbox was to be destroyed at ' || d.dropped_at
+  FROM sandbox_drop d
+ WHERE ($1::text IS NULL OR d.session_id = $1::text) AND d.dropped_at < clock_timestamp() - interval '60 seconds' LIMIT 1000

@@ -1,0 +1,411 @@
+/* link: tests/env/worker_rig.c tests/env/fake_hands.c */
+/*
+ * roostctl check: silent about logs that real workers wrote, through tools, waits, interrupts, failures and a killed worker; and each
+ * thing that is then changed by hand is reported by the check whose business it is.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../env/worker_rig.h"
+#include "buf.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "jx.h"
+#include "xalloc.h"
+
+#define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
+
+static const char *const tables[] = { "event", "meter_event", "session", "inbox", "action", "worker" };
+#define NTABLES (sizeof tables / sizeof *tables)
+
+static char *
+read_all(FILE *f)
+{
+	struct buf b = BUF_INIT(0);
+	char chunk[4096];
+	size_t n;
+
+	while ((n = fread(chunk, 1, sizeof chunk, f)) > 0)
+		buf_put(&b, chunk, n);
+	return buf_steal(&b);
+}
+
+/* roostctl check with these arguments: its exit status, and the names of the violated checks, each between spaces. */
+static int
+check(const char *args, char **names)
+{
+	const char *out = getenv("OUT");
+	AUTO(str) char *cmd = xasprintf("%s/bin/roostctl -c %s/roostctl.conf check --json %s", out ? out : "build/release", rig_dir, args);
+	AUTO(json) json_t *doc = NULL;
+	AUTO(str) char *text = NULL;
+	struct buf b = BUF_INIT(0);
+	struct err e = ERR_INIT;
+	const json_t *one;
+	FILE *f = popen(cmd, "re");
+	size_t i;
+	int status;
+
+	assert_non_null(f);
+	text = read_all(f);
+	status = pclose(f);
+	if (jx_parse(text, strlen(text), &doc, &e) < 0)
+		fail_msg("%s: %s", cmd, text);
+	buf_ch(&b, ' ');
+	json_array_foreach(json_object_get(doc, "checks"), i, one)
+		if (jx_int(one, "violations", 0) > 0)
+			buf_printf(&b, "%s ", jx_str(one, "name"));
+	if (getenv("RIG_LOGS") != NULL)
+		fprintf(stderr, "%s\n", text);
+	*names = buf_steal(&b);
+	return WEXITSTATUS(status);
+}
+
+static void
+expect_clean(const char *args)
+{
+	AUTO(str) char *names = NULL;
+	int status = check(args, &names);
+
+	assert_string_equal(names, " ");
+	assert_int_equal(status, 0);
+}
+
+static void
+expect(const char *args, const char *want)
+{
+	AUTO(str) char *names = NULL;
+	int status = check(args, &names);
+
+	for (const char *p = want; *p != '\0';) {
+		char one[32];
+		size_t n = strcspn(p, " ");
+
+		snprintf(one, sizeof one, " %.*s ", (int)n, p);
+		if (strstr(names, one) == NULL)
+			fail_msg("expected%s, got%s", one, names);
+		p += n + (p[n] == ' ');
+	}
+	assert_int_equal(status, 1);
+}
+
+/* --- logs as workers write them -------------------------------------------------------------------------------------------- */
+
+static void
+say(const char *session, const char *text)
+{
+	rig_message(text);
+	rig_send(session);
+}
+
+static void
+answered(const char *session)
+{
+	AUTO(str) char *call = NULL;
+
+	say(session, "weather {\"city\":\"Oslo\"}\n\nIt rains.");
+	rig_settled(session);
+	call = rig_event(session, "agent.custom_tool_use", 1);
+	rig_result(call, "rain");
+	rig_send(session);
+	rig_settled(session);
+}
+
+static void
+denied(const char *session)
+{
+	AUTO(str) char *call = NULL;
+
+	say(session, "write {\"file_path\":\"/x\",\"content\":\"y\"}\n\nFine.");
+	rig_settled(session);
+	call = rig_event(session, "agent.tool_use", 1);
+	rig_confirm(call, "no");
+	rig_send(session);
+	rig_settled(session);
+}
+
+static void
+interrupted(const char *session)
+{
+	int64_t end = clock_mono_ms() + RIG_MS;
+
+	say(session, "bash {\"command\":\"hold\"}\n\nDone here.");
+	while (fake_hands_count(rig_hands, "call", session) < 1)
+		assert_true(clock_mono_ms() < end);
+	rig_interrupt();
+	rig_send(session);
+	rig_settled(session);
+}
+
+static pid_t
+survived(const char *session, pid_t worker)
+{
+	say(session, "!provider {\"word_ms\":40}\none two three four five six seven eight nine ten eleven twelve");
+	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = '%s' AND type = 'span.model_request_start'", session);
+	rig_signal(worker, SIGKILL);
+	worker = rig_worker(SETTINGS);
+	rig_wait("idle", "SELECT status FROM session WHERE id = '%s'", session);
+	rig_settled(session);
+	return worker;
+}
+
+static int
+start(void **state)
+{
+	static const char *const names[] = { "sesn_plain", "sesn_tool", "sesn_answer", "sesn_deny", "sesn_stop", "sesn_retry",
+	    "sesn_killed", "sesn_wait" };
+	AUTO(str) char *path = NULL;
+	pid_t worker;
+	FILE *f;
+
+	(void)state;
+	rig_start();
+	rig_provider();
+	worker = rig_worker(SETTINGS);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		rig_session(names[i], "fake");
+	say("sesn_plain", "hello");
+	say("sesn_tool", "bash {\"command\":\"echo a\"}\nbash {\"command\":\"echo b\"}\n\nDone.");
+	say("sesn_retry", "!provider {\"fault\":\"status\",\"status\":529}\nhello");
+	say("sesn_wait", "weather {\"city\":\"Rome\"}");
+	interrupted("sesn_stop");
+	answered("sesn_answer");
+	denied("sesn_deny");
+	worker = survived("sesn_killed", worker);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		rig_settled(names[i]);
+	rig_signal(worker, SIGTERM);	/* nobody but us touches the database from here */
+	/* roostctl's own ledger, which the throw-away Postgres does without */
+	free(rig_sql("CREATE TABLE schema_migration (version int PRIMARY KEY, name text, sha256 text)"));
+	path = xasprintf("%s/roostctl.conf", rig_dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_admin\n", rig_dir);
+	assert_int_equal(fclose(f), 0);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	(void)state;
+	rig_stop();
+	return 0;
+}
+
+static void
+clean(void **state)
+{
+	AUTO(str) char *names = NULL;
+
+	(void)state;
+	expect_clean("");
+	expect_clean("--session sesn_tool");
+	free(rig_sql("CREATE SCHEMA kept"));
+	for (size_t i = 0; i < NTABLES; i++)
+		free(rig_sql("CREATE TABLE kept.%s AS TABLE public.%s", tables[i], tables[i]));
+}
+
+/* --- a hand in the database ------------------------------------------------------------------------------------------------ */
+
+#define SEQ_OF(session, type) "(SELECT min(seq) FROM event WHERE session_id = '" session "' AND type = '" type "')"
+#define AT(session, type) "session_id = '" session "' AND seq = " SEQ_OF(session, type)
+/* Take an event away and close the gap, the row's number included. */
+#define REMOVE(session, type) \
+	"CREATE TEMP TABLE at AS SELECT " SEQ_OF(session, type) " AS seq;" \
+	"DELETE FROM event WHERE session_id = '" session "' AND seq = (SELECT seq FROM at);" \
+	"UPDATE event SET seq = -seq WHERE session_id = '" session "' AND seq > (SELECT seq FROM at);" \
+	"UPDATE event SET seq = -seq - 1 WHERE session_id = '" session "' AND seq < 0;" \
+	"UPDATE meter_event SET seq = seq - 1 WHERE session_id = '" session "' AND seq > (SELECT seq FROM at);" \
+	"UPDATE session SET last_seq = last_seq - 1 WHERE id = '" session "'; DROP TABLE at"
+#define EXCHANGE(session, a, b) \
+	"CREATE TEMP TABLE at AS SELECT " SEQ_OF(session, a) " AS a, " SEQ_OF(session, b) " AS b;" \
+	"UPDATE event SET seq = -1 WHERE session_id = '" session "' AND seq = (SELECT a FROM at);" \
+	"UPDATE event SET seq = (SELECT a FROM at) WHERE session_id = '" session "' AND seq = (SELECT b FROM at);" \
+	"UPDATE event SET seq = (SELECT b FROM at) WHERE session_id = '" session "' AND seq = -1; DROP TABLE at"
+
+static const struct { const char *name, *sql, *want; } cases[] = {
+	{ "an event is removed",
+	    "DELETE FROM event WHERE " AT("sesn_tool", "agent.message"), "gapless" },
+	{ "the last event is removed",
+	    "DELETE FROM event WHERE " AT("sesn_plain", "session.status_idle"), "gapless status order" },
+	{ "a result is removed and the log renumbered", REMOVE("sesn_tool", "agent.tool_result"), "calls" },
+	{ "a span's end is removed and the log renumbered", REMOVE("sesn_plain", "span.model_request_end"), "spans order tokens" },
+	{ "the running event is removed and the log renumbered", REMOVE("sesn_plain", "session.status_running"), "order runtime" },
+	{ "an event is doubled",
+	    "INSERT INTO event SELECT session_id, seq + 1000, id || 'x', type, thread_id, processed_at, body, role, "
+	    "fragment, private FROM event WHERE " AT("sesn_tool", "agent.tool_result"), "gapless body stamps calls order" },
+	{ "an event of another session",
+	    "UPDATE event SET id = (SELECT id FROM event WHERE " AT("sesn_plain", "user.message") ") WHERE "
+	    AT("sesn_tool", "user.message"), "event-ids body" },
+	{ "two events change places", EXCHANGE("sesn_plain", "span.model_request_start", "agent.message"), "order stamps" },
+	{ "a text is changed",
+	    "UPDATE event SET body = replace(body, '\"type\":\"user.message\"', '\"type\":\"user.massage\"') WHERE "
+	    AT("sesn_plain", "user.message"), "body" },
+	{ "a stamp is changed",
+	    "UPDATE event SET processed_at = processed_at + interval '1 microsecond' WHERE " AT("sesn_plain", "user.message"), "body" },
+	{ "a runtime row is removed",
+	    "DELETE FROM meter_event WHERE session_id = 'sesn_plain' AND meter = 'session.runtime'", "runtime" },
+	{ "a runtime row is billed again",
+	    "INSERT INTO meter_event SELECT session_id, seq, meter, 1, organization_id, workspace_id, api_key_id, "
+	    "agent_id, agent_version, environment_id, model, period_start, period_end, quantity, unit, cum_before FROM meter_event "
+	    "WHERE session_id = 'sesn_killed' AND meter = 'session.runtime'", "overlap" },
+	{ "a runtime row is longer",
+	    "UPDATE meter_event SET quantity = quantity + 5 WHERE session_id = 'sesn_tool' AND meter = 'session.runtime'",
+	    "runtime overlap" },
+	{ "tokens are billed again",
+	    "INSERT INTO meter_event SELECT session_id, 1, meter, 0, organization_id, workspace_id, api_key_id, "
+	    "agent_id, agent_version, environment_id, model, period_start, period_end, quantity, unit, cum_before FROM meter_event "
+	    "WHERE session_id = 'sesn_plain' AND meter = 'tokens.output'", "tokens chain" },
+	{ "tokens are removed",
+	    "DELETE FROM meter_event WHERE session_id = 'sesn_plain' AND meter = 'tokens.input'", "tokens totals" },
+	{ "a row bills another",
+	    "UPDATE meter_event SET organization_id = 'other' WHERE session_id = 'sesn_plain'", "owner" },
+	{ "totals are changed",
+	    "UPDATE session SET active_us = active_us + 1, input_tokens = input_tokens - 1 WHERE id = 'sesn_plain'", "totals" },
+	{ "it ran longer than it lived",
+	    "UPDATE session SET active_us = 9000000000000 WHERE id = 'sesn_plain'", "wall totals" },
+	{ "a usage is changed",
+	    "UPDATE event SET body = replace(body, 'active_seconds\":', 'active_seconds\":1') WHERE "
+	    AT("sesn_plain", "session.usage"), "usage" },
+	{ "a status is changed",
+	    "UPDATE session SET status = 'terminated' WHERE id = 'sesn_plain'", "status" },
+	{ "it runs without a worker",
+	    "UPDATE session SET status = 'running', lease_owner = 'worker_x' WHERE id = 'sesn_plain'", "leases status" },
+	{ "it is due and nobody comes",
+	    "UPDATE session SET due_at = clock_timestamp() - interval '3 seconds' WHERE id = 'sesn_plain'", "waiting" },
+	{ "a call is forgotten",
+	    "UPDATE action SET state = 'closed' WHERE session_id = 'sesn_wait'", "calls" },
+	{ "an item is not counted",
+	    "INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, wakes) VALUES ('sesn_plain', 99, 'sevt_i', "
+	    "'user.message', '{', now(), true)", "inbox" },
+	{ "an item waits where nobody looks",
+	    "INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, wakes) VALUES ('sesn_plain', 99, "
+	    "'sevt_i', 'user.message', '{', now(), true); UPDATE session SET inbox_seq = 99, inbox_events = 1, inbox_bytes = 1, inbox_wakes = 1 "
+	    "WHERE id = 'sesn_plain'", "stranded" },
+	{ "an item is in the log too",
+	    "INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, wakes) SELECT 'sesn_plain', 99, id, type, "
+	    "'{', now(), false FROM event WHERE " AT("sesn_plain", "user.message"), "logged" },
+	{ "an orphan",
+	    "DELETE FROM session WHERE id = 'sesn_plain'", "orphans" },
+};
+
+static void
+restore(void)
+{
+	for (size_t i = 0; i < NTABLES; i++)
+		free(rig_sql("TRUNCATE public.%s; INSERT INTO public.%s SELECT * FROM kept.%s", tables[i], tables[i], tables[i]));
+}
+
+static void
+by_hand(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		AUTO(str) char *names = NULL;
+
+		print_message("# %s\n", cases[i].name);
+		free(rig_sql("%s", cases[i].sql));
+		expect("", cases[i].want);
+		restore();
+	}
+	expect_clean("");
+}
+
+/* --- what clients saw ------------------------------------------------------------------------------------------------------ */
+
+static void
+put_line(FILE *f, json_t *line)
+{
+	assert_true(json_dumpf(line, f, JSON_COMPACT) == 0 && fputc('\n', f) == '\n');
+	json_decref(line);
+}
+
+/* A stream that got the log from its k-th event to its n-th, leaving out `without`; `twist` changes the text of that one. */
+static void
+put_stream(FILE *f, int sub, const char *session, int from, int to, int without, int twist, bool end)
+{
+	put_line(f, json_pack("{s:s, s:i, s:s}", "op", "open", "sub", sub, "session", session));
+	put_line(f, json_pack("{s:s, s:i, s:s}", "op", "base", "sub", sub, "id", ""));
+	for (int seq = from; seq <= to; seq++) {
+		AUTO(str) char *body = rig_sql("SELECT %s FROM event WHERE session_id = '%s' AND seq = %d",
+		    seq == twist ? "replace(body, '\"id\"', '\"id\" ')" : "body", session, seq);
+
+		if (seq != without)
+			put_line(f, json_pack("{s:s, s:i, s:s}", "op", "event", "sub", sub, "raw", body));
+	}
+	if (end)
+		put_line(f, json_pack("{s:s, s:i}", "op", "end", "sub", sub));
+}
+
+struct saw { int from, without, twist, short_by; const char *want; };
+
+static void
+stream_case(const struct saw *s)
+{
+	AUTO(str) char *path = xasprintf("%s/history", rig_dir), *args = xasprintf("--history %s", path);
+	AUTO(str) char *last = rig_sql("SELECT last_seq FROM session WHERE id = 'sesn_tool'");
+	AUTO(str) char *id = rig_event("sesn_tool", "user.message", 1);
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	put_line(f, json_pack("{s:s, s:s, s:i, s:[s], s:[s], s:b}", "op", "ack", "session", "sesn_tool", "at", 0, "events", id, "marks",
+	    "echo a", "once", 1));
+	put_stream(f, 0, "sesn_tool", s->from, atoi(last) - s->short_by, s->without, s->twist, true);
+	assert_int_equal(fclose(f), 0);
+	if (s->want != NULL)
+		expect(args, s->want);
+	else
+		expect_clean(args);
+}
+
+static void
+what_was_seen(void **state)
+{
+	static const struct saw saw[] = {
+		{ 1, 0, 0, 0, NULL }, { 1, 4, 0, 0, "complete" }, { 2, 0, 0, 0, "complete" }, { 1, 0, 0, 1, "complete" }, { 1, 0, 5, 0, "unchanged" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof saw / sizeof *saw; i++)
+		stream_case(&saw[i]);
+}
+
+static void
+what_was_acknowledged(void **state)
+{
+	AUTO(str) char *path = xasprintf("%s/history", rig_dir), *args = xasprintf("--history %s", path);
+	FILE *f = fopen(path, "w");
+
+	(void)state;
+	assert_non_null(f);
+	put_line(f, json_pack("{s:s, s:s, s:I, s:[s]}", "op", "ack", "session", "sesn_tool", "at", (json_int_t)(clock_wall_us() / 1000),
+	    "events", "sevt_never"));
+	put_line(f, json_pack("{s:s, s:s, s:[s], s:b}", "op", "fail", "session", "sesn_tool", "marks", "a", "once", 1));
+	assert_int_equal(fclose(f), 0);
+	expect(args, "acked");
+	free(rig_sql("INSERT INTO event SELECT session_id, 1000, id || 'x', type, thread_id, processed_at, body, role, fragment, private "
+	    "FROM event WHERE " AT("sesn_tool", "user.message")));
+	expect(args, "acked doubled");
+	restore();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(clean),
+		cmocka_unit_test(by_hand),
+		cmocka_unit_test(what_was_seen),
+		cmocka_unit_test(what_was_acknowledged),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
