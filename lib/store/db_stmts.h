@@ -9,6 +9,7 @@ struct db_stmt_def {
 	int nparams;
 	int users;		/* enum db_user bits */
 	bool joins;		/* may share a commit with its neighbours: it locks no row that sessions share (dbq.c) */
+	bool replan;		/* not prepared: planned for the values of each call; blocking client only */
 	const char *sql;
 };
 

@@ -31,7 +31,7 @@ SELECT a.id, v.version, v.body, wire_stamp(a.created_at),
  WHERE a.workspace_id = $1::text AND a.id = $2::text;
 
 -- in: workspace, cursor id or NULL, created from, created to (microseconds or NULL), with archived, limit, bytes
--- stmt: agent_list  for: gw
+-- stmt: agent_list  for: gw  replan
 SELECT id, version, body, created, updated, archived, found, us FROM (
   SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT a.id, v.version, v.body, wire_stamp(a.created_at) AS created, wire_stamp(a.updated_at) AS updated,
@@ -113,10 +113,11 @@ UPDATE environment SET archived_at = clock_timestamp(), updated_at = clock_times
 
 -- Sessions that keep an environment from being deleted: at work, or waiting for their client (contract A36).
 -- stmt: environment_busy  for: gw
-SELECT count(*) FROM session s
- WHERE s.workspace_id = $1::text AND s.environment_id = $2::text
-   AND (s.status = 'rescheduling' OR wire_status(s.status, s.inbox_wakes, s.due_at) = 'running'
-        OR EXISTS (SELECT 1 FROM action a WHERE a.session_id = s.id AND a.state = 'open'));
+SELECT (SELECT count(*) FROM session s
+         WHERE s.workspace_id = $1::text AND s.environment_id = $2::text AND (s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
+           AND (s.status = 'rescheduling' OR wire_status(s.status, s.inbox_wakes, s.due_at) = 'running'))
+     + (SELECT count(*) FROM action a JOIN session s ON s.id = a.session_id
+         WHERE a.state = 'open' AND s.workspace_id = $1::text AND s.environment_id = $2::text);
 
 -- stmt: environment_delete  for: gw
 DELETE FROM environment WHERE workspace_id = $1::text AND id = $2::text;

@@ -31,9 +31,11 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
        s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0
   FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
+-- Each filter that leaves few of many sessions is worded so that an index holds just those (0020_scale.sql): at work, ended, not archived.
+-- A time bounds the id as well, with an hour for clocks that differ.
 -- in: workspace, agent, version, statuses (NULL: all but terminated), with archived, created gt, gte, lt, lte (microseconds or NULL),
 --     cursor id or NULL, limit, bytes
--- stmt: session_list_desc  for: gw
+-- stmt: session_list_desc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
        output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
@@ -48,6 +50,10 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
             OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
+       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
+       AND ($4::text[] IS NULL OR NOT $4::text[] <@ '{terminated}' OR s.terminated_at IS NOT NULL)
+       AND s.id >= coalesce(id_floor('sesn_', coalesce($6::bigint, $7::bigint) - 3600000000), '')
+       AND s.id < coalesce(id_floor('sesn_', coalesce($8::bigint, $9::bigint) + 3600000000), 'sesn_~')
        AND ($5::boolean OR s.archived_at IS NULL)
        AND ($6::bigint IS NULL OR s.created_at > stamp($6::bigint)) AND ($7::bigint IS NULL OR s.created_at >= stamp($7::bigint))
        AND ($8::bigint IS NULL OR s.created_at < stamp($8::bigint)) AND ($9::bigint IS NULL OR s.created_at <= stamp($9::bigint))
@@ -57,7 +63,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
  WHERE n = 1 OR (n <= $11::int AND bytes <= $12::bigint) ORDER BY id DESC;
 
 -- The same, the other way.
--- stmt: session_list_asc  for: gw
+-- stmt: session_list_asc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
        output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
@@ -72,6 +78,10 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
             OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
+       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
+       AND ($4::text[] IS NULL OR NOT $4::text[] <@ '{terminated}' OR s.terminated_at IS NOT NULL)
+       AND s.id >= coalesce(id_floor('sesn_', coalesce($6::bigint, $7::bigint) - 3600000000), '')
+       AND s.id < coalesce(id_floor('sesn_', coalesce($8::bigint, $9::bigint) + 3600000000), 'sesn_~')
        AND ($5::boolean OR s.archived_at IS NULL)
        AND ($6::bigint IS NULL OR s.created_at > stamp($6::bigint)) AND ($7::bigint IS NULL OR s.created_at >= stamp($7::bigint))
        AND ($8::bigint IS NULL OR s.created_at < stamp($8::bigint)) AND ($9::bigint IS NULL OR s.created_at <= stamp($9::bigint))
@@ -100,7 +110,8 @@ UNION ALL
 SELECT NULL, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM inbox WHERE session_id = $1::text AND id = $2::text;
 
 -- The log, then what waits (part 1: a stem, and the stamp that an event processed on receipt shows). One statement, so that an item on
--- its way from the inbox into the log is seen exactly once. Time filters compare the stamp; an item without one fails them.
+-- its way from the inbox into the log is seen exactly once. Time filters compare the stamp (of the log: bound seq, which rises with it);
+-- an item without one fails them.
 -- in: session, position in the log, position in the inbox, types or NULL, gt, gte, lt, lte (microseconds or NULL), limit, bytes
 -- stmt: event_list_asc  for: gw
 SELECT part, seq, body, stamp, found FROM (
@@ -108,8 +119,8 @@ SELECT part, seq, body, stamp, found FROM (
     SELECT * FROM (
       SELECT 0 AS part, seq, body, NULL AS stamp FROM event
        WHERE session_id = $1::text AND seq > $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
-         AND ($5::bigint IS NULL OR processed_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR processed_at >= stamp($6::bigint))
-         AND ($7::bigint IS NULL OR processed_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR processed_at <= stamp($8::bigint))
+         AND seq > greatest(0, event_seq_at($1::text, $5::bigint), event_seq_at($1::text, $6::bigint - 1))
+         AND seq <= least(9223372036854775807, event_seq_at($1::text, $7::bigint - 1), event_seq_at($1::text, $8::bigint))
        ORDER BY seq LIMIT $9::int + 1) log
     UNION ALL
     SELECT * FROM (
@@ -130,8 +141,8 @@ SELECT part, seq, body, stamp, found FROM (
     SELECT * FROM (
       SELECT 0 AS part, seq, body, NULL AS stamp FROM event
        WHERE session_id = $1::text AND seq < $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
-         AND ($5::bigint IS NULL OR processed_at > stamp($5::bigint)) AND ($6::bigint IS NULL OR processed_at >= stamp($6::bigint))
-         AND ($7::bigint IS NULL OR processed_at < stamp($7::bigint)) AND ($8::bigint IS NULL OR processed_at <= stamp($8::bigint))
+         AND seq > greatest(0, event_seq_at($1::text, $5::bigint), event_seq_at($1::text, $6::bigint - 1))
+         AND seq <= least(9223372036854775807, event_seq_at($1::text, $7::bigint - 1), event_seq_at($1::text, $8::bigint))
        ORDER BY seq DESC LIMIT $9::int + 1) log
     UNION ALL
     SELECT * FROM (

@@ -33,24 +33,38 @@ SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
 -- stmt: worker_reap  for: worker
 SELECT worker_id, sessions FROM worker_reap($1, $2::int)
 
--- Take up to $2 due sessions, oldest first. Fair order between organizations comes later.
+-- Take up to $2 due sessions, oldest first. Fair order between organizations comes later. The ids go through an array so that no idea
+-- of how many are due can make the planner read all sessions.
 -- stmt: session_claim  for: worker
 UPDATE session s SET lease_owner = $1, lease_epoch = s.lease_epoch + 1, attempts = s.attempts + 1
-  FROM (SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL
-         ORDER BY d.due_at LIMIT $2::int FOR UPDATE SKIP LOCKED) due
- WHERE s.id = due.id
+ WHERE s.id = ANY (ARRAY(SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL
+                          ORDER BY d.due_at LIMIT $2::int FOR UPDATE SKIP LOCKED))
 RETURNING s.id, s.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
           s.attempts, s.agent, s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens,
           s.cache_5m_tokens, s.cache_1h_tokens, s.title, us(s.created_at)
 
--- The model's view of the log after seq $2, in order: what stands in a column of its own replaces the fragment.
+-- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
+-- fragment. One page: at most 4096 rows and about 4 MB (at least one row); found: rows before the cut, 4096 when there may be more.
 -- stmt: context_load  for: worker
-SELECT seq, role, coalesce(private, fragment) FROM event
- WHERE session_id = $1 AND seq > $2::bigint AND coalesce(private, fragment) IS NOT NULL ORDER BY seq
+SELECT seq, role, text, compaction, found FROM (
+  SELECT p.*, sum(octet_length(text)) OVER (ORDER BY seq) - octet_length(text) AS before, count(*) OVER () AS found FROM (
+    SELECT seq, role, coalesce(private, fragment) AS text, type = 'agent.thread_context_compacted' AS compaction FROM event
+     WHERE session_id = $1::text AND coalesce(private, fragment) IS NOT NULL
+       AND seq > greatest($2::bigint, (SELECT max(seq) - 1 FROM event
+                                        WHERE session_id = $1::text AND type = 'agent.thread_context_compacted'))
+     ORDER BY seq LIMIT 4096) p) q
+ WHERE before < 4194304 ORDER BY seq
 
--- The last $2 events, newest first, to see where a crashed turn stood.
+-- What the latest finished model request measured, and where it stands. One row, or none.
+-- stmt: context_usage  for: worker
+SELECT seq, body FROM event WHERE session_id = $1 AND type = 'span.model_request_end' ORDER BY seq DESC LIMIT 1
+
+-- The last $2 events, newest first, at most about 64 MB, to see where a crashed turn stood.
 -- stmt: event_tail  for: worker
-SELECT seq, id, type, body, us(processed_at) FROM event WHERE session_id = $1 ORDER BY seq DESC LIMIT $2::int
+SELECT seq, id, type, body, at FROM (
+  SELECT p.*, sum(octet_length(body)) OVER (ORDER BY seq DESC) - octet_length(body) AS before FROM (
+    SELECT seq, id, type, body, us(processed_at) AS at FROM event WHERE session_id = $1 ORDER BY seq DESC LIMIT $2::int) p) q
+ WHERE before < 67108864 ORDER BY seq DESC
 
 -- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits.
 -- stmt: inbox_take  for: worker

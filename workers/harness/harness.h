@@ -18,6 +18,7 @@
 
 struct work;
 struct beat;
+struct ctxcache;
 
 struct wk {
 	struct conf conf;
@@ -32,6 +33,7 @@ struct wk {
 	struct plan_limits limits;
 	struct work *work;
 	struct beat *beat;
+	struct ctxcache *contexts;	/* of sessions given back */
 	bool draining;
 };
 

@@ -1,12 +1,15 @@
 /*
  * load: what a session's turn reads from Postgres: log, inbox, and the end of the log when the turn did not end in order.
  *
- * All questions of one load are sent at once on the one connection and answered in order. A failed read gives the lease back: the
- * session is due again a second later.
+ * All questions of one load are sent at once on the one connection and answered in order; a long log comes in pages of a few megabytes,
+ * each asked for when the one before has been taken in. What this worker remembers of the session (ctxcache.h) is not read again. A
+ * failed read gives the lease back: the session is due again a second later.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctxcache.h"
+#include "jspan.h"
 #include "log.h"
 #include "recover.h"
 #include "sess.h"
@@ -14,6 +17,7 @@
 
 #define TAIL_EVENTS "1000"		/* more than one reply's calls and their results */
 #define CONTEXT_MAX (128u << 20)	/* a history this long fits no model; it must not fill this process */
+#define PAGE_ROWS 4096			/* of context_load */
 
 static void
 copy(char *out, size_t size, const char *from)
@@ -60,13 +64,17 @@ store_inbox(struct turn *t, const PGresult *r)
 	}
 }
 
+/* One question of the load is answered; after the last one the turn goes on. */
 static void
-loaded(struct sess *s)
+part_done(struct sess *s)
 {
+	if (--s->loading > 0)
+		return;
 	if (s->load_failed) {
 		sess_fire(s, TE_GIVE_UP);
 		return;
 	}
+	s->whole = true;
 	if (s->t.context.bytes > CONTEXT_MAX) {
 		s->t.failed = true;
 		s->t.fail_retry = false;
@@ -99,25 +107,90 @@ on_tail(void *ctx, const PGresult *r, const struct err *e)
 		ev[i] = (struct tail_event){ .id = pg_str(r, i, 1), .type = pg_str(r, i, 2), .body = pg_str(r, i, 3) };
 	recover_tail(&s->t, ev, n);
 	free(ev);
-	loaded(s);
+	part_done(s);
+}
+
+static int64_t
+count_at(struct jspan usage, const char *key)
+{
+	struct jspan v;
+	int64_t n = 0;
+
+	return jspan_get(usage, key, &v) && jspan_int(v, &n) ? n : 0;
+}
+
+/* What the model counted at the latest reply: the reply is part of the next context too. */
+static void
+on_usage(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+	struct jspan usage, body;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL) {
+		failed(s, e);
+	} else if (PQntuples(r) > 0) {
+		body = (struct jspan){ pg_str(r, 0, 1), strlen(pg_str(r, 0, 1)) };
+		if (jspan_get(body, "model_usage", &usage))
+			s->t.context.told_tokens = count_at(usage, "input_tokens") + count_at(usage, "output_tokens") +
+			    count_at(usage, "cache_creation_input_tokens") + count_at(usage, "cache_read_input_tokens");
+		s->told_seq = pg_int(r, 0, 0);
+	}
+	part_done(s);
+}
+
+static void context_ask(struct sess *s);
+
+static void
+take_row(struct sess *s, const PGresult *r, int i)
+{
+	struct context *c = &s->t.context;
+	const char *role = pg_str(r, i, 1);
+	int64_t seq = pg_int(r, i, 0);
+
+	if (pg_bool(r, i, 3)) {
+		/* the request that made the summary counted what it replaces; its own end is the next event */
+		bool stale = s->told_seq <= seq + 1;
+		int64_t told = c->told_tokens;
+
+		context_clear(c);
+		c->told_tokens = stale ? 0 : told;
+	}
+	context_add(c, role != NULL ? role[0] : 'u', pg_str(r, i, 2));
+	c->seq = seq;
+	if (seq <= s->told_seq)
+		c->told_bytes = c->bytes;
 }
 
 static void
 on_context(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct sess *s = ctx;
+	int n = r != NULL ? PQntuples(r) : 0;
 
 	if (!sess_answered(s))
 		return;
 	if (e != NULL) {
 		failed(s, e);
+		part_done(s);
 		return;
 	}
-	for (int i = 0; i < PQntuples(r); i++) {
-		const char *role = pg_str(r, i, 1);
-
-		context_add(&s->t.context, role != NULL ? role[0] : 'u', pg_str(r, i, 2));
+	for (int i = 0; i < n; i++)
+		take_row(s, r, i);
+	if (n > 0 && (n < pg_int(r, 0, 4) || n == PAGE_ROWS) && s->t.context.bytes <= CONTEXT_MAX) {
+		context_ask(s);
+		return;
 	}
+	s->t.context.seq = s->t.last_seq;
+	part_done(s);
+}
+
+static void
+context_ask(struct sess *s)
+{
+	SESS_WAIT(s);
+	DBQ_RUN(s->wk->db, STMT_CONTEXT_LOAD, on_context, s, s->t.id, DBN(s->t.context.seq));
 }
 
 static void
@@ -129,9 +202,10 @@ on_waiting(void *ctx, const PGresult *r, const struct err *e)
 		return;
 	if (e != NULL)
 		failed(s, e);
-	if (strcmp(s->t.status, "idle") == 0 && (r == NULL || pg_int(r, 0, 0) == 0))
+	if (strcmp(s->t.status, "idle") == 0 && (r == NULL || pg_int(r, 0, 0) == 0)) {
+		part_done(s);
 		return;
-	s->want_tail = true;
+	}
 	SESS_WAIT(s);
 	DBQ_RUN(s->wk->db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
 }
@@ -147,8 +221,7 @@ on_first_inbox(void *ctx, const PGresult *r, const struct err *e)
 		failed(s, e);
 	else
 		store_inbox(&s->t, r);
-	if (!s->want_tail)
-		loaded(s);
+	part_done(s);
 }
 
 void
@@ -157,8 +230,17 @@ load_begin(struct sess *s)
 	struct dbq *db = s->wk->db;
 
 	s->news = false;
-	s->waiting += 3;
-	DBQ_RUN(db, STMT_CONTEXT_LOAD, on_context, s, s->t.id, "0");
+	s->loading = 2;
+	s->waiting += 2;
+	if (ctxcache_take(s->wk->contexts, s->t.id, &s->t.context) && s->t.context.seq > s->t.last_seq)
+		context_clear(&s->t.context);	/* a restored backup */
+	if (s->t.context.seq < s->t.last_seq) {
+		s->told_seq = s->t.context.seq;
+		s->loading += 2;
+		SESS_WAIT(s);
+		DBQ_RUN(db, STMT_CONTEXT_USAGE, on_usage, s, s->t.id);
+		context_ask(s);
+	}
 	DBQ_RUN(db, STMT_CALLS_WAITING, on_waiting, s, s->t.id);
 	DBQ_RUN(db, STMT_INBOX_TAKE, on_first_inbox, s, s->t.id);
 }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "beat.h"
+#include "ctxcache.h"
 #include "harness.h"
 #include "id.h"
 #include "log.h"
@@ -59,6 +60,7 @@ open_all(struct wk *wk, struct err *e)
 	wk->limits = (struct plan_limits){ .rounds_max = (int)c->tool_rounds_max, .retries_max = (int)c->model_retries,
 	    .backoff_ms = c->model_backoff_ms, .attempts_max = ATTEMPTS_MAX };
 	wk->loop = loop_new();
+	wk->contexts = ctxcache_new((size_t)c->context_cache_bytes);
 	wk->db = dbq_new(wk->loop, c->pg_dsn, DB_WORKER, (int)c->pg_timeout_ms);
 	wk->bus = busq_new(wk->loop, c);
 	wk->hands = hands_new(wk->loop, c->hands_socket);
@@ -75,6 +77,7 @@ static void
 close_all(struct wk *wk)
 {
 	work_free(&wk->work);
+	ctxcache_free(&wk->contexts);
 	beat_free(&wk->beat);
 	routes_free(&wk->routes);
 	model_client_free(&wk->models);

@@ -581,6 +581,12 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		if (text != NULL && ev->role != 0)
 			context_add(&t->context, ev->role, text);
 	}
+	if (b->span_ev >= 0 && !b->tokens.unknown) {
+		t->context.told_tokens = b->tokens.input + b->tokens.cache_read + b->tokens.cache_write_5m + b->tokens.cache_write_1h +
+		    b->tokens.output;
+		t->context.told_bytes = t->context.bytes;
+	}
+	t->context.seq = last_seq;
 	if (b->nev > 0)
 		t->last_at_us = b->ev[b->nev - 1].at_us;
 	t->last_seq = last_seq;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "ctxcache.h"
 #include "log.h"
 #include "xalloc.h"
 
@@ -132,6 +133,8 @@ sess_retire(struct sess *s)
 	hands_forget(s->wk->hands, s);
 	loop_cancel(s->wk->loop, &s->retry);
 	loop_cancel(s->wk->loop, &s->stop_timer);
+	if (s->whole)
+		ctxcache_put(s->wk->contexts, s->t.id, &s->t.context);
 	s->waiting++;
 	(void)loop_after(s->wk->loop, 0, free_later, s);
 }

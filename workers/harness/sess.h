@@ -38,7 +38,10 @@ struct sess {
 
 	int64_t began_ms;
 	int requests, tools;		/* for the log line */
-	bool want_tail, load_failed;
+	int loading;			/* load.c: questions not answered yet */
+	bool load_failed;
+	bool whole;			/* the context is the log's, up to t.last_seq */
+	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };
 
 /* A claimed row (STMT_SESSION_CLAIM) becomes a session and starts to load. */

@@ -18,6 +18,7 @@
 #define STOP_WAIT_MS 10000
 #define INPUT_MAX (FRAME_MAX - 65536)	/* what fits one frame besides its other members */
 
+#define TEXT_INPUT "Invalid tool input: it is too large or too deep, repeats a key, or holds a number or character that no tool can take."
 #define TEXT_DOWN "The sandbox is not available at the moment. The call was not run."
 
 static void advance(struct sess *s);
@@ -93,13 +94,30 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 	advance(s);
 }
 
+/*
+ * hands reads a frame with the same parser and drops a connection that carries nonsense, with every session's calls on it: what it
+ * could not read is not sent. In brackets, the input stands as deep as in its frame.
+ */
+static bool
+can_travel(const struct call *c)
+{
+	AUTO(json) json_t *doc = NULL;
+	AUTO(str) char *framed = NULL;
+	struct err e = ERR_INIT;
+
+	if (strlen(c->input) > INPUT_MAX)
+		return false;
+	framed = xasprintf("[%s]", c->input);
+	return jx_parse(framed, strlen(framed), &doc, &e) == 0;
+}
+
 static void
 send_call(struct sess *s, struct call *c)
 {
 	bool ask = c->state == CALL_LOST;
 
-	if (!ask && strlen(c->input) > INPUT_MAX) {
-		settle(c, "Invalid tool input: it is too large.", true);
+	if (!ask && !can_travel(c)) {
+		settle(c, TEXT_INPUT, true);
 		return;
 	}
 	c->state = CALL_RUNNING;

@@ -66,6 +66,15 @@ context_add(struct context *c, char role, const char *blocks)
 	c->bytes += len;
 }
 
+void
+context_clear(struct context *c)
+{
+	for (int i = 0; i < c->n; i++)
+		free((char *)(uintptr_t)c->items[i].blocks);
+	free(c->items);
+	*c = (struct context){ 0 };
+}
+
 struct call *
 turn_call_add(struct turn *t, const char *id, const char *name, const char *input)
 {
@@ -113,11 +122,9 @@ turn_free(struct turn *t)
 	}
 	for (int i = 0; i < t->ninbox; i++)
 		inbox_item_free(&t->inbox[i]);
-	for (int i = 0; i < t->context.n; i++)
-		free((char *)(uintptr_t)t->context.items[i].blocks);
+	context_clear(&t->context);
 	free(t->calls);
 	free(t->inbox);
-	free(t->context.items);
 	agent_free(&t->agent);
 	memset(t, 0, sizeof(*t));
 }

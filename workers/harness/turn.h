@@ -67,6 +67,9 @@ struct context {
 	struct model_item *items;	/* blocks are owned */
 	int n, cap;
 	size_t bytes;
+	int64_t seq;			/* the log's view up to this event */
+	int64_t told_tokens;		/* what the model counted at its latest reply, the reply included; 0: unknown */
+	size_t told_bytes;		/* `bytes` at that time */
 };
 
 struct turn {
@@ -99,6 +102,8 @@ struct turn {
 
 void turn_free(struct turn *t);
 void context_add(struct context *c, char role, const char *blocks);
+/* Forget everything; *c is empty. */
+void context_clear(struct context *c);
 struct call *turn_call_add(struct turn *t, const char *id, const char *name, const char *input);
 /* Is the billed interval open? */
 bool turn_running(const struct turn *t);

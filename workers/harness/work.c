@@ -12,6 +12,7 @@
 
 #include "beat.h"
 #include "clock.h"
+#include "ctxcache.h"
 #include "jx.h"
 #include "log.h"
 #include "xalloc.h"
@@ -258,6 +259,7 @@ on_drops(void *ctx, const PGresult *r, const struct err *e)
 		return;
 	for (int i = 0; i < PQntuples(r); i++) {
 		w->drops_left++;
+		ctxcache_drop(w->wk->contexts, pg_str(r, i, 0));
 		/* the session stands in `call` too: that is what the callback is given */
 		hands_send(w->wk->hands, &(struct hands_request){ .op = "destroy", .session = pg_str(r, i, 0), .epoch = EPOCH_LAST,
 		    .call = pg_str(r, i, 0), .done = on_destroyed, .owner = w });
