@@ -170,31 +170,31 @@ plan(struct sending *s, int *out_n, struct err *e)
 	return 0;
 }
 
-static int
-load_calls(struct sending *s, PGresult **res, struct err *e)
+static void
+load_calls(struct sending *s, const PGresult *res)
 {
-	if (action_list(s->r->db, s->r->param[0], res, e) < 0)
-		return -1;
-	s->n_calls = PQntuples(*res);
+	s->n_calls = PQntuples(res);
 	s->calls = arena_alloc(s->r->arena, (size_t)s->n_calls * sizeof *s->calls + 1);
 	for (int i = 0; i < s->n_calls; i++) {
-		action_row(*res, i, &s->calls[i].row);
+		action_row(res, i, &s->calls[i].row);
 		s->calls[i].open = strcmp(s->calls[i].row.state, "open") == 0;
 	}
-	return 0;
 }
 
-/* The echo of a repeated answer is the first one's event. */
+/* The echo of a repeated answer is the first one's event: of this batch, or found in log or inbox. */
 static int
-echo_first(struct sending *s, size_t i, struct err *e)
+echo_first(struct sending *s, size_t i, const char *now, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	const struct call *c = call_of(s, s->items[i].refers_to);
 	const char *text, *stamp;
 	bool closed;
 
-	if (event_find(s->r->db, s->r->param[0], c->answered_by ? s->items[c->answered_by - 1].id : c->row.answer_id, &res, &text, &closed,
-	    &stamp, e) < 0)
+	if (c->answered_by) {
+		draft_echo(&s->r->out, s->items[c->answered_by - 1].stem, now);
+		return 0;
+	}
+	if (event_find(s->r->db, s->r->param[0], c->row.answer_id, &res, &text, &closed, &stamp, e) < 0)
 		return -1;
 	if (closed)
 		buf_str(&s->r->out, text);
@@ -215,14 +215,14 @@ echo(struct sending *s, struct err *e)
 			buf_ch(&s->r->out, ',');
 		if (!s->skip[i])
 			draft_echo(&s->r->out, s->items[i].stem, s->items[i].on_receipt ? now : NULL);
-		else if (echo_first(s, i, e) < 0)
+		else if (echo_first(s, i, now, e) < 0)
 			return -1;
 	}
 	buf_str(&s->r->out, "]}");
 	return 0;
 }
 
-/* Everything between BEGIN and COMMIT. */
+/* The transaction, in two round trips. The reply is composed before its commit, and sent after it. */
 static int
 put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 {
@@ -231,15 +231,17 @@ put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 	struct inbox_item *chosen = arena_alloc(s->r->arena, s->count * sizeof *chosen);
 	int n = 0;
 
-	if (session_lock(s->r->db, s->r->who.workspace_id, s->r->param[0], &session, &s->session, e) < 0 || state_check(s, e) < 0 ||
-	    load_calls(s, &actions, e) < 0 || plan(s, out_n, e) < 0)
+	if (session_begin(s->r->db, s->r->who.workspace_id, s->r->param[0], &session, &s->session, &actions, e) < 0 || state_check(s, e) < 0)
+		return -1;
+	load_calls(s, actions);
+	if (plan(s, out_n, e) < 0 || echo(s, e) < 0)
 		return -1;
 	for (size_t i = 0; i < s->count; i++)
 		if (!s->skip[i])
 			chosen[n++] = s->items[i];
-	if (n > 0 && inbox_put(s->r->db, s->r->param[0], chosen, n, owner, e) < 0)
-		return -1;
-	return echo(s, e);
+	if (n == 0)
+		return db_commit(s->r->db, e);
+	return inbox_put_commit(s->r->db, s->r->param[0], chosen, n, owner, e);
 }
 
 int
@@ -259,14 +261,10 @@ api_event_send(struct gw_req *r, struct err *e)
 	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);
 	json_array_foreach(s.events, i, event)
 		draft_make(event, &s.items[s.count++]);
-	if (db_begin(r->db, e) < 0)
-		return -1;
 	if (put(&s, owner, &n, e) < 0) {
 		db_rollback(r->db);
 		return -1;
 	}
-	if (db_commit(r->db, e) < 0)
-		return -1;
 	if (n > 0 && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
 		log_err("doorbell", &ring, "session", r->param[0], NULL);
 	return 0;

@@ -115,10 +115,8 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
 	if (rc == 0) {
 		rc = insert(r, w, agent, version, id, "running", e);
 		if (rc == 0)
-			rc = inbox_put(r->db, id, items, (int)n, owner, e);
-		if (rc == 0)
-			rc = db_commit(r->db, e);
-		else
+			rc = inbox_put_commit(r->db, id, items, (int)n, owner, e);
+		if (rc < 0)
 			db_rollback(r->db);
 	}
 	for (i = 0; i < n; i++)

@@ -46,7 +46,7 @@ updatable(const struct session_locked *now, const char *id, struct err *e)
 	return 0;
 }
 
-/* Write what changed and put session.updated into the inbox; nothing when nothing changed. */
+/* Write what changed, put session.updated into the inbox, and commit. */
 static int
 update_locked(struct gw_req *r, const struct session_locked *now, char owner[INBOX_OWNER], bool *out_changed, struct err *e)
 {
@@ -70,14 +70,14 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	new_bag = !json_equal(metadata, bag);
 	*out_changed = new_title || new_bag;
 	if (!*out_changed)
-		return 0;
+		return db_commit(r->db, e);
 	if (now->inbox_events >= r->conf->inbox_max_events)
 		return err_set(e, EK_LIMIT, 0, "Too many events wait in this session; update it when it has processed them.");
 	text = jx_dump(metadata);
 	if (session_put(r->db, r->who.workspace_id, r->param[0], json_string_value(title), text, e) < 0)
 		return -1;
 	draft_updated(new_title ? title : NULL, new_bag ? metadata : NULL, &item);
-	rc = inbox_put(r->db, r->param[0], &item, 1, owner, e);
+	rc = inbox_put_commit(r->db, r->param[0], &item, 1, owner, e);
 	inbox_item_free(&item);
 	return rc;
 }
@@ -99,8 +99,6 @@ api_session_update(struct gw_req *r, struct err *e)
 		db_rollback(r->db);
 		return -1;
 	}
-	if (db_commit(r->db, e) < 0)
-		return -1;
 	if (changed && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
 		log_err("doorbell", &ring, "session", r->param[0], NULL);
 	return reply(r, e);

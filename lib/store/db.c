@@ -271,6 +271,81 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 	return rc;
 }
 
+static int
+send_steps(PGconn *conn, int flags, const struct db_step *steps, int n)
+{
+	if ((flags & DB_STEPS_BEGIN) && !PQsendQueryParams(conn, "BEGIN", 0, NULL, NULL, NULL, NULL, 0))
+		return -1;
+	for (int i = 0; i < n; i++)
+		if (!PQsendQueryPrepared(conn, db_stmts[steps[i].stmt].name, steps[i].nparams, steps[i].params, NULL, NULL, 0))
+			return -1;
+	if ((flags & DB_STEPS_COMMIT) && !PQsendQueryParams(conn, "COMMIT", 0, NULL, NULL, NULL, NULL, 0))
+		return -1;
+	return PQpipelineSync(conn) ? 0 : -1;
+}
+
+/* The answer to the next command of a pipeline; it is followed by a NULL. */
+static PGresult *
+next_answer(PGconn *conn)
+{
+	PGresult *r = PQgetResult(conn);
+
+	PQclear(r ? PQgetResult(conn) : NULL);
+	return r;
+}
+
+/* *out_began: the transaction is open. Every answer up to the sync is read, also behind a failure. */
+static int
+read_steps(struct db *db, int flags, const struct db_step *steps, int n, bool *out_began, struct err *e)
+{
+	bool begin = flags & DB_STEPS_BEGIN, commit = flags & DB_STEPS_COMMIT;
+	int total = n + begin + commit, rc = 0;
+
+	for (int i = 0; i < total; i++) {
+		AUTO(pgres) PGresult *r = next_answer(db->conn);
+		const struct db_step *s = i >= begin && i - begin < n ? &steps[i - begin] : NULL;
+		ExecStatusType st = PQresultStatus(r);
+
+		if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK) {
+			*out_began = *out_began || (begin && i == 0);
+			if (commit && i == total - 1)
+				*out_began = false;
+			if (s && s->out)
+				*s->out = steal(r);
+		} else if (rc == 0) {
+			rc = db_result_err(r, s ? s->stmt : STMT_COUNT, e);
+		}
+	}
+	PQclear(PQgetResult(db->conn));		/* the sync */
+	return rc;
+}
+
+int
+db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e)
+{
+	bool open = db->in_tx;
+	int rc;
+
+	for (int i = 0; i < n; i++) {
+		must(steps[i].stmt < STMT_COUNT && steps[i].nparams == db_stmts[steps[i].stmt].nparams);
+		must((db_stmts[steps[i].stmt].users & (int)db->user) && !db_stmts[steps[i].stmt].replan);
+	}
+	if (!open && ensure(db, e) < 0)
+		return -1;
+	if (!db->conn)
+		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
+	rc = PQenterPipelineMode(db->conn) ? send_steps(db->conn, flags, steps, n) : -1;
+	if (rc == 0)
+		rc = read_steps(db, flags, steps, n, &open, e);
+	if (PQstatus(db->conn) != CONNECTION_OK || !PQexitPipelineMode(db->conn)) {
+		err_fault(e, flags & DB_STEPS_COMMIT ? EK_UNCERTAIN : EK_UNAVAILABLE, 0, "%s: connection lost", db_stmts[steps[0].stmt].name);
+		drop(db);
+		return -1;
+	}
+	db->in_tx = open;
+	return rc;
+}
+
 void
 db_rollback(struct db *db)
 {

@@ -53,6 +53,20 @@ int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
 
+/*
+ * Several statements in one round trip, in order; the first that fails ends the run. DB_STEPS_BEGIN opens a transaction before them,
+ * DB_STEPS_COMMIT commits after them (EK_UNCERTAIN as db_commit()). After a failure inside a transaction call db_rollback(). Results of
+ * statements that succeeded are owned by the caller even when a later one failed.
+ */
+struct db_step {
+	enum db_stmt stmt;
+	int nparams;
+	const char *const *params;
+	PGresult **out;		/* NULL: rows do not matter; else NULL before the call */
+};
+enum { DB_STEPS_BEGIN = 1, DB_STEPS_COMMIT = 2 };
+int db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e);
+
 /* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
 const char *pg_str(const PGresult *r, int row, int col);
 int64_t pg_int(const PGresult *r, int row, int col);

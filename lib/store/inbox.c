@@ -38,12 +38,13 @@ column(const struct inbox_item *it, int which)
 	}
 }
 
-int
-inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+static int
+put(struct db *db, int flags, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	const char **cells = xcalloc((size_t)n, sizeof *cells);
 	const char *params[1 + A_COUNT] = { session };
+	const struct db_step step = { STMT_INBOX_PUT, 1 + A_COUNT, params, &res };
 	char *arrays[A_COUNT];
 	int rc;
 
@@ -52,7 +53,7 @@ inbox_put(struct db *db, const char *session, const struct inbox_item *items, in
 			cells[i] = column(&items[i], a);
 		params[1 + a] = arrays[a] = pg_array(cells, n);
 	}
-	rc = db_run(db, STMT_INBOX_PUT, 1 + A_COUNT, params, &res, e);
+	rc = db_run_steps(db, flags, &step, 1, e);
 	for (int a = 0; a < A_COUNT; a++)
 		free(arrays[a]);
 	free(cells);
@@ -60,6 +61,18 @@ inbox_put(struct db *db, const char *session, const struct inbox_item *items, in
 		return err_wrap(e, "put events into session %s", session);
 	snprintf(owner, INBOX_OWNER, "%s", pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "");
 	return 0;
+}
+
+int
+inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+{
+	return put(db, 0, session, items, n, owner, e);
+}
+
+int
+inbox_put_commit(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+{
+	return put(db, DB_STEPS_COMMIT, session, items, n, owner, e);
 }
 
 int

@@ -91,20 +91,36 @@ session_exists(struct db *db, const char *workspace, const char *id, struct err 
 	return PQntuples(r) == 1 ? 0 : not_found(e);
 }
 
-int
-session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e)
+static int
+locked_row(const PGresult *r, struct session_locked *out, struct err *e)
 {
-	AUTO(pgres) PGresult *r = NULL;
-
-	if (DB_RUN(db, STMT_SESSION_LOCK, &r, e, workspace, id) < 0)
-		return err_wrap(e, "lock session %s", id);
 	if (PQntuples(r) == 0)
 		return not_found(e);
 	*out = (struct session_locked){ .status = pg_str(r, 0, 0), .wire_status = pg_str(r, 0, 1), .archived = pg_bool(r, 0, 2),
 	    .thread_id = pg_str(r, 0, 3), .inbox_events = pg_int(r, 0, 4), .inbox_bytes = pg_int(r, 0, 5),
 	    .organization_state = pg_str(r, 0, 6), .title = pg_str(r, 0, 7), .metadata = pg_str(r, 0, 8) };
-	*res = steal(r);
 	return 0;
+}
+
+int
+session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e)
+{
+	if (DB_RUN(db, STMT_SESSION_LOCK, res, e, workspace, id) < 0)
+		return err_wrap(e, "lock session %s", id);
+	return locked_row(*res, out, e);
+}
+
+/* The calls are read by a statement of their own, after the lock is held: its snapshot sees what the lock's last holder wrote. */
+int
+session_begin(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, PGresult **actions,
+    struct err *e)
+{
+	const char *const of_session[] = { workspace, id }, *const of_actions[] = { id };
+	const struct db_step steps[] = { { STMT_SESSION_LOCK, 2, of_session, res }, { STMT_ACTION_LIST, 1, of_actions, actions } };
+
+	if (db_run_steps(db, DB_STEPS_BEGIN, steps, 2, e) < 0)
+		return err_wrap(e, "lock session %s", id);
+	return locked_row(*res, out, e);
 }
 
 int

@@ -49,6 +49,9 @@ struct session_locked {
 	int64_t inbox_events, inbox_bytes;
 };
 int session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e);
+/* BEGIN, session_lock() and action_list() (inbox.h) in one round trip. After a failure call db_rollback(). */
+int session_begin(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, PGresult **actions,
+    struct err *e);
 /* Within the same transaction. */
 int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, struct err *e);
 
