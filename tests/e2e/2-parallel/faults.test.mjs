@@ -37,15 +37,14 @@ describe('failing providers', { concurrency: true }, () => {
 				await w.turn(`${unique('try')} hello there you\n${provider(how)}`);
 				const listed = await w.assertSameAsLog();
 				assertLog(listed);
-				assert.match(logShape(listed), /^RrUseX(hH|Hh)Rrsmeiud$/);
-				const { error } = one(listed, 'session.error');
+				assert.match(logShape(listed), /^RrUs(eX(hH|Hh)Rrs){1,2}meiud$/);
+				const [{ error }] = ofType(listed, 'session.error');
 				assert.deepEqual(error.retry_status, { type: 'retrying' });
 				assert.ok(error.message.length > 0);
 				if (type) assert.equal(error.type, type);
 				assert.match(error.type, /^(model_overloaded_error|model_rate_limited_error|model_request_failed_error|unknown_error)$/);
-				const [bad, good] = ofType(listed, 'span.model_request_end');
-				assert.equal(bad.is_error, true);
-				assert.ok(!good.is_error);
+				const ends = ofType(listed, 'span.model_request_end').map((e) => e.is_error === true);
+				assert.deepEqual([ends[0], ends.at(-1)], [true, false]);
 				assert.equal(ofType(listed, 'agent.message').length, 1, 'nothing is said twice');
 				assert.equal(listed.at(-1).stop_reason.type, 'end_turn');
 				await assertCharged(w, listed);
@@ -129,7 +128,7 @@ describe('failing providers', { concurrency: true }, () => {
 	test('a failure between two steps repeats only the request, never the tool', async () => {
 		const marker = unique('once');
 		const w = await Watch.begin(b);
-		await w.send(message(script(bash(`sleep 1; echo ${marker} >> /workspace/count`), bash('wc -l < /workspace/count'))));
+		await w.send(message(script(bash(`sleep 4; echo ${marker} >> /workspace/count`), bash('wc -l < /workspace/count'))));
 		await w.until('agent.tool_use');
 		await fault({ fault: 'status', status: 529, contains: marker });
 		await w.idle({ ms: 60_000 });

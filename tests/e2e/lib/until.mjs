@@ -35,3 +35,14 @@ export async function within(what, promise, ms = DEADLINE) {
 		clearTimeout(timer);
 	}
 }
+
+// For what has to be done while something else runs: fn(seconds) gives that something this long, and returns TOO_LATE when even so it
+// was over first (a busy machine); then it is tried again with more.
+export const TOO_LATE = Symbol('too late');
+export async function meanwhile(fn, tries = [2, 8, 30]) {
+	for (const seconds of tries) {
+		const got = await fn(seconds);
+		if (got !== TOO_LATE) return got;
+	}
+	throw new Error(`not even ${tries.at(-1)} s were enough`);
+}
