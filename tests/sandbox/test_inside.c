@@ -172,7 +172,8 @@ identity(void)
 	    "of the host's file systems only /usr is mounted");
 	snprintf(cmd, sizeof cmd, "grep -c '%s' /proc/self/mountinfo; ls -d '%s' 2>&1 | grep -c 'No such'", H.dir, H.dir);
 	is_text(sh(S, cmd), false, "0\n1\n", "the launcher's directory neither exists nor is named");
-	is_text(sh(S, "stat -c %U /usr/bin/env /etc/passwd | grep -vcE '^(root|nobody)$'"), true, "0\n", "files of the system are not ours");
+	is_text(sh(S, "stat -c %U /usr/bin/env /etc/passwd | grep -vcE '^(root|nobody)$'"), true, "0\n",
+	    "files of the system are not ours");
 	if (file_has("/proc/filesystems", "overlay"))
 		is_text(sh(S, "cp /usr/bin/id /usr/local/bin/mine && mine -u"), false, "1000\n", "/usr/local can be installed into");
 	is_text(sh(S, "python3 -c 'import socket; s=socket.socket(); s.bind((\"127.0.0.1\", 80)); print(\"bound\")'"), false, "bound\n",

@@ -277,6 +277,17 @@ refusals(void)
 	    "end = time.time() + 1\nwhile time.time() < end: pass\nprint(time.process_time() < 0.6)\"")));
 	check(strcmp(str(r, "content"), "2000000000\nTrue\n") == 0, "uid_base and sandbox_cpu_pct are kept");
 	json_decref(r);
+	json_decref(ask(fd, req_of("pause", "sesn_one", 1)));
+	r = ask(fd, req_call("sesn_two", 1, "sevt_y", "bash", bash("echo two")));
+	check(strcmp(str(r, "content"), "two\n") == 0, "an idle sandbox gives way");
+	json_decref(r);
+	json_decref(ask(fd, req_of("destroy", "sesn_two", 1)));
+	r = ask(fd, req_call("sesn_one", 1, "sevt_z", "bash", bash("echo one")));
+	check(strstr(str(r, "content"), "The sandbox was lost") && strstr(str(r, "content"), "\none\n"), "and its session is told");
+	json_decref(r);
+	r = ask(fd, req_call("sesn_one", 1, "sevt_zz", "bash", bash("echo one")));
+	check(strcmp(str(r, "content"), "one\n") == 0, "once");
+	json_decref(r);
 	close(fd);
 	hands_remove(&h);
 }

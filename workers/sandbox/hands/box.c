@@ -48,6 +48,7 @@ box_free(struct box *b)
 	cg_box_close(&b->cg);
 	uids_put(b->h->uids, b->slot);
 	b->h->boxes--;
+	b->h->dying -= b->state == DYING;
 	free(b);
 }
 
@@ -82,6 +83,7 @@ begin_dying(struct box *b)
 	struct loop *l = b->h->loop;
 
 	b->state = DYING;
+	b->h->dying++;
 	b->owner = NULL;
 	loop_cancel(l, &b->timer);
 	loop_unwatch(l, b->sp.sock);
@@ -177,7 +179,7 @@ box_start(struct hands *h, const struct box_hooks *hooks, void *owner, struct bo
 		.join_by_write = h->join_by_write };
 	struct box *b;
 	char name[24];
-	int slot = uids_take(h->uids);
+	int slot = h->boxes - h->dying < h->conf.sandboxes_max ? uids_take(h->uids) : -1;
 
 	if (slot < 0)
 		return err_set(e, EK_LIMIT, 0, "all %lld sandboxes of this host are in use", (long long)h->conf.sandboxes_max);

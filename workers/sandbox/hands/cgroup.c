@@ -234,6 +234,36 @@ hand_down(const struct cg *cg)
 	return 0;
 }
 
+/* The first number after key in file, or 0. */
+static int64_t
+number_in(const char *file, const char *key)
+{
+	char text[4096];
+	const char *p;
+
+	if (get(AT_FDCWD, file, text, sizeof text) < 0 || !(p = strstr(text, key)))
+		return 0;
+	return strtoll(p + strlen(key), NULL, 10);
+}
+
+/*
+ * What all sandboxes together may take: limits of single ones add up to more than the host. Three quarters of the memory (tools die
+ * first there as well), half of the process ids, and half the weight of anything else that wants the CPU.
+ */
+static int
+limit_all(const struct cg *cg)
+{
+	int64_t memory = number_in("/proc/meminfo", "MemTotal:") * 1024 / 4 * 3, pids = number_in("/proc/sys/kernel/pid_max", "") / 2;
+
+	if (memory <= 0 || pids <= 0)
+		return -1;
+	if (!cg->hybrid)
+		return put_num(cg->fd, "memory.max", memory) < 0 || put_num(cg->fd, "pids.max", pids) < 0 ||
+		    put(cg->fd, "cpu.weight", "50") < 0 ? -1 : 0;
+	return put_num(cg->v1fd[0], "memory.limit_in_bytes", memory) < 0 || put_num(cg->v1fd[1], "pids.max", pids) < 0 ||
+	    put(cg->v1fd[2], "cpu.shares", "512") < 0 ? -1 : 0;
+}
+
 int
 cg_open(struct cg **out, const char *instance, struct err *e)
 {
@@ -263,6 +293,11 @@ cg_open(struct cg **out, const char *instance, struct err *e)
 	}
 	if (!cg->hybrid && hand_down(cg) < 0) {
 		err_fault(e, EK_UNAVAILABLE, errno, "cannot hand memory, pids and cpu down to %s", cg->name);
+		cg_close(&cg);
+		return -1;
+	}
+	if (limit_all(cg) < 0) {
+		err_fault(e, EK_UNAVAILABLE, errno, "cannot set the limits of %s", cg->name);
 		cg_close(&cg);
 		return -1;
 	}

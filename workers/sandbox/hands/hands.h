@@ -36,7 +36,7 @@ struct hands {
 	 */
 	bool join_by_write;
 	bool landlock;				/* the kernel has it: told by the trial sandbox */
-	int boxes;				/* alive or dying */
+	int boxes, dying;			/* all of them; those on their way out */
 	uint32_t box_seq;			/* names them: never used twice in one run */
 	struct session_queue sessions;		/* most recently used last */
 	struct session_bucket buckets[SESSION_BUCKETS];

@@ -38,6 +38,7 @@
 
 #define TRIAL_MS 20000
 #define STOP_MS 5000
+#define DYING_MAX 64	/* uid ranges beyond sandboxes_max, for those that are still dying */
 #define FILES_EACH 8	/* descriptors of one sandbox with a call or two */
 #define INODE_BYTES 2048	/* kernel memory of one tmpfs inode with its name, rounded up */
 
@@ -133,7 +134,7 @@ prepare(struct hands *h, struct err *e)
 		log_warn("ripgrep_missing", "note", "glob and grep will say so; install ripgrep", NULL);
 	if (cg_open(&h->cg, h->conf.instance, e) < 0)
 		return -1;
-	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max, e) < 0)
+	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max + DYING_MAX, e) < 0)
 		return -1;
 	return priv_drop(e);
 }
@@ -227,7 +228,7 @@ main(int argc, char **argv)
 	int sigfd;
 
 	conf_args(&h.conf, argc, argv);
-	log_open("roost-hands", LOG_INFO_LEVEL);
+	log_open("roost-hands", log_level_of(h.conf.log_level));
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

@@ -108,6 +108,19 @@ compose_tool(struct call *c, const struct sb_msg *m, struct buf *b)
 		buf_printf(b, "The tool failed in the sandbox (status %d).", WEXITSTATUS(st));
 }
 
+/* The model believes in files and processes that are gone: the first result of the new sandbox says so. */
+static void
+tell_replaced(struct call *c, struct buf *b)
+{
+	struct buf told = { 0 };
+
+	buf_str(&told, "[The sandbox was lost since the last call and a fresh one was started: earlier files and processes are gone.]\n");
+	buf_put(&told, b->data, b->len);
+	buf_free(b);
+	*b = told;
+	c->s->replaced = false;
+}
+
 void
 result_compose(struct call *c, const struct sb_msg *m)
 {
@@ -135,6 +148,8 @@ result_compose(struct call *c, const struct sb_msg *m)
 	}
 	if (b.len == 0)
 		buf_str(&b, "(no output)");
+	if (c->s->replaced && c->why == CALL_ENDED)
+		tell_replaced(c, &b);
 	c->len = b.len;
 	c->text = buf_steal(&b);
 }

@@ -393,9 +393,9 @@ on_accept(void *ctx, int fd, uint32_t events)
 
 /* Open to root and to the group that workers are in; SO_PEERCRED decides in the end. */
 static int
-open_to_group(const char *path)
+open_to_group(const char *path, const char *group)
 {
-	struct group *g = getgrnam("roost-hands");
+	struct group *g = getgrnam(group[0] ? group : "roost-hands");
 
 	if (g && lchown(path, 0, g->gr_gid) < 0)
 		return -1;
@@ -416,7 +416,8 @@ server_start(struct hands *h, struct err *e)
 	srv.worker = pw ? pw->pw_uid : 0;
 	srv.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(path);
-	if (srv.fd < 0 || bind(srv.fd, (struct sockaddr *)&sa, sizeof sa) < 0 || open_to_group(path) < 0 || listen(srv.fd, 64) < 0)
+	if (srv.fd < 0 || bind(srv.fd, (struct sockaddr *)&sa, sizeof sa) < 0 || open_to_group(path,
+	    h->conf.listen_group) < 0 || listen(srv.fd, 64) < 0)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot listen on %s", path);
 	snprintf(srv.path, sizeof srv.path, "%s", path);
 	loop_watch(h->loop, srv.fd, EPOLLIN, on_accept, h);

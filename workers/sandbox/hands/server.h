@@ -12,7 +12,7 @@
 
 struct call;
 
-/* Listen on conf.hands_socket (0660, group roost-hands when there is one) and serve in h->loop. */
+/* Listen on conf.hands_socket (0660, group conf.listen_group or roost-hands when there is such a group) and serve in h->loop. */
 int server_start(struct hands *h, struct err *e);
 /* Close everything; the socket file is removed. */
 void server_stop(void);

@@ -152,6 +152,7 @@ on_lost(void *owner, const char *why)
 
 	s->box = NULL;
 	s->pause_wanted = false;
+	s->replaced = started && s->running == 0;
 	shells_forget(s);
 	answer_provisions(s, "the sandbox could not be started");
 	call_all_lost(s, started ? "The sandbox was lost while this was running: its processes and files are gone. The next tool call gets "
@@ -159,6 +160,23 @@ on_lost(void *owner, const char *why)
 }
 
 static const struct box_hooks hooks = { .ready = on_ready, .message = on_message, .lost = on_lost };
+
+/* Give up the sandbox whose session has been idle for longest. */
+static bool
+evict(struct hands *h)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &h->sessions, link)
+		if (s->box && box_is_frozen(s->box) && s->running == 0) {
+			log_warn("sandbox_evicted", "session", s->id, NULL);
+			box_drop(&s->box);
+			shells_forget(s);
+			s->replaced = true;
+			return true;
+		}
+	return false;
+}
 
 int
 session_provision(struct session *s, bool *fresh, struct err *e)
@@ -170,6 +188,10 @@ session_provision(struct session *s, bool *fresh, struct err *e)
 		return 0;
 	}
 	*fresh = true;
+	if (box_start(s->h, &hooks, s, &s->box, e) == 0)
+		return 0;
+	if (e->kind != EK_LIMIT || !evict(s->h))
+		return -1;
 	return box_start(s->h, &hooks, s, &s->box, e);
 }
 
@@ -203,7 +225,7 @@ void
 session_destroy(struct session *s)
 {
 	box_drop(&s->box);
-	s->pause_wanted = false;
+	s->pause_wanted = s->replaced = false;
 	shells_forget(s);
 	answer_provisions(s, "the sandbox was destroyed");
 	call_all_lost(s, CALL_INTERRUPTED);

@@ -36,13 +36,17 @@ struct session {
 	struct leaf old[OLD_SHELLS];	/* groups of shells that ended: their background processes live on */
 	int nold;
 	bool pause_wanted;		/* freeze once nothing runs */
+	bool replaced;			/* its sandbox went while it was idle: the next result says so */
 };
 
 void session_init(struct hands *h);
 /* The session of this id, made when unknown; fenced by epoch (EK_CONFLICT). kill_older: see above. */
 struct session *session_enter(struct hands *h, const char *id, int64_t epoch, bool kill_older, struct err *e);
 
-/* See that there is a living, thawed sandbox or one on its way. *fresh: it was started now. */
+/*
+ * See that there is a living, thawed sandbox or one on its way. *fresh: it was started now. On a full host the sandbox that has been
+ * frozen for longest gives way; EK_LIMIT when none is frozen.
+ */
 int session_provision(struct session *s, bool *fresh, struct err *e);
 /* Freeze it as soon as nothing runs. */
 void session_pause(struct session *s);

@@ -28,7 +28,7 @@
 #define FIRST 0x70000000u
 #define PIECE (512u * UIDS_EACH)
 #define PIECES 71
-#define LOCKS_MAX 20		/* sandboxes_max is at most 10 000 */
+#define LOCKS_MAX 24		/* sandboxes_max is at most 10 000 */
 
 struct uids {
 	int64_t base;
