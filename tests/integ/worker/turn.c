@@ -308,6 +308,19 @@ round_cap(void **state)
 	rig_check("sesn_cap");
 }
 
+/* Inputs that hands could not read end as error results here, and nobody else's calls with them. */
+static void
+hard_inputs(void **state)
+{
+	(void)state;
+	rig_session("sesn_hard", "roost-scripted");
+	say("sesn_hard", "bash {\"command\":\"a\\u0000\"}\nbash {\"command\":\"b\",\"x\":1e400}\nbash {\"x\":1,\"x\":2}\nbash {\"command\":1.10}");
+	same_log("sesn_hard", 0, OPEN "a.tool_use a.tool_use a.tool_use a.tool_use M:end a.tool_result a.tool_result a.tool_result a.tool_result"
+	    " M:start a.message M:end" CLOSE);
+	rig_wait("3", "SELECT count(*) FROM event WHERE session_id = 'sesn_hard' AND body LIKE '%%Invalid tool input%%'");
+	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_hard"), 1);	/* no rig_check: jsonb does not take the NUL either */
+}
+
 static void
 unknown_model(void **state)
 {
@@ -329,7 +342,7 @@ main(void)
 		cmocka_unit_test(plain_turn), cmocka_unit_test(parallel_tools), cmocka_unit_test(partial_answers),
 		cmocka_unit_test(answers_in_call_order), cmocka_unit_test(mixed_calls), cmocka_unit_test(confirmed_then_other),
 		cmocka_unit_test(interrupt_waiting), cmocka_unit_test(interrupt_idle), cmocka_unit_test(interrupt_tool), cmocka_unit_test(joining),
-		cmocka_unit_test(round_cap), cmocka_unit_test(unknown_model),
+		cmocka_unit_test(round_cap), cmocka_unit_test(hard_inputs), cmocka_unit_test(unknown_model),
 	};
 
 	return cmocka_run_group_tests_name("worker turn", tests, start, stop);
