@@ -32,13 +32,16 @@ sql(const char *text)
 static int
 start(void **state)
 {
-	AUTO(str) char *up = NULL, *as_gw = NULL, *as_owner = NULL;
+	char up[128], as_gw[128], as_owner[128];
 
 	snprintf(dir, sizeof dir, "/tmp/roost-steps-%d", (int)getpid());
-	must(system(up = xasprintf("tests/env/postgres start %s", dir)) == 0);
-	owner = PQconnectdb(as_owner = xasprintf("host=%s dbname=roost user=roost_admin", dir));
+	snprintf(up, sizeof up, "tests/env/postgres start %s", dir);
+	snprintf(as_gw, sizeof as_gw, "host=%s dbname=roost user=roost_gw", dir);
+	snprintf(as_owner, sizeof as_owner, "host=%s dbname=roost user=roost_admin", dir);
+	must(system(up) == 0);
+	owner = PQconnectdb(as_owner);
 	must(PQstatus(owner) == CONNECTION_OK);
-	db = db_open(as_gw = xasprintf("host=%s dbname=roost user=roost_gw", dir), DB_GW, 5000);
+	db = db_open(as_gw, DB_GW, 5000);
 	sql("INSERT INTO organization (id, name) VALUES ('o', 'O')");
 	sql("INSERT INTO workspace (id, organization_id, name) VALUES ('w', 'o', 'W')");
 	return 0;
