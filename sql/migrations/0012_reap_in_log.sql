@@ -56,7 +56,7 @@ BEGIN
     END IF;
     worker_id := w.id;
     sessions := 0;
-    FOR s IN SELECT * FROM session x WHERE x.lease_owner = w.id FOR UPDATE LOOP
+    FOR s IN SELECT * FROM session x WHERE x.lease_owner = w.id FOR UPDATE SKIP LOCKED LOOP
       n := 0;
       v_us := 0;
       IF s.running_since IS NOT NULL THEN
@@ -74,7 +74,8 @@ BEGIN
        WHERE x.id = s.id;
       sessions := sessions + 1;
     END LOOP;
-    DELETE FROM worker WHERE id = w.id;
+    -- a session that somebody has locked is left for the next round, and its worker's row with it: this call must not wait
+    DELETE FROM worker WHERE id = w.id AND NOT EXISTS (SELECT 1 FROM session x WHERE x.lease_owner = w.id);
     RETURN NEXT;
   END LOOP;
 END $$;

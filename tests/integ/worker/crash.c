@@ -339,6 +339,31 @@ stopped_worker(void **state)
 	rig_signal(other, SIGTERM);
 }
 
+/* A row that somebody holds delays its own session's take-over, nobody else's work. */
+static void
+reap_does_not_wait(void **state)
+{
+	(void)state;
+	rig_session("sesn_lk", "roost-scripted");
+	rig_session("sesn_other", "roost-scripted");
+	held("sesn_lk");
+	free(rig_sql("BEGIN"));
+	free(rig_sql("SELECT 1 FROM session WHERE id = 'sesn_lk' FOR UPDATE"));
+	rig_signal(worker, SIGKILL);
+	worker = rig_worker(SETTINGS);
+	rig_wait("2", "SELECT count(*) FROM worker");	/* the dead one's row stays while it has a session */
+	rig_message("hello");
+	rig_send("sesn_other");
+	rig_settled("sesn_other");
+	rig_wait("2", "SELECT count(*) FROM worker");
+	free(rig_sql("COMMIT"));
+	fake_hands_release(rig_hands);
+	rig_settled("sesn_lk");
+	same_log("sesn_lk", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_check("sesn_lk");
+	fake_hands_amnesia(rig_hands);
+}
+
 static void
 postgres_restarts(void **state)
 {
@@ -364,8 +389,9 @@ main(void)
 		cmocka_unit_test(retried), cmocka_unit_test(exhausted), cmocka_unit_test(interrupt_backoff), cmocka_unit_test(terminal),
 		cmocka_unit_test(refusal), cmocka_unit_test(thinking), cmocka_unit_test(bad_input), cmocka_unit_test(interrupt_streaming),
 		cmocka_unit_test(queued_while_streaming), cmocka_unit_test(kill_streaming), cmocka_unit_test(kill_running_tool),
-		cmocka_unit_test(kill_with_hands), cmocka_unit_test(hands_restarts), cmocka_unit_test(drain_running_tool), cmocka_unit_test(drain_streaming),
-		cmocka_unit_test(stopped_worker), cmocka_unit_test(postgres_restarts),
+		cmocka_unit_test(kill_with_hands), cmocka_unit_test(hands_restarts), cmocka_unit_test(drain_running_tool),
+		cmocka_unit_test(drain_streaming), cmocka_unit_test(stopped_worker), cmocka_unit_test(reap_does_not_wait),
+		cmocka_unit_test(postgres_restarts),
 	};
 
 	return cmocka_run_group_tests_name("worker crash", tests, start, stop);
