@@ -88,7 +88,7 @@ start(void **state)
 	up = xasprintf("tests/env/postgres start %s", dir);
 	fill = xasprintf("psql -q -v ON_ERROR_STOP=1 -v sessions=%s -v events=5 -v long=" LONG_LOG " -h %s -U roost_admin roost"
 	    " -f tests/integ/scale/populate.sql", sessions != NULL ? sessions : "60000", dir);
-	dsn = xasprintf("host=%s dbname=roost user=roost_admin options='-c jit=off'", dir);
+	dsn = xasprintf("host=%s dbname=roost user=roost_admin options='-c jit=off -c enable_seqscan=off'", dir);
 	if (system(up) != 0 || system(fill) != 0)
 		return -1;
 	db = PQconnectdb(dsn);

@@ -1,0 +1,106 @@
+// A session with a log of 100,000 events (about 50 MB): lists page by page, streams, and goes on, within bounds of time and memory.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { before, describe, test } from 'node:test';
+import { bench, client, collect } from '../lib/client.mjs';
+import { runDir } from '../lib/ctl.mjs';
+import { pidOf, services } from '../lib/service.mjs';
+import { Watch, ofType, one } from '../lib/watch.mjs';
+
+const EVENTS = 100_000;
+const c = client();
+let b, session, w, first;
+
+const psql = (sql) => execFileSync('psql', ['-qAt', '-h', path.join(runDir(), 'pg'), '-U', 'roost_admin', '-c', sql, 'roost'],
+	{ encoding: 'utf8' }).trim();
+
+// A past as turns make it: one in ten a user's message, three in ten seen by the model.
+const grow = (id) => psql(`
+	WITH s AS (SELECT * FROM session WHERE id = '${id}'), kind(n, type, role) AS (VALUES (0, 'session.status_running', NULL),
+	  (1, 'user.message', 'u'), (2, 'span.model_request_start', NULL), (3, 'agent.message', 'a'), (4, 'span.model_request_end', NULL),
+	  (5, 'agent.thinking', NULL), (6, 'session.updated', NULL), (7, 'agent.message', 'a'), (8, 'session.usage', NULL),
+	  (9, 'session.status_idle', NULL))
+	INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body, role, fragment)
+	SELECT s.id, s.last_seq + e, 'sevt_long' || e, type, s.thread_id, s.last_at + e * interval '1 us',
+	       '{"id":"sevt_long' || e || '","type":"' || type || '","content":[{"type":"text","text":"' || repeat('word ', 90) || '"}],"processed_at":"' ||
+	       wire_stamp(s.last_at + e * interval '1 us') || '"}', role::"char",
+	       CASE WHEN role IS NOT NULL THEN '{"type":"text","text":"' || repeat('word ', 90) || '"}' END
+	  FROM s, generate_series(1, ${EVENTS}) e JOIN kind ON n = e % 10;
+	UPDATE session SET last_seq = last_seq + ${EVENTS}, last_at = last_at + ${EVENTS} * interval '1 us' WHERE id = '${id}'`);
+
+// Resident memory of our processes, in kB.
+const memory = (...names) => services().filter((s) => names.some((n) => s.startsWith(n)))
+	.map((s) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pidOf(s)}/status`, 'utf8'))[1])).reduce((x, y) => Math.max(x, y), 0);
+
+describe('a log of 100,000 events', { concurrency: false }, () => {
+	before(async () => {
+		b = await bench(c, { model: 'lab-vast', tools: [] });
+		w = await Watch.begin(b);
+		first = await w.turn('hello');
+		grow(w.id);
+		session = w.id;
+	});
+
+	test('is listed whole, page by page, both ways', async () => {
+		for (const order of ['asc', 'desc']) {
+			const began = performance.now();
+			let n = 0, pages = 0, last = '';
+			for await (const page of (await c.beta.sessions.events.list(session, { limit: 1000, order })).iterPages()) {
+				n += page.data.length;
+				pages++;
+				for (const e of page.data) {
+					if (order === 'asc') assert.ok(e.processed_at > last, `${e.processed_at} after ${last}`);
+					last = e.processed_at;
+				}
+			}
+			const ms = performance.now() - began;
+			assert.equal(n, EVENTS + first.filter((e) => e.id).length);
+			console.log(`# ${order}: ${n} events in ${pages} pages, ${(ms / pages).toFixed(1)} ms each`);
+			assert.ok(ms / pages < 500, `${ms / pages} ms a page`);
+		}
+	});
+
+	test('is filtered by type and time without reading it all', async () => {
+		const mid = (await c.beta.sessions.events.list(session, { limit: 1, order: 'desc' })).data[0].processed_at;
+		const began = performance.now();
+		const newest = await c.beta.sessions.events.list(session, { limit: 5, 'created_at[gte]': mid });
+		assert.equal(newest.data.length, 1);
+		const typed = await c.beta.sessions.events.list(session, { limit: 5, order: 'desc', types: ['user.message'] });
+		assert.equal(typed.data.length, 5);
+		assert.ok(performance.now() - began < 1000);
+	});
+
+	test('is streamed: a subscriber that was there gets all of it', async () => {
+		const began = performance.now();
+		await w.until((e) => e.id === `sevt_long${EVENTS}`, { ms: 60_000 });
+		console.log(`# streamed, ${(performance.now() - began).toFixed(0)} ms after the lists`);
+		assert.deepEqual(w.persisted.slice(-EVENTS).map((e) => e.id), Array.from({ length: EVENTS }, (_, k) => `sevt_long${k + 1}`));
+	});
+
+	test('goes on: claimed, read and answered; the stream has what the list has', async () => {
+		const began = performance.now();
+		const events = await w.turn('and now?');
+		const cold = performance.now() - began;
+		w.events.length = w.mark = 0;		// what is not looked at any more
+		const end = one(events, 'span.model_request_end');
+		// 30,000 remembered texts of 90 words, two first turns and the question
+		assert.ok(end.model_usage.input_tokens > 30_000 * 90, `the model saw ${end.model_usage.input_tokens} words`);
+		const again = performance.now();
+		const more = await w.turn('and again?');
+		const warm = performance.now() - again;
+		assert.ok(one(more, 'span.model_request_end').model_usage.input_tokens > end.model_usage.input_tokens);
+		console.log(`# turn: ${cold.toFixed(0)} ms after a read of the log, ${warm.toFixed(0)} ms from memory`);
+		assert.ok(cold < 20_000);
+		const tail = await collect(c.beta.sessions.events.list(session, { 'created_at[gte]': events[0].processed_at }));
+		assert.deepEqual([...events, ...more], tail);
+		assert.equal(ofType(tail, 'agent.message').length, 2);
+	});
+
+	test('costs bounded memory', () => {
+		const kb = { gateway: memory('gateway'), stream: memory('stream'), worker: memory('worker') };
+		console.log(`# peak resident kB: ${JSON.stringify(kb)}`);
+		assert.ok(kb.gateway < 200_000 && kb.stream < 100_000 && kb.worker < 400_000, JSON.stringify(kb));
+	});
+});
