@@ -1,6 +1,7 @@
 /*
  * uids: see uids.h. Automatic stretches lie in 0x70000000..0xfffffffe, above what distributions hand out to users, subordinate ranges
- * and containers, in pieces of 512 sandboxes; each piece is held by a lock on UIDS_LOCKS/<piece>, which the kernel drops when we die.
+ * and containers, in pieces of 576 sandboxes (the default and some that are dying); each piece is held by a lock on
+ * UIDS_LOCKS/<piece>, which the kernel drops when we die.
  *
  * A user namespace costs a process to make (0.3 ms), so it is kept per slot for the next sandbox there: it holds nothing but the map.
  */
@@ -26,8 +27,9 @@
 
 #define UIDS_LOCKS "/run/roost-uids"
 #define FIRST 0x70000000u
-#define PIECE (512u * UIDS_EACH)
-#define PIECES 71
+#define EACH_PIECE 576u
+#define PIECE (EACH_PIECE * UIDS_EACH)
+#define PIECES 63
 #define LOCKS_MAX 24		/* sandboxes_max is at most 10 000 */
 
 struct uids {
@@ -71,7 +73,7 @@ lock_pieces(struct uids *u, unsigned at, unsigned need)
 static int
 find_base(struct uids *u, const char *instance, struct err *e)
 {
-	unsigned need = ((unsigned)u->slots + 511) / 512, hash = 2166136261u, i, at;
+	unsigned need = ((unsigned)u->slots + EACH_PIECE - 1) / EACH_PIECE, hash = 2166136261u, i, at;
 	const char *p;
 
 	if (mkdir(UIDS_LOCKS, 0700) < 0 && errno != EEXIST)
