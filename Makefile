@@ -11,8 +11,8 @@ VERSION := 0.1
 WARN   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wno-unused-parameter -Wno-format-truncation
 HARDEN := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fcf-protection
 FLAGS_release := $(HARDEN) -g -fPIE
-FLAGS_debug   := -O1 -g3 -fPIE
-FLAGS_asan    := -O1 -g3 -fPIE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FLAGS_debug   := -O1 -g3 -fPIE -DROOST_FAILPOINTS
+FLAGS_asan    := -O1 -g3 -fPIE -DROOST_FAILPOINTS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 LINK_release  := -pie -Wl,-z,relro,-z,now
 LINK_debug    := -pie
 LINK_asan     := -pie -fsanitize=address,undefined

@@ -15,6 +15,7 @@
 #include "arena.h"
 #include "body.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "jw.h"
 #include "jx.h"
 #include "log.h"
@@ -85,6 +86,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
 	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), text, &r->body, e) < 0)
 		return -1;
+	FAILPOINT(GW_REQUEST);
 	return r->route->handler(r, e);
 }
 
@@ -191,7 +193,9 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	body_drain(fcgi);
 	if (e.kind != EK_NONE)
 		envelope(&r, &e);
+	FAILPOINT(GW_REPLY);
 	reply(&r, fcgi, &e, allow);
+	FAILPOINT(GW_REPLIED);
 	log_request(&r, method, &e, start_us);
 	json_decref(r.body);
 	buf_free(&r.out);

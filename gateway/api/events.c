@@ -10,6 +10,7 @@
 #include "api.h"
 #include "clock.h"
 #include "draft.h"
+#include "failpoint.h"
 #include "inbox.h"
 #include "jx.h"
 #include "log.h"
@@ -241,6 +242,7 @@ put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 			chosen[n++] = s->items[i];
 	if (n == 0)
 		return db_commit(s->r->db, e);
+	FAILPOINT(GW_BEFORE);
 	return inbox_put_commit(s->r->db, s->r->param[0], chosen, n, owner, e);
 }
 
@@ -265,6 +267,7 @@ api_event_send(struct gw_req *r, struct err *e)
 		db_rollback(r->db);
 		return -1;
 	}
+	FAILPOINT(GW_AFTER);
 	if (n > 0 && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
 		log_err("doorbell", &ring, "session", r->param[0], NULL);
 	return 0;

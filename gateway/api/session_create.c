@@ -8,6 +8,7 @@
 #include "agentcfg.h"
 #include "api.h"
 #include "draft.h"
+#include "failpoint.h"
 #include "inbox.h"
 #include "jx.h"
 #include "log.h"
@@ -94,6 +95,7 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 
 	if (session_create(r->db, &s, &res, &row, e) < 0)
 		return -1;
+	FAILPOINT(GW_CREATE);
 	session_encode(&r->out, &row, status);
 	return 0;
 }
@@ -146,6 +148,7 @@ api_session_create(struct gw_req *r, struct err *e)
 		return insert(r, &w, agent, version, id, NULL, e);
 	if (insert_with_events(r, &w, agent, version, id, events, e) < 0)
 		return -1;
+	FAILPOINT(GW_AFTER);
 	if (bus_ring(r->bus, id, NULL, &ring) < 0)
 		log_err("doorbell", &ring, "session", id, NULL);
 	return 0;

@@ -8,6 +8,7 @@
 #include "api.h"
 #include "clock.h"
 #include "draft.h"
+#include "failpoint.h"
 #include "inbox.h"
 #include "jw.h"
 #include "jx.h"
@@ -111,6 +112,7 @@ publish(struct gw_req *r, const char *type, int64_t seq, const char *body)
 {
 	struct err e = ERR_INIT;
 
+	FAILPOINT(GW_ENDED);
 	if (bus_publish(r->bus, r->param[0], type, seq, body, &e) < 0)
 		log_err("publish", &e, "session", r->param[0], NULL);
 }

@@ -19,6 +19,7 @@
 
 #include "busq.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "hub_feed.h"
 #include "hub_io.h"
 #include "hub_preview.h"
@@ -216,6 +217,7 @@ on_entry(void *ctx, const struct busq_field *fields, int n)
 
 	if (entry_event_read(fields, n, &ev) < 0)
 		return;
+	FAILPOINT(HUB_ENTRY);
 	if (strcmp(ev.session, ENTRY_EVERY) == 0)
 		previews_cut(h);
 	if (!(w = hub_table_find(&h->watches, ev.session)))

@@ -13,6 +13,7 @@
 
 #include "buf.h"
 #include "dbq.h"
+#include "failpoint.h"
 #include "id.h"
 #include "log.h"
 #include "xalloc.h"
@@ -70,6 +71,7 @@ hub_feed_fetch(struct hub_feed *f, const char *session, int64_t after)
 {
 	struct fetch *job = xcalloc(1, sizeof *job);
 
+	FAILPOINT(HUB_FETCH);
 	job->f = f;
 	snprintf(job->session, sizeof job->session, "%s", session);
 	DBQ_RUN(f->db, STMT_STREAM_EVENTS, on_events, job, session, DBN(after));

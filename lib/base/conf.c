@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cleanup.h"
+#include "failpoint.h"
 
 #ifndef ROOST_VERSION
 #define ROOST_VERSION "0.1"
@@ -150,4 +151,5 @@ conf_args(struct conf *c, int argc, char **argv)
 		fprintf(stderr, "%s: %s%s%s\n", argv[0], e.pub, e.sys ? ": " : "", e.sys ? strerror(e.sys) : "");
 		exit(1);
 	}
+	failpoint_open(c->failpoint_file);
 }

@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "entry.h"
+#include "failpoint.h"
 #include "redisq.h"
 #include "xalloc.h"
 
@@ -146,6 +147,7 @@ bus_ring(struct bus *b, const char *session, const char *owner, struct err *e)
 {
 	struct entry_cmd cmd;
 
+	FAILPOINT(RING);
 	entry_job_cmd(&cmd, session, owner);
 	return call(b, "XADD " BUS_JOBS, cmd.argc, cmd.argv, cmd.len, e);
 }
@@ -155,6 +157,7 @@ bus_publish(struct bus *b, const char *session, const char *type, int64_t seq, c
 {
 	struct entry_cmd cmd;
 
+	FAILPOINT(PUBLISH);
 	entry_event_cmd(&cmd, session, type, seq, body, strlen(body));
 	return call(b, "XADD " BUS_SSE, cmd.argc, cmd.argv, cmd.len, e);
 }

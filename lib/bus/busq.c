@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "redisq.h"
 #include "xalloc.h"
@@ -97,6 +98,7 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 {
 	struct entry_cmd cmd;
 
+	FAILPOINT(PUBLISH);
 	if (b->cut && seq == 0 && redisq_up(b->q)) {
 		entry_cut_cmd(&cmd);
 		b->cut = put(b, &cmd) < 0;

@@ -14,6 +14,7 @@
 
 #include "buf.h"
 #include "db_stmts.h"
+#include "failpoint.h"
 #include "xalloc.h"
 
 struct db {
@@ -140,11 +141,14 @@ db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params,
 		return -1;
 	if (!db->conn)
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
+	if (FAILPOINT_ERR(DB_RUN, e) < 0)
+		return -1;
 	if (db_stmts[stmt].replan)
 		r = PQexecParams(db->conn, db_stmts[stmt].sql, nparams, NULL, params, NULL, NULL, 0);
 	else
 		r = PQexecPrepared(db->conn, db_stmts[stmt].name, nparams, params, NULL, NULL, 0);
 	st = PQresultStatus(r);
+	FAILPOINT(DB_RAN);
 	if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK) {
 		if (out)
 			*out = steal(r);
@@ -188,9 +192,13 @@ db_commit(struct db *db, struct err *e)
 {
 	if (!db->conn)
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost before COMMIT");
+	if (FAILPOINT_ERR(DB_COMMIT, e) < 0) {
+		db_rollback(db);
+		return -1;
+	}
 	db->in_tx = false;
 	if (control(db, "COMMIT", e) == 0)
-		return 0;
+		return FAILPOINT_ERR(DB_COMMITTED, e);
 	if (!db->conn)
 		e->kind = EK_UNCERTAIN;
 	return -1;
@@ -259,6 +267,8 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 		return -1;
 	if (!db->conn)
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
+	if (FAILPOINT_ERR(DB_RUN, e) < 0 || ((flags & DB_STEPS_COMMIT) && FAILPOINT_ERR(DB_COMMIT, e) < 0))
+		return -1;
 	rc = PQenterPipelineMode(db->conn) ? send_steps(db->conn, flags, steps, n) : -1;
 	if (rc == 0)
 		rc = read_steps(db, flags, steps, n, &open, e);
@@ -268,6 +278,8 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 		return -1;
 	}
 	db->in_tx = open;
+	if (rc == 0 && (flags & DB_STEPS_COMMIT))
+		return FAILPOINT_ERR(DB_COMMITTED, e);
 	return rc;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 
 #include "db_stmts.h"
+#include "failpoint.h"
 #include "log.h"
 #include "xalloc.h"
 
@@ -231,10 +232,12 @@ send_waiting(struct dbq *q)
 {
 	if (q->state != READY)
 		return;
+	FAILPOINT(DBQ_SEND);
 	while (q->waiting.head && q->nsent < IN_FLIGHT_MAX && !(q->joined_out && may_join(q->waiting.head)))
 		if (send_group(q) < 0)
 			return;
 	(void)push(q);
+	FAILPOINT(DBQ_SENT);
 }
 
 void
@@ -319,8 +322,10 @@ finish_group(struct dbq *q)
 		q->npending--;
 		if (!ok)
 			db_result_err(j->res, j->stmt, &e);
+		else if (FAILPOINT_ERR(DBQ_DONE, &e) < 0)
+			e.kind = EK_UNCERTAIN;		/* it was run; nobody may know */
 		if (j->done)
-			j->done(j->ctx, ok ? j->res : NULL, ok ? NULL : &e);
+			j->done(j->ctx, e.kind ? NULL : j->res, e.kind ? &e : NULL);
 		job_free(j);
 	}
 }

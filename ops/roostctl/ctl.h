@@ -59,6 +59,7 @@ CTL_COMMAND(cmd_migrate);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);
 CTL_COMMAND(cmd_check);	/* check.c */
+CTL_COMMAND(cmd_failpoints);	/* failpoints.c */
 CTL_COMMAND(cmd_keygen);
 
 #endif

@@ -37,6 +37,7 @@ static const struct command {
 	{ "keygen", NULL, cmd_keygen, "PRIVATE PUBLIC", "make the instance key pair unless it exists" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },
+	{ "failpoints", NULL, cmd_failpoints, "", "where a debug build can be made to fail, and what a crash there leaves" },
 	{ "doctor", NULL, cmd_doctor, "", "check this machine and instance, and say what to do" },
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

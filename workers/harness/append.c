@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "id.h"
 #include "log.h"
 #include "sess.h"
@@ -166,6 +167,7 @@ send_now(void *ctx)
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);
 	fill(s, base, p);
+	FAILPOINT(APPEND);
 	SESS_WAIT(s);
 	dbq_run(s->wk->db, STMT_SESSION_APPEND, NPARAMS, (const char *const *)p, on_append, s);
 	for (int i = 0; i < NPARAMS; i++)
@@ -194,7 +196,9 @@ committed(struct sess *s, int64_t last_seq)
 {
 	enum turn_event event = TE_COMMITTED;
 
+	FAILPOINT(APPENDED);
 	publish(s, last_seq);
+	FAILPOINT(PUBLISHED);
 	tools_committed(s);
 	plan_committed(&s->t, &s->batch, &s->plan, last_seq);
 	if (s->state == TS_CLOSING && s->plan.release == RELEASE_NO)
@@ -299,6 +303,7 @@ append_release(struct sess *s)
 		append_send(s);		/* no event: due again only when the inbox moves */
 		return;
 	}
+	FAILPOINT(RELEASE);
 	SESS_WAIT(s);
 	DBQ_RUN(s->wk->db, STMT_SESSION_RELEASE, on_release, s, s->t.id, DBN(s->epoch),
 	    DBN(stamp_now(&s->wk->stamp, clock_mono_us()) + (s->load_failed ? 1000000 : 0)));

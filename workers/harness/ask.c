@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "sess.h"
 
@@ -70,6 +71,7 @@ on_done(void *ctx, const struct model_reply *reply)
 	struct batch_who who = { s->t.thread_id, s->t.agent->name };
 	bool quiet = !s->news && !s->peeking && s->t.ninbox == 0 && !s->t.drain;
 
+	FAILPOINT(MODEL_DONE);
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
 	delta_flush(&s->delta, clock_mono_ms());
@@ -144,6 +146,7 @@ ask_begin(struct sess *s)
 	rq.routes = route.routes;
 	rq.nroutes = route.nroutes;
 	rq.max_output_tokens = route.max_output_tokens;
+	FAILPOINT(MODEL);
 	s->model = model_start(s->wk->models, &rq, &events, s);
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "id.h"
 #include "log.h"
 #include "work.h"
@@ -76,6 +77,7 @@ look(void *ctx)
 		b->next_ms = 0;
 	if (!dbq_ready(b->db) || b->busy || now < b->next_ms)
 		return;
+	FAILPOINT(BEAT);
 	b->busy = true;
 	b->next_ms = now + (b->registered ? b->wk->conf.beat_ms : 0);
 	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "frame.h"
 #include "jx.h"
 #include "log.h"
@@ -75,6 +76,7 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 	struct sess *s = owner;
 	struct call *c = find(s, id);
 
+	FAILPOINT(CALL_DONE);
 	if (c == NULL || c->state != CALL_RUNNING)
 		return;
 	switch (outcome) {
@@ -125,6 +127,7 @@ send_call(struct sess *s, struct call *c)
 	c->asked = ask;
 	s->provisioned = true;
 	s->tools += !ask;
+	FAILPOINT(CALL);
 	hands_send(s->wk->hands, &(struct hands_request){ .op = ask ? "result" : "call", .session = s->t.id, .epoch = s->epoch,
 	    .call = c->id, .tool = ask ? NULL : c->name, .input = c->input, .done = on_reply, .owner = s });
 }

@@ -12,6 +12,7 @@
 
 #include "beat.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "ctxcache.h"
 #include "jx.h"
 #include "log.h"
@@ -125,6 +126,7 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 		s->next = *at;
 		*at = s;
 		w->n++;
+		FAILPOINT(CLAIMED);
 		load_begin(s);
 	}
 	if (w->claim_again || full)
@@ -258,6 +260,7 @@ on_drops(void *ctx, const PGresult *r, const struct err *e)
 	if (e != NULL)
 		return;
 	for (int i = 0; i < PQntuples(r); i++) {
+		FAILPOINT(DROP);
 		w->drops_left++;
 		ctxcache_drop(w->wk->contexts, pg_str(r, i, 0));
 		/* the session stands in `call` too: that is what the callback is given */

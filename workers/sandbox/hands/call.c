@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "result.h"
 #include "server.h"
@@ -111,6 +112,7 @@ finish(struct call *c)
 	c->state = CALL_DONE;
 	TAILQ_INSERT_TAIL(&h->done, c, in_done);
 	h->kept += c->len + sizeof *c;
+	FAILPOINT(HANDS_KEPT);
 	while (waiter_pop(&c->waiters, &w))
 		server_result(h, w.conn, w.n, w.attach, c);
 	if (c->forget) {
@@ -279,6 +281,7 @@ run(struct call *c)
 		restart(c);
 		return;
 	}
+	FAILPOINT(HANDS_START);
 	args = input_memfd(&c->in);
 	c->out = memfd_create("output", MFD_CLOEXEC);
 	c->num = ++s->next_num;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "call.h"
+#include "failpoint.h"
 #include "frame.h"
 #include "jw.h"
 #include "jx.h"
@@ -52,6 +53,7 @@ send_reply(struct hands *h, uint64_t id, struct buf *b)
 
 	LIST_FOREACH(c, &conns, link)
 		if (c->id == id && !c->broken) {
+			FAILPOINT(HANDS_REPLY);
 			if (frame_send(c->fc, b->data, b->len, &e) < 0) {
 				log_err("worker_connection", &e, NULL);
 				c->broken = true;

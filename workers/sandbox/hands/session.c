@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "call.h"
+#include "failpoint.h"
 #include "log.h"
 #include "server.h"
 #include "xalloc.h"
@@ -188,6 +189,7 @@ session_provision(struct session *s, bool *fresh, struct err *e)
 		return 0;
 	}
 	*fresh = true;
+	FAILPOINT(HANDS_SPAWN);
 	if (box_start(s->h, &hooks, s, &s->box, e) == 0)
 		return 0;
 	if (e->kind != EK_LIMIT || !evict(s->h))

@@ -1,0 +1,51 @@
+/*
+ * failpoint: named places where a debug build can be made to fail, so that each position of a crash is reproducible.
+ *
+ *   FAILPOINT(APPEND);                                 die or sleep here, if the control file says so
+ *   if (FAILPOINT_ERR(DB_RUN, e) < 0) return -1;       or fail with an injected error
+ *
+ * The places are rows of failpoint.def. Compiled in only with -DROOST_FAILPOINTS (BUILD=debug and asan): in a release build the macros
+ * are nothing and no name is in the program.
+ *
+ * The control file is the setting failpoint_file; it is read again whenever it changes, also while it is absent. One line each:
+ *
+ *   NAME kill|exit|sleep:MS|error[:KIND] [WHEN] [SEED]      # comment
+ *
+ * WHEN: always (default) · once (over all processes: who comes first makes FILE.NAME) · @N (the Nth time in each process) · a
+ * probability like 0.05, drawn from SEED. KIND: a name of err.def, default UNAVAILABLE; where no error can be returned it does nothing.
+ * Each happening appends `NAME ACTION PID` to FILE.log.
+ */
+#ifndef ROOST_BASE_FAILPOINT_H
+#define ROOST_BASE_FAILPOINT_H
+
+#include "err.h"
+
+#ifdef ROOST_FAILPOINTS
+
+enum failpoint {
+#define FP(id, name, process, leaves) FP_##id,
+#include "failpoint.def"
+#undef FP
+	FP_COUNT
+};
+
+struct failpoint_row { const char *name, *process, *leaves; };
+extern const struct failpoint_row failpoints[FP_COUNT];
+
+/* path is borrowed for good; "" or NULL: nothing ever fails. */
+void failpoint_open(const char *path);
+void failpoint_hit(enum failpoint id);
+/* As failpoint_hit, and: -1 with e set when an error is wanted. */
+int failpoint_error(enum failpoint id, struct err *e);
+
+#define FAILPOINT(id) failpoint_hit(FP_##id)
+#define FAILPOINT_ERR(id, e) failpoint_error(FP_##id, (e))
+
+#else
+
+#define failpoint_open(path) ((void)(path))
+#define FAILPOINT(id) ((void)0)
+#define FAILPOINT_ERR(id, e) (0)
+
+#endif
+#endif
