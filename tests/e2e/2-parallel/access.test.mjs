@@ -91,7 +91,7 @@ describe('keys', { concurrency: true }, () => {
 	});
 });
 
-describe('tenancy', { concurrency: true }, () => {
+describe('tenancy', () => {
 	let other, ob, mine;
 	before(async () => {
 		b = await bench(c);

@@ -152,7 +152,7 @@ describe('dialects', { concurrency: true }, () => {
 				await w.send(message(`slowly now\n${provider({ delay_ms: seconds * 500 })}`));
 				await w.until('span.model_request_start');
 				const [sent] = await w.send(message('one more thing'));
-				if (ofType(w.events, 'span.model_request_end').length) return TOO_LATE;
+				if (ofType(await log(c, w.id), 'span.model_request_end').length) return TOO_LATE;
 				await w.idle({ ms: 90_000 });
 				const listed = await w.assertSameAsLog();
 				assertLog(listed);

@@ -91,7 +91,7 @@ describe('canonical order', { concurrency: true }, () => {
 			await w.send(message(bash(`sleep ${seconds}; echo slept`)));
 			await w.until('agent.tool_use');
 			const [sent] = await w.send(message('and now this'));
-			if (ofType(w.events, 'agent.tool_result').length) return TOO_LATE;
+			if (ofType(await log(c, w.id), 'agent.tool_result').length) return TOO_LATE;
 			await w.idle({ ms: 90_000 });
 			const listed = await w.assertSameAsLog();
 			assertLog(listed);
