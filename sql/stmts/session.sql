@@ -44,16 +44,16 @@ RETURNING s.id, s.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s
           s.cache_5m_tokens, s.cache_1h_tokens, s.title, us(s.created_at)
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
--- fragment. One page: at most 4096 rows and about 4 MB (at least one row); found: rows before the cut, 4096 when there may be more.
+-- fragment. One page: at most 4096 rows, and none behind the first 4 MB; a page that reaches neither is the last.
 -- stmt: context_load  for: worker
-SELECT seq, role, text, compaction, found FROM (
-  SELECT p.*, sum(octet_length(text)) OVER (ORDER BY seq) - octet_length(text) AS before, count(*) OVER () AS found FROM (
+SELECT seq, role, text, compaction FROM (
+  SELECT p.*, sum(octet_length(text)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - octet_length(text) AS before FROM (
     SELECT seq, role, coalesce(private, fragment) AS text, type = 'agent.thread_context_compacted' AS compaction FROM event
      WHERE session_id = $1::text AND coalesce(private, fragment) IS NOT NULL
        AND seq > greatest($2::bigint, (SELECT max(seq) - 1 FROM event
                                         WHERE session_id = $1::text AND type = 'agent.thread_context_compacted'))
      ORDER BY seq LIMIT 4096) p) q
- WHERE before < 4194304 ORDER BY seq
+ WHERE before < 4194304
 
 -- What the latest finished model request measured, and where it stands. One row, or none.
 -- stmt: context_usage  for: worker

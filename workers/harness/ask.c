@@ -125,6 +125,7 @@ ask_begin(struct sess *s)
 	struct routes_model route;
 	struct model_request rq = {
 		.model_id = a->model_id, .system = a->system, .items = s->t.context.items, .nitems = s->t.context.n,
+		.kinds = s->t.context.kinds,
 		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
 	};
 

@@ -17,7 +17,8 @@
 
 #define TAIL_EVENTS "1000"		/* more than one reply's calls and their results */
 #define CONTEXT_MAX (128u << 20)	/* a history this long fits no model; it must not fill this process */
-#define PAGE_ROWS 4096			/* of context_load */
+#define PAGE_ROWS 4096			/* of context_load, and its bytes: */
+#define PAGE_BYTES (4u << 20)
 
 static void
 copy(char *out, size_t size, const char *from)
@@ -168,6 +169,7 @@ on_context(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct sess *s = ctx;
 	int n = r != NULL ? PQntuples(r) : 0;
+	size_t bytes = 0;
 
 	if (!sess_answered(s))
 		return;
@@ -176,9 +178,11 @@ on_context(void *ctx, const PGresult *r, const struct err *e)
 		part_done(s);
 		return;
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		take_row(s, r, i);
-	if (n > 0 && (n < pg_int(r, 0, 4) || n == PAGE_ROWS) && s->t.context.bytes <= CONTEXT_MAX) {
+		bytes += (size_t)PQgetlength(r, i, 2);
+	}
+	if ((n == PAGE_ROWS || bytes >= PAGE_BYTES) && s->t.context.bytes <= CONTEXT_MAX) {
 		context_ask(s);
 		return;
 	}

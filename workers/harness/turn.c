@@ -61,8 +61,11 @@ context_add(struct context *c, char role, const char *blocks)
 	if (c->n == c->cap) {
 		c->cap = c->cap > 0 ? c->cap * 2 : 32;
 		c->items = xrealloc(c->items, (size_t)c->cap * sizeof(c->items[0]));
+		c->kinds = xrealloc(c->kinds, (size_t)c->cap * sizeof(c->kinds[0]));
 	}
-	c->items[c->n++] = (struct model_item){ .role = role, .blocks = xstrndup(blocks, len), .len = len };
+	c->items[c->n] = (struct model_item){ .role = role, .blocks = xstrndup(blocks, len), .len = len };
+	c->kinds[c->n] = model_item_kind(&c->items[c->n]);
+	c->n++;
 	c->bytes += len;
 }
 
@@ -72,6 +75,7 @@ context_clear(struct context *c)
 	for (int i = 0; i < c->n; i++)
 		free((char *)(uintptr_t)c->items[i].blocks);
 	free(c->items);
+	free(c->kinds);
 	*c = (struct context){ 0 };
 }
 

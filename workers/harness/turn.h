@@ -65,6 +65,7 @@ struct call {
 /* What the model sees, in log order. */
 struct context {
 	struct model_item *items;	/* blocks are owned */
+	model_kind *kinds;		/* of the items */
 	int n, cap;
 	size_t bytes;
 	int64_t seq;			/* the log's view up to this event */

@@ -135,6 +135,7 @@ tail(struct buf *out, const struct model_request *rq)
 {
 	struct context c;
 	bool system = rq->system && rq->system[strspn(rq->system, " \t\r\n")];
+	size_t size = 0;
 
 	if (system) {
 		buf_str(out, ",\"system\":[{\"type\":\"text\",\"text\":");
@@ -145,9 +146,14 @@ tail(struct buf *out, const struct model_request *rq)
 		put_tools(out, rq, !system);
 	buf_str(out, ",\"messages\":[");
 	context_build(&c, rq);
+	for (size_t i = 0; i < c.n; i++)
+		size += c.blocks[i].text.n + 32;	/* with a message's frame */
+	(void)buf_reserve(out, size);
 	for (size_t i = 0, end; i < c.n; i = end) {
 		end = context_message_end(&c, i);
-		buf_printf(out, "%s{\"role\":\"%s\",\"content\":[", i ? "," : "", c.blocks[i].role == 'a' ? "assistant" : "user");
+		if (i)
+			buf_ch(out, ',');
+		buf_str(out, c.blocks[i].role == 'a' ? "{\"role\":\"assistant\",\"content\":[" : "{\"role\":\"user\",\"content\":[");
 		for (size_t k = i; k < end; k++) {
 			if (k > i)
 				buf_ch(out, ',');

@@ -1,6 +1,6 @@
 /*
- * context: see context.h. One pass over the text of the context, at about the speed of copying it; order and meaning of what stays is
- * untouched, bytes are never rewritten.
+ * context: see context.h. One pass over the text of the context, at about the speed of copying it, or none over what was looked at before
+ * (model_item_kind); order and meaning of what stays is untouched, bytes are never rewritten.
  */
 #include "context.h"
 
@@ -39,6 +39,28 @@ add(struct context *c, size_t *cap, struct context_block b)
 	c->blocks[c->n++] = b;
 }
 
+static bool
+is_blank(const struct context_block *b)
+{
+	struct jspan text;
+
+	return b->kind == CONTEXT_TEXT && jspan_get(b->text, "text", &text) && jspan_blank(text);
+}
+
+/* Kinds to remember: 1 + enum context_kind of a single block that stays; everything else is looked at each time. */
+model_kind
+model_item_kind(const struct model_item *item)
+{
+	struct jspan_iter it = jspan_list(item->blocks, item->len);
+	struct context_block b = { .role = item->role };
+	struct jspan more;
+
+	if (!jspan_next(&it, &b.text) || b.text.p != item->blocks || b.text.n != item->len || jspan_next(&it, &more))
+		return 0;
+	b.kind = kind_of(b.text);
+	return is_blank(&b) ? 0 : (model_kind)(1 + b.kind);
+}
+
 /* All blocks of the items [from, to), blank text left out. */
 static void
 gather(struct context *c, size_t *cap, const struct model_request *rq, int from, int to)
@@ -47,13 +69,17 @@ gather(struct context *c, size_t *cap, const struct model_request *rq, int from,
 		const struct model_item *item = &rq->items[i];
 		struct jspan_iter it = jspan_list(item->blocks, item->len);
 		struct context_block b = { .role = item->role };
-		struct jspan text;
 
+		if (rq->kinds != NULL && rq->kinds[i] != 0) {
+			b.kind = (enum context_kind)(rq->kinds[i] - 1);
+			b.text = (struct jspan){ item->blocks, item->len };
+			add(c, cap, b);
+			continue;
+		}
 		while (jspan_next(&it, &b.text)) {
 			b.kind = kind_of(b.text);
-			if (b.kind == CONTEXT_TEXT && jspan_get(b.text, "text", &text) && jspan_blank(text))
-				continue;
-			add(c, cap, b);
+			if (!is_blank(&b))
+				add(c, cap, b);
 		}
 	}
 }

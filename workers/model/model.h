@@ -24,6 +24,10 @@ struct model_item {
 	size_t len;
 };
 
+/* What an item is, when that was looked at before: 0, or a mark for model_item_kind()'s caller to keep. */
+typedef unsigned char model_kind;
+model_kind model_item_kind(const struct model_item *item);
+
 struct model_tool {
 	const char *name, *description;
 	const char *schema;	/* JSON Schema text */
@@ -44,6 +48,7 @@ struct model_request {
 	const char *system;			/* may be NULL */
 	const struct model_item *items;
 	int nitems;
+	const model_kind *kinds;		/* of the items, or NULL: a long context is then not read once more for every request */
 	const struct model_tool *tools;
 	int ntools;
 	int max_output_tokens;
