@@ -11,6 +11,7 @@
 
 #include "jw.h"
 #include "jx.h"
+#include "xalloc.h"
 
 static bool
 is(const char *type, const char *want)
@@ -81,27 +82,30 @@ draft_check(const char *list, size_t index, const json_t *event, struct err *e)
 
 /* --- text ------------------------------------------------------------------------------------------------------------------- */
 
-/* The blocks of a content array, comma-separated, without keys that are null. */
-static char *
-content_text(const json_t *content)
+static int
+dump_into(const char *text, size_t len, void *arg)
 {
-	struct buf b = BUF_INIT(0);
+	buf_put(arg, text, len);
+	return 0;
+}
+
+/* Move the blocks of an event's content, comma-separated and without keys that are null, to the end of b. */
+static void
+content_text(json_t *event, struct buf *b)
+{
+	static const char *const optional[] = { "title", "context" };
 	json_t *block;
 	size_t i;
 
-	json_array_foreach(content, i, block) {
-		static const char *const optional[] = { "title", "context" };
-		AUTO(str) char *text = NULL;
-
+	json_array_foreach(json_object_get(event, "content"), i, block) {
 		for (size_t k = 0; k < 2; k++)
 			if (json_is_null(json_object_get(block, optional[k])))
 				json_object_del(block, optional[k]);
-		text = jx_dump(block);
 		if (i)
-			buf_ch(&b, ',');
-		buf_str(&b, text);
+			buf_ch(b, ',');
+		must(json_dump_callback(block, dump_into, b, JSON_COMPACT) == 0);
 	}
-	return buf_steal(&b);
+	json_object_del(event, "content");
 }
 
 static void
@@ -134,22 +138,28 @@ hash_of(struct inbox_item *it, const char *a, const char *b)
 }
 
 static void
-message(const json_t *event, struct inbox_item *it, struct buf *stem)
+message(json_t *event, struct inbox_item *it, struct buf *stem)
 {
-	it->fragment = content_text(json_object_get(event, "content"));
-	buf_printf(stem, ",\"content\":[");
-	buf_str(stem, it->fragment);
+	size_t from;
+
+	buf_str(stem, ",\"content\":[");
+	from = stem->len;
+	content_text(event, stem);
+	it->fragment = xstrndup(stem->data + from, stem->len - from);
 	buf_ch(stem, ']');
 	it->wakes = true;
 }
 
 static void
-custom_result(const json_t *event, struct inbox_item *it, struct buf *stem)
+custom_result(json_t *event, struct inbox_item *it, struct buf *stem)
 {
-	const json_t *content = json_object_get(event, "content"), *is_error = json_object_get(event, "is_error");
-	AUTO(str) char *text = content_text(content);
+	const json_t *is_error = json_object_get(event, "is_error");
+	bool content = json_object_get(event, "content") != NULL;
+	AUTO(buf) struct buf text = BUF_INIT(0);
 	struct buf fragment = BUF_INIT(0);
 
+	buf_str(&text, "");
+	content_text(event, &text);
 	it->refers_to = jx_str(event, "custom_tool_use_id");
 	it->on_receipt = true;
 	stem_string(stem, "custom_tool_use_id", it->refers_to);
@@ -157,12 +167,12 @@ custom_result(const json_t *event, struct inbox_item *it, struct buf *stem)
 	stem_string(&fragment, "tool_use_id", it->refers_to);
 	if (content) {
 		buf_str(stem, ",\"content\":[");
-		buf_str(stem, text);
+		buf_put(stem, text.data, text.len);
 		buf_ch(stem, ']');
 	}
-	if (text[0]) {
+	if (text.len) {
 		buf_str(&fragment, ",\"content\":[");
-		buf_str(&fragment, text);
+		buf_put(&fragment, text.data, text.len);
 		buf_ch(&fragment, ']');
 	}
 	if (json_is_boolean(is_error))
@@ -170,7 +180,7 @@ custom_result(const json_t *event, struct inbox_item *it, struct buf *stem)
 	if (json_is_true(is_error))
 		buf_str(&fragment, ",\"is_error\":true");
 	buf_ch(&fragment, '}');
-	hash_of(it, text, json_is_true(is_error) ? "error" : "");
+	hash_of(it, text.data, json_is_true(is_error) ? "error" : "");
 	it->fragment = buf_steal(&fragment);
 }
 
@@ -189,7 +199,7 @@ confirmation(const json_t *event, struct inbox_item *it, struct buf *stem)
 }
 
 void
-draft_make(const json_t *event, struct inbox_item *out)
+draft_make(json_t *event, struct inbox_item *out)
 {
 	struct buf stem = BUF_INIT(0);
 

@@ -17,8 +17,11 @@
  */
 int draft_check(const char *list, size_t index, const json_t *event, struct err *e);
 
-/* Make its inbox item: id, stem, fragment, references, hash of an answer. event must outlive the item. Release with inbox_item_free(). */
-void draft_make(const json_t *event, struct inbox_item *out);
+/*
+ * Make its inbox item: id, stem, fragment, references, hash of an answer. event must outlive the item, and loses its content, which may
+ * be as large as a body may be. Release with inbox_item_free().
+ */
+void draft_make(json_t *event, struct inbox_item *out);
 
 /* A session.updated with what changed: title (NULL: not changed; JSON null: cleared), metadata (NULL: not changed). */
 void draft_updated(const json_t *title, const json_t *metadata, struct inbox_item *out);

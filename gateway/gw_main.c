@@ -4,6 +4,7 @@
  * follow commits. It starts without Postgres and Redis (healthz says so) and connects when they come.
  */
 #include <fcgiapp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "xalloc.h"
 
 #define ARENA_MAX (256UL << 20)
+#define LARGE (256 << 10)
 
 struct worker {
 	pthread_t thread;
@@ -92,6 +94,7 @@ main(int argc, char **argv)
 	sigset_t stop;
 	int sig;
 
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* bodies and pages go back to the system when they are freed */
 	conf_args(&c, argc, argv);
 	log_open("roost-gateway", level_of(c.log_level));
 	signals(&stop);

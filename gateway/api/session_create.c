@@ -106,18 +106,18 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
     struct err *e)
 {
 	size_t n = json_array_size(events), i;
-	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items);
+	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items), **list = arena_alloc(r->arena, n * sizeof *list);
 	char owner[INBOX_OWNER];
 	json_t *event;
 	int rc;
 
 	json_array_foreach(events, i, event)
-		draft_make(event, &items[i]);
+		draft_make(event, list[i] = &items[i]);
 	rc = db_begin(r->db, e);
 	if (rc == 0) {
 		rc = insert(r, w, agent, version, id, "running", e);
 		if (rc == 0)
-			rc = inbox_put_commit(r->db, id, items, (int)n, owner, e);
+			rc = inbox_put_commit(r->db, id, list, (int)n, owner, e);
 		if (rc < 0)
 			db_rollback(r->db);
 	}

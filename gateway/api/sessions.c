@@ -78,7 +78,7 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	if (session_put(r->db, r->who.workspace_id, r->param[0], json_string_value(title), text, e) < 0)
 		return -1;
 	draft_updated(new_title ? title : NULL, new_bag ? metadata : NULL, &item);
-	rc = inbox_put_commit(r->db, r->param[0], &item, 1, owner, e);
+	rc = inbox_put_commit(r->db, r->param[0], (struct inbox_item *[]){ &item }, 1, owner, e);
 	inbox_item_free(&item);
 	return rc;
 }

@@ -17,11 +17,14 @@
 #include "failpoint.h"
 #include "xalloc.h"
 
+#define DB_LARGE (4UL << 20)	/* bytes of parameters of one statement after which the connection is renewed */
+
 struct db {
 	char *conninfo;
 	enum db_user user;
 	PGconn *conn;
 	bool in_tx;
+	bool swollen;		/* libpq's buffers have grown and never shrink: reconnect when idle */
 };
 
 static void
@@ -46,7 +49,7 @@ drop(struct db *db)
 	if (db->conn)
 		PQfinish(db->conn);
 	db->conn = NULL;
-	db->in_tx = false;
+	db->in_tx = db->swollen = false;
 }
 
 void
@@ -97,7 +100,7 @@ left(PGconn *conn)
 static int
 ensure(struct db *db, struct err *e)
 {
-	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !left(db->conn))
+	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !db->swollen && !left(db->conn))
 		return 0;
 	drop(db);
 	db->conn = PQconnectdb(db->conninfo);
@@ -128,6 +131,16 @@ db_ping(struct db *db, struct err *e)
 	return err_fault(e, EK_UNAVAILABLE, 0, "Postgres does not answer");
 }
 
+static bool
+large(int nparams, const char *const *params)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < nparams; i++)
+		bytes += params[i] ? strlen(params[i]) : 0;
+	return bytes > DB_LARGE;
+}
+
 int
 db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
 {
@@ -143,6 +156,7 @@ db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params,
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
 	if (FAILPOINT_ERR(DB_RUN, e) < 0)
 		return -1;
+	db->swollen = db->swollen || large(nparams, params);
 	if (db_stmts[stmt].replan)
 		r = PQexecParams(db->conn, db_stmts[stmt].sql, nparams, NULL, params, NULL, NULL, 0);
 	else
@@ -269,6 +283,8 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost inside a transaction");
 	if (FAILPOINT_ERR(DB_RUN, e) < 0 || ((flags & DB_STEPS_COMMIT) && FAILPOINT_ERR(DB_COMMIT, e) < 0))
 		return -1;
+	for (int i = 0; i < n; i++)
+		db->swollen = db->swollen || large(steps[i].nparams, steps[i].params);
 	rc = PQenterPipelineMode(db->conn) ? send_steps(db->conn, flags, steps, n) : -1;
 	if (rc == 0)
 		rc = read_steps(db, flags, steps, n, &open, e);

@@ -38,8 +38,20 @@ column(const struct inbox_item *it, int which)
 	}
 }
 
+/* A text that has become a parameter is not needed twice. Column order: A_ROLE asks whether there is a fragment, and comes before it. */
+static void
+used_up(struct inbox_item *it, int which)
+{
+	char **text = which == A_STEM ? &it->stem : which == A_FRAGMENT ? &it->fragment : NULL;
+
+	if (text) {
+		free(*text);
+		*text = NULL;
+	}
+}
+
 static int
-put(struct db *db, int flags, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+put(struct db *db, int flags, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	const char **cells = xcalloc((size_t)n, sizeof *cells);
@@ -50,8 +62,10 @@ put(struct db *db, int flags, const char *session, const struct inbox_item *item
 
 	for (int a = 0; a < A_COUNT; a++) {
 		for (int i = 0; i < n; i++)
-			cells[i] = column(&items[i], a);
+			cells[i] = column(items[i], a);
 		params[1 + a] = arrays[a] = pg_array(cells, n);
+		for (int i = 0; i < n; i++)
+			used_up(items[i], a);
 	}
 	rc = db_run_steps(db, flags, &step, 1, e);
 	for (int a = 0; a < A_COUNT; a++)
@@ -64,13 +78,13 @@ put(struct db *db, int flags, const char *session, const struct inbox_item *item
 }
 
 int
-inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+inbox_put(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	return put(db, 0, session, items, n, owner, e);
 }
 
 int
-inbox_put_commit(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e)
+inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	return put(db, DB_STEPS_COMMIT, session, items, n, owner, e);
 }

@@ -30,11 +30,14 @@ struct inbox_item {
 
 void inbox_item_free(struct inbox_item *it);
 
-/* Within a transaction that holds the session's lock (or has just created it). owner receives who must be told, or "". */
-int inbox_put(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e);
+/*
+ * Within a transaction that holds the session's lock (or has just created it). owner receives who must be told, or "". The items' texts,
+ * which may be large, are released on the way.
+ */
+int inbox_put(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
 /* The same as the last statement of the transaction: commits. EK_UNCERTAIN as db_commit(). */
-int inbox_put_commit(struct db *db, const char *session, const struct inbox_item *items, int n, char owner[INBOX_OWNER], struct err *e);
+int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
 /* A call that waits, or waited, for the client. Strings are borrowed from the result. */
 struct action_row {
