@@ -17,7 +17,7 @@
 #include "failpoint.h"
 #include "xalloc.h"
 
-#define DB_LARGE (4UL << 20)	/* bytes of parameters of one statement after which the connection is renewed */
+#define DB_LARGE (4UL << 20)	/* bytes of one statement's parameters or rows after which the connection is renewed */
 
 struct db {
 	char *conninfo;
@@ -162,6 +162,7 @@ db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params,
 	else
 		r = PQexecPrepared(db->conn, db_stmts[stmt].name, nparams, params, NULL, NULL, 0);
 	st = PQresultStatus(r);
+	db->swollen = db->swollen || PQresultMemorySize(r) > DB_LARGE;
 	FAILPOINT(DB_RAN);
 	if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK) {
 		if (out)
