@@ -55,5 +55,5 @@ provider_openai() {
 	url=$url jq '{
 		provider: ({name: "openai", dialect: "openai", base_url: env.url} + (env.ROOST_PROVIDER_OPENAI_KEY // "" | if . == "" then {} else {api_key: .} end)),
 		models: [.data[] | {id, display_name: .id, routes: [{provider: "openai", upstream: .id}],
-			context_window: (.context_window // .max_model_len // 128000), max_output_tokens: 8192}]}' <<<"$list"
+			context_window: (.context_window // .max_model_len // 128000), max_output_tokens: ([8192, .context_window // .max_model_len // 128000] | min)}]}' <<<"$list"
 }

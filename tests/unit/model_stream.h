@@ -2,6 +2,14 @@
 #ifndef ROOST_TESTS_MODEL_STREAM_H
 #define ROOST_TESTS_MODEL_STREAM_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
 #include "adapter.h"
 #include "model_probe.h"
 #include "sse.h"
