@@ -3,7 +3,8 @@
  *
  * Order of checks (contract 1.2): route 404, method 405, key 401, beta 404, version 400, ids and query 400, session 404 (another
  * workspace's too). The subscriber is registered before last_seq is read and before the response header is written, so that nothing
- * emitted after the 200 is lost. Then the connection is taken over (performance.md F7): flush, steal the descriptor, free libfcgi's
+ * emitted after the 200 is lost. A number to resume at that the log has not reached says nothing: the stream is live from the log's
+ * end. Then the connection is taken over (performance.md F7): flush, steal the descriptor, free libfcgi's
  * state without closing.
  * A thread serves one request at a time and blocks only on Postgres (bounded by statement_timeout), the hub's mailbox and nginx.
  * Fails by an error envelope; when nothing can be written, nginx answers for us.
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcgiapp.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -154,14 +156,39 @@ check(struct visit *v, struct err *e)
 	if (auth_check(v->d->auth, v->db, &h, AUTH_WORKSPACE, AUTH_BETA_MANAGED, &v->key, e) < 0)
 		return -1;
 	v->known = true;
-	if (target_ids(&v->target, e) < 0)
+	if (target_ids(&v->target, e) < 0 || target_query(uri[len] ? uri + len + 1 : NULL, &v->target, e) < 0)
 		return -1;
-	return target_query(uri[len] ? uri + len + 1 : NULL, &v->target, e);
+	if (!*param(v, "HTTP_LAST_EVENT_ID"))
+		return 0;
+	return target_resume("Last-Event-ID", param(v, "HTTP_LAST_EVENT_ID"), &v->target, e);
 }
 
-/* The session's last_seq, if it is of this workspace and the thread is its own. */
+/* Where the stream begins. */
 static int
-baseline(struct visit *v, int64_t *out_seq, struct err *e)
+resume(struct visit *v, int64_t last_seq, int64_t *out_seq, struct err *e)
+{
+	const struct target *t = &v->target;
+	AUTO(pgres) PGresult *res = NULL;
+
+	if (!t->resume || (!t->after_id[0] && t->after > last_seq)) {
+		*out_seq = last_seq;
+		return 0;
+	}
+	if (!t->after_id[0]) {
+		*out_seq = t->after;
+		return 0;
+	}
+	if (DB_RUN(v->db, STMT_STREAM_EVENT_SEQ, &res, e, t->session, t->after_id) < 0)
+		return err_wrap(e, "look up event");
+	if (PQntuples(res) == 0)
+		return err_set(e, EK_INVALID, 0, "%s: no event %s in the log of this session", t->resume, t->after_id);
+	*out_seq = pg_int(res, 0, 0);
+	return 0;
+}
+
+/* The session's last_seq, if it is of this workspace and the thread is its own, and where the stream begins. */
+static int
+baseline(struct visit *v, struct hub_start *out, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 
@@ -171,21 +198,22 @@ baseline(struct visit *v, int64_t *out_seq, struct err *e)
 		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
 	if (v->target.thread[0] && strcmp(v->target.thread, pg_str(res, 0, 1)) != 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Thread not found: %s", v->target.thread);
-	*out_seq = pg_int(res, 0, 0);
-	return 0;
+	out->known = pg_int(res, 0, 0);
+	return resume(v, out->known, &out->seen, e);
 }
 
 /* Write the response header and take the connection from libfcgi. -1: the client is gone. */
 static int
-take_over(struct visit *v, int *out_fd)
+take_over(struct visit *v, int64_t seen, int *out_fd)
 {
 	AUTO(buf) struct buf out = BUF_INIT(0);
 	FCGX_Request *r = v->r;
 
 	buf_str(&out, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
 	common_headers(v, &out);
-	/* nginx sends the header only with the first bytes of a body when the record that holds the header is padded */
-	buf_str(&out, "\r\n" HUB_PING);
+	/* nginx sends the header only with the first bytes of a body when the record that holds the header is padded. The first ping
+	 * says where the stream begins, so that a client which loses it before the first event can resume. */
+	buf_printf(&out, "\r\nid: %" PRId64 "\n" HUB_PING, seen);
 	if (FCGX_PutStr(out.data, (int)out.len, r->out) < 0 || FCGX_FFlush(r->out) < 0)
 		return -1;
 	*out_fd = r->ipcFd;
@@ -214,16 +242,17 @@ admit(struct visit *v, struct err *e)
 
 	if (!sub)
 		return -1;
-	if (baseline(v, &with.seen, e) < 0) {
+	if (baseline(v, &with, e) < 0) {
 		hub_leave(v->d->hub, sub);
 		return -1;
 	}
 	with.as_message = strstr(param(v, "HTTP_USER_AGENT"), "Anthropic/JS 0.86") != NULL;
-	if (take_over(v, &with.fd) < 0) {
+	if (take_over(v, with.seen, &with.fd) < 0) {
 		hub_leave(v->d->hub, sub);
 		return 0;
 	}
-	log_info("stream_open", "request_id", v->request_id, "workspace", v->key.workspace_id, "session", v->target.session, NULL);
+	log_info("stream_open", "request_id", v->request_id, "workspace", v->key.workspace_id, "session", v->target.session,
+	    "after", LOGN(with.seen), "last", LOGN(with.known), NULL);
 	hub_start(v->d->hub, sub, &with);
 	return 0;
 }

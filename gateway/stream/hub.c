@@ -23,6 +23,7 @@
 #include "hub_feed.h"
 #include "hub_io.h"
 #include "hub_preview.h"
+#include "hub_replay.h"
 #include "hub_watch.h"
 #include "log.h"
 #include "xalloc.h"
@@ -49,6 +50,7 @@ struct hub {
 	const struct conf *conf;
 	struct busq_tail *tail;
 	struct hub_feed *feed;
+	struct hub_replay *replay;
 	struct hub_table watches;
 	struct hub_io io;
 	struct hub_out out;
@@ -71,6 +73,7 @@ sub_free(struct hub *h, struct hub_sub *s)
 {
 	struct hub_watch *w = s->watch;
 
+	hub_replay_forget(h->replay, s);
 	hub_watch_remove(s);
 	if (s->slot_at) {
 		*s->slot_at = s->slot_next;
@@ -124,8 +127,18 @@ catch_up(struct hub *h, struct hub_watch *w)
 	hub_feed_fetch(h->feed, w->session, after);
 }
 
+/* It had to wait: what it missed meanwhile it reads for itself. */
 static void
 on_drained(void *ctx, struct hub_sub *s)
+{
+	struct hub *h = ctx;
+
+	if (s->seen < s->watch->known)
+		hub_replay_start(h->replay, s);
+}
+
+static void
+on_replayed(void *ctx, struct hub_sub *s)
 {
 	catch_up(ctx, s->watch);
 }
@@ -263,13 +276,17 @@ compare(struct hub *h)
 	int n = 0, nkeys = 0;
 
 	for (struct hub_watch *w = NULL; (w = hub_table_next(&h->watches, w));) {
-		seen[n] = hub_watch_seen(w);
-		if (seen[n] < 0)
-			continue;
-		sessions[n++] = w->session;
+		int before = nkeys;
+
 		for (struct hub_sub *s = w->subs; s; s = s->next)
 			if (s->fd >= 0 && !s->dead)
 				keys[nkeys++] = s->key_id;
+		if (nkeys == before)
+			continue;
+		seen[n] = hub_watch_seen(w);
+		if (seen[n] < 0)
+			seen[n] = w->known;	/* nobody follows just now; the session may be gone all the same */
+		sessions[n++] = w->session;
 	}
 	if (n > 0)
 		(void)hub_feed_compare(h->feed, n, sessions, seen, nkeys, keys);
@@ -349,7 +366,12 @@ do_start(struct hub *h, struct mail *m)
 	}
 	if (!h->ping_timer)
 		h->ping_timer = loop_after(h->loop, 0, on_ping, h);
-	catch_up(h, s->watch);		/* what came between reading last_seq and now */
+	if (m->start.known > s->watch->known)
+		s->watch->known = m->start.known;
+	if (s->seen < m->start.known)
+		hub_replay_start(h->replay, s);
+	else
+		catch_up(h, s->watch);	/* what came between reading last_seq and now */
 }
 
 static void
@@ -475,6 +497,7 @@ hub_new(struct loop *loop, const struct conf *c)
 	must(h->bell >= 0);
 	loop_watch(loop, h->bell, EPOLLIN, on_bell, h);
 	h->feed = hub_feed_new(loop, c, &fn);
+	h->replay = hub_replay_new(loop, c, &h->io, on_replayed, h);
 	h->tail = busq_tail_new(loop, c, BUS_SSE, on_entry, on_redis, h);
 	round_in(h, BLIND_ROUND_MS);
 	return h;
@@ -498,6 +521,7 @@ hub_free(struct hub **hp)
 			hub_io_kill(sub, "shut down");
 	reap(h);
 	hub_table_free(&h->watches);
+	hub_replay_free(&h->replay);
 	loop_unwatch(h->loop, h->bell);
 	close(h->bell);
 	buf_free(&h->ping);

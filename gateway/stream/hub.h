@@ -33,7 +33,8 @@ void hub_leave(struct hub *h, struct hub_sub *s);
 struct hub_start {
 	int fd;				/* taken: the FastCGI connection, response header sent */
 	unsigned request;		/* FastCGI request id */
-	int64_t seen;			/* last_seq when it was read: events above it follow */
+	int64_t seen;			/* events above it follow: last_seq when it was read, or less for one who resumes */
+	int64_t known;			/* last_seq when it was read */
 	unsigned wants;			/* enum target_delta */
 	bool as_message;		/* name every event `message` */
 	const char *key_id;		/* copied */

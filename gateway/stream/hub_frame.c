@@ -1,5 +1,5 @@
 /*
- * hub_frame: `event: <type>\ndata: <json>\n\n` inside FastCGI STDOUT records.
+ * hub_frame: `id: <seq>\nevent: <type>\ndata: <json>\n\n` inside FastCGI STDOUT records.
  *
  * Promises one data line per event: JSON may contain line breaks between tokens (inputs that a model produced are kept byte for
  * byte), and they are whitespace there, so they become spaces. A text over 65535 bytes takes several records, which the client
@@ -8,7 +8,7 @@
 #include "hub_frame.h"
 
 #include <fastcgi.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <string.h>
 
 static void
@@ -55,9 +55,9 @@ hub_frame_address(char *records, size_t len, unsigned id)
 }
 
 void
-hub_frame_init(struct hub_frame *f, const char *type, const char *json, size_t len)
+hub_frame_init(struct hub_frame *f, int64_t seq, const char *type, const char *json, size_t len)
 {
-	*f = (struct hub_frame){ .type = type, .json = json, .len = len };
+	*f = (struct hub_frame){ .type = type, .json = json, .len = len, .seq = seq };
 }
 
 struct buf *
@@ -69,6 +69,8 @@ hub_frame_bytes(struct hub_frame *f, bool as_message)
 
 	if (b->len > 0)
 		return b;
+	if (f->seq > 0)
+		buf_printf(&text, "id: %" PRId64 "\n", f->seq);
 	buf_printf(&text, "event: %s\ndata: ", as_message ? "message" : f->type);
 	json = text.len;
 	buf_put(&text, f->json, f->len);

@@ -6,17 +6,19 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "buf.h"
 
-/* type and json are borrowed for the life of the frame. */
+/* type and json are borrowed for the life of the frame. seq 0: it has no place in the log, and no `id:` line. */
 struct hub_frame {
 	const char *type, *json;
 	size_t len;
+	int64_t seq;
 	struct buf bytes[2];		/* by name form: the event's type, or `message` for old SDKs; built on first use */
 };
 
-void hub_frame_init(struct hub_frame *f, const char *type, const char *json, size_t len);
+void hub_frame_init(struct hub_frame *f, int64_t seq, const char *type, const char *json, size_t len);
 /* The records, addressed to request id 1. Borrowed until hub_frame_free. */
 struct buf *hub_frame_bytes(struct hub_frame *f, bool as_message);
 void hub_frame_free(struct hub_frame *f);

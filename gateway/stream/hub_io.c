@@ -85,6 +85,15 @@ flush(struct hub_sub *s)
 }
 
 void
+hub_io_choke(struct hub_sub *s)
+{
+	if (s->choked)
+		return;
+	s->choked = true;
+	s->out_mark = SIZE_MAX;
+}
+
+void
 hub_io_write(struct hub_sub *s, struct buf *records)
 {
 	const unsigned char *head = (const unsigned char *)records->data;
@@ -104,10 +113,8 @@ hub_io_write(struct hub_sub *s, struct buf *records)
 	if ((size_t)n == records->len)
 		return;
 	buf_put(&s->out, records->data + n, records->len - (size_t)n);
-	if (!s->choked && (int64_t)s->out.len > s->io->queue_max) {
-		s->choked = true;
-		s->out_mark = SIZE_MAX;
-	}
+	if ((int64_t)s->out.len > s->io->queue_max)
+		hub_io_choke(s);
 	loop_watch(s->io->loop, s->fd, EPOLLIN | EPOLLRDHUP | EPOLLOUT, on_client, s);
 }
 

@@ -13,7 +13,7 @@ struct hub_io {
 	struct loop *loop;
 	int64_t queue_max;		/* unsent bytes of one subscriber before it is choked */
 	struct hub_sub *dead;		/* closed in this round, linked by dead_next; the owner frees them in `after` */
-	void (*drained)(void *ctx, struct hub_sub *s);	/* a choked one has read all: it may go on */
+	void (*drained)(void *ctx, struct hub_sub *s);	/* a choked one has read all: it may go on from the log */
 	void (*after)(void *ctx);	/* called last in every callback that came from a descriptor */
 	void *ctx;
 };
@@ -23,6 +23,9 @@ void hub_io_start(struct hub_sub *s);
 
 /* Write whole records (for any request id: they are re-addressed in place), or keep them for later. */
 void hub_io_write(struct hub_sub *s, struct buf *records);
+
+/* It gets nothing more until it has read what is unsent. Only when something is. */
+void hub_io_choke(struct hub_sub *s);
 
 /* Cut a choked subscriber that has read nothing since the last call. */
 void hub_io_check(struct hub_sub *s);

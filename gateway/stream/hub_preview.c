@@ -86,7 +86,7 @@ slot_open(struct hub_watch *w, const char *id, bool text)
 static bool
 at_place(const struct hub_watch *w, const struct hub_sub *s, int64_t place)
 {
-	if (!hub_sub_live(s) || s->choked)
+	if (!hub_sub_follows(s))
 		return false;
 	return place > 0 ? s->seen == place : s->seen >= w->known;
 }
@@ -135,7 +135,7 @@ deliver(struct hub_watch *w, bool start, const char *body, size_t len, int64_t p
 
 	if (jx_parse(body, len, &doc, &ignored) < 0)
 		return;
-	hub_frame_init(&f, start ? "event_start" : "event_delta", body, len);
+	hub_frame_init(&f, 0, start ? "event_start" : "event_delta", body, len);
 	if (start)
 		send_start(w, json_object_get(doc, "event"), place, &f, o);
 	else
@@ -196,7 +196,7 @@ hub_preview(struct hub_watch *w, const char *type, const char *body, size_t len,
 	if (!start && strcmp(type, "event_delta") != 0)
 		return;
 	for (const struct hub_sub *s = w->subs; s; s = s->next)
-		if (s->wants && hub_sub_live(s) && !s->choked) {
+		if (s->wants && hub_sub_follows(s)) {
 			asked = true;
 			behind = behind || s->seen < w->heard;
 		}

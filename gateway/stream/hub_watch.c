@@ -18,7 +18,7 @@ static bool
 awaited(const struct hub_watch *w, int64_t seq)
 {
 	for (const struct hub_sub *s = w->subs; s; s = s->next)
-		if (hub_sub_live(s) && !s->choked && seq == s->seen + 1)
+		if (hub_sub_follows(s) && seq == s->seen + 1)
 			return true;
 	return false;
 }
@@ -26,7 +26,7 @@ awaited(const struct hub_watch *w, int64_t seq)
 void
 hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o)
 {
-	bool last = strcmp(type, "session.status_terminated") == 0;
+	bool last = strcmp(type, HUB_LAST_EVENT) == 0;
 	struct hub_frame f;
 
 	if (seq > w->known)
@@ -34,9 +34,9 @@ hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *
 	if (len == 0 || !awaited(w, seq))
 		return;
 	hub_preview_before(w, seq, o);
-	hub_frame_init(&f, type, body, len);
+	hub_frame_init(&f, seq, type, body, len);
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
-		if (!hub_sub_live(s) || s->choked || seq != s->seen + 1)
+		if (!hub_sub_follows(s) || seq != s->seen + 1)
 			continue;
 		s->seen = seq;
 		o->send(o->ctx, s, &f);
@@ -60,7 +60,7 @@ hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struc
 {
 	struct hub_frame f;
 
-	hub_frame_init(&f, "session.deleted", body, len);
+	hub_frame_init(&f, 0, "session.deleted", body, len);
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
 		if (!hub_sub_live(s))
 			continue;
@@ -77,7 +77,7 @@ hub_watch_seen(const struct hub_watch *w)
 	int64_t low = -1;
 
 	for (const struct hub_sub *s = w->subs; s; s = s->next)
-		if (hub_sub_live(s) && !s->choked && (low < 0 || s->seen < low))
+		if (hub_sub_follows(s) && (low < 0 || s->seen < low))
 			low = s->seen;
 	return low;
 }

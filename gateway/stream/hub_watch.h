@@ -4,23 +4,29 @@
  *
  * A subscriber gets the events of the log in the order of their seq, each once, from the seq it started at: `seen` is the last one it
  * got. One that missed something is *behind*: it gets nothing until the missing events are read from the log. One that does not read
- * is *choked*: it falls behind on purpose, so that what it holds in memory is bounded.
+ * is *choked*: it falls behind on purpose, so that what it holds in memory is bounded. One that *replays* (it resumed at an earlier
+ * event, or was choked) is left to hub_replay until it has caught up: nobody waits for it and it holds nobody back.
  */
 #ifndef ROOST_STREAM_HUB_WATCH_H
 #define ROOST_STREAM_HUB_WATCH_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "buf.h"
 #include "hub_frame.h"
 #include "id.h"
+
+#define HUB_LAST_EVENT "session.status_terminated"	/* nothing follows: the stream ends */
 
 struct hub_sub {
 	struct hub_sub *next, **at;		/* in the watch's list */
 	struct hub_sub *slot_next, **slot_at;	/* in the hub's list of one ping slot */
 	struct hub_sub *dead_next;
 	struct hub_watch *watch;
+	TAILQ_ENTRY(hub_sub) replays;		/* hub_replay's: its place in the queue */
+	struct hub_replay_read *read;		/* hub_replay's: the read under way */
 	struct hub_io *io;
 	struct buf out;				/* unsent records; memory only while there are some */
 	size_t out_mark;			/* how much was unsent at the last ping while choked */
@@ -28,6 +34,7 @@ struct hub_sub {
 	int fd;					/* -1 until it is started */
 	uint16_t request;			/* FastCGI request id */
 	uint8_t wants;				/* bits of enum target_delta */
+	uint8_t replay;				/* enum hub_replay_state; 0: it follows */
 	uint8_t started;			/* previews it has seen begin: bits of the watch's preview slots */
 	bool as_message;			/* names every event `message` (contract A2) */
 	bool choked;				/* too much is unsent: gets nothing, and reads the log when it has drained */
@@ -61,6 +68,13 @@ hub_sub_live(const struct hub_sub *s)
 	return s->fd >= 0 && !s->ended && !s->dead;
 }
 
+/* Does it take what comes? */
+static inline bool
+hub_sub_follows(const struct hub_sub *s)
+{
+	return hub_sub_live(s) && !s->choked && !s->replay;
+}
+
 /* A committed event, from Redis (live) or read from the log. len 0: only its number is known. */
 void hub_watch_live(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
 void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
@@ -68,9 +82,9 @@ void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const c
 /* The session is gone: its last event to everyone, whatever they missed (nothing is left to read), and the end. */
 void hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o);
 
-/* The lowest seen of the started and not choked subscribers that are behind, or -1 when none is. */
+/* The lowest seen of those who follow and are behind, or -1 when none is. */
 int64_t hub_watch_behind(const struct hub_watch *w);
-/* The lowest seen of all started and not choked subscribers, or -1 when there is none. */
+/* The lowest seen of all who follow, or -1 when nobody does. */
 int64_t hub_watch_seen(const struct hub_watch *w);
 
 void hub_watch_add(struct hub_watch *w, struct hub_sub *s);

@@ -7,9 +7,11 @@
 #include "target.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DELTAS_MAX 100		/* contract 3.9 */
+#define SEQ_DIGITS 18		/* of a number that certainly fits */
 
 static const struct { const char *name; enum target_delta bit; } delta_names[] = {
 	{ "agent.message", TARGET_MESSAGE },
@@ -119,18 +121,51 @@ add_delta(struct target *out, int index, const char *value, size_t len, struct e
 }
 
 int
+target_resume(const char *name, const char *text, struct target *out, struct err *e)
+{
+	size_t digits = strspn(text, "0123456789");
+	bool number = digits > 0 && digits <= SEQ_DIGITS && !text[digits];
+
+	if (!number && !id_ok("sevt_", text))
+		return err_set(e, EK_INVALID, 0, "%s: must be the sequence number or the id of an event", name);
+	out->resume = name;
+	out->after = number ? strtoll(text, NULL, 10) : 0;
+	out->after_id[0] = '\0';
+	if (!number)
+		memcpy(out->after_id, text, strlen(text) + 1);
+	return 0;
+}
+
+static int
+add_after(struct target *out, const char *value, size_t len, struct err *e)
+{
+	char text[ID_MAX] = "";
+
+	if (out->resume)
+		return err_set(e, EK_INVALID, 0, "after: given more than once");
+	if (target_decode(value, len, 1, text, sizeof text) < 0)
+		text[0] = '\0';
+	return target_resume("after", text, out, e);
+}
+
+int
 target_query(const char *query, struct target *out, struct err *e)
 {
 	int n = 0;
 
 	out->deltas = 0;
+	out->resume = NULL;
 	for (const char *p = query ? query : ""; *p;) {
 		size_t len = strcspn(p, "&"), key = strcspn(p, "=&");
 		const char *value = key < len ? p + key + 1 : p + len;
 		char name[32];
 
-		if (target_decode(p, key, 1, name, sizeof name) == 0 &&
-		    (strcmp(name, "event_deltas[]") == 0 || strcmp(name, "event_deltas") == 0)) {
+		if (target_decode(p, key, 1, name, sizeof name) < 0)
+			name[0] = '\0';
+		if (strcmp(name, "after") == 0) {
+			if (add_after(out, value, (size_t)(p + len - value), e) < 0)
+				return -1;
+		} else if (strcmp(name, "event_deltas[]") == 0 || strcmp(name, "event_deltas") == 0) {
 			if (n >= DELTAS_MAX)
 				return err_set(e, EK_INVALID, 0, "Failed to parse request: event_deltas: at most %d values are allowed", DELTAS_MAX);
 			if (add_delta(out, n++, value, (size_t)(p + len - value), e) < 0)

@@ -2,6 +2,8 @@
 #ifndef ROOST_STREAM_TARGET_H
 #define ROOST_STREAM_TARGET_H
 
+#include <stdint.h>
+
 #include "err.h"
 #include "id.h"
 
@@ -11,6 +13,9 @@ struct target {
 	char session[ID_MAX];
 	char thread[ID_MAX];		/* "" on the session's own path */
 	unsigned deltas;		/* bits of enum target_delta */
+	const char *resume;		/* the parameter that says where to resume (a literal), or NULL: live only */
+	int64_t after;			/* resume after this seq, or */
+	char after_id[ID_MAX];		/* after this event; "" when after is given */
 };
 
 /*
@@ -22,8 +27,14 @@ int target_route(const char *path, struct target *out, struct err *e);
 /* Are the ids well-formed? EK_INVALID as contract 1.7. */
 int target_ids(const struct target *t, struct err *e);
 
-/* Read event_deltas[] from a query string (may be NULL); other parameters are ignored. */
+/* Read event_deltas[] and after from a query string (may be NULL); other parameters are ignored. */
 int target_query(const char *query, struct target *out, struct err *e);
+
+/*
+ * Where to resume, from parameter `name` (a literal): the number or the id of an event. Replaces what was given before, so that a
+ * header, which a reconnecting client keeps up to date, is read after the query.
+ */
+int target_resume(const char *name, const char *text, struct target *out, struct err *e);
 
 /* Copy len bytes with %XX decoded (and + as space when plus). -1 when malformed, too long for size or with a NUL. */
 int target_decode(const char *text, size_t len, int plus, char *out, size_t size);

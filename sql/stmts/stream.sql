@@ -19,6 +19,24 @@ SELECT seq, type, body
  WHERE before < 1048576
  ORDER BY seq;
 
+-- stmt: stream_replay  for: stream
+-- in: session, after seq     rows: in order, as many as make about 128 kB (at least one)     The next piece for one who resumes.
+SELECT seq, type, body
+  FROM (SELECT seq, type, body, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before
+          FROM (SELECT seq, type, body
+                  FROM event
+                 WHERE session_id = $1::text AND seq > $2::bigint
+                 ORDER BY seq
+                 LIMIT 500) AS page) AS sized
+ WHERE before < 131072
+ ORDER BY seq;
+
+-- stmt: stream_event_seq  for: stream
+-- in: session, event     rows: 0..1     Where an event stands.
+SELECT seq
+  FROM event
+ WHERE session_id = $1::text AND id = $2::text;
+
 -- stmt: stream_moved  for: stream
 -- in: sessions, the lowest seq a subscriber of each has     rows: those that moved on, and with NULL those that are gone
 SELECT w.id, s.last_seq

@@ -316,6 +316,26 @@ garbage_previews_are_dropped(void **state)
 	assert_null(strstr(log_a, "event_delta"));
 }
 
+/* One who replays is left to hub_replay: it gets nothing here, nobody waits for it and its previews are nobody's. */
+static void
+who_replays_holds_nobody_back(void **state)
+{
+	a.replay = 1;
+	b.wants = TARGET_MESSAGE;
+	event(1, "one");
+	assert_string_equal(log_a, "");
+	assert_string_equal(log_b, "one ");
+	assert_int_equal(hub_watch_behind(w), -1);
+	preview("event_start", START(M, "agent.message"));
+	preview("event_delta", DELTA(M));
+	a.replay = 0;				/* it has caught up by itself */
+	a.seen = 1;
+	preview("event_delta", DELTA(M));	/* whose start it did not see */
+	event(2, "agent.message");
+	assert_string_equal(log_a, "agent.message ");
+	assert_string_equal(log_b, "one event_start event_delta event_delta agent.message ");
+}
+
 static void
 termination_ends_the_stream(void **state)
 {
@@ -389,12 +409,12 @@ frames(void **state)
 	struct hub_frame f;
 	int n;
 
-	hub_frame_init(&f, "agent.message", json, sizeof json - 1);
+	hub_frame_init(&f, 42, "agent.message", json, sizeof json - 1);
 	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
-	assert_string_equal(text.data, "event: agent.message\ndata: {\"a\": \"b\\n\"  }\n\n");
+	assert_string_equal(text.data, "id: 42\nevent: agent.message\ndata: {\"a\": \"b\\n\"  }\n\n");
 	hub_frame_address(hub_frame_bytes(&f, true)->data, hub_frame_bytes(&f, true)->len, 700);
 	unwrap(hub_frame_bytes(&f, true), 700, &old, &n);
-	assert_string_equal(old.data, "event: message\ndata: {\"a\": \"b\\n\"  }\n\n");
+	assert_string_equal(old.data, "id: 42\nevent: message\ndata: {\"a\": \"b\\n\"  }\n\n");
 	hub_frame_free(&f);
 }
 
@@ -408,7 +428,7 @@ large_frames_take_several_records(void **state)
 	int n;
 
 	memset(json, 'x', len);
-	hub_frame_init(&f, "t", json, len);
+	hub_frame_init(&f, 0, "t", json, len);
 	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
 	assert_int_equal(n, 4);
 	assert_int_equal(text.len, len + strlen("event: t\ndata: \n\n"));
@@ -428,7 +448,7 @@ main(void)
 		T(in_order_once), T(a_gap_is_filled_from_the_log), T(an_event_without_body_is_read_from_the_log),
 		T(who_has_not_started_gets_nothing), T(previews_only_to_who_asked), T(one_start_per_id), T(no_orphan_deltas),
 		T(thinking_is_a_start_only), T(the_end_of_the_request_closes_previews), T(previews_wait_for_who_is_behind),
-		T(held_previews_keep_their_place), T(stale_previews_are_dropped), T(what_is_held_is_bounded), T(choked_gets_nothing),
+		T(held_previews_keep_their_place), T(stale_previews_are_dropped), T(what_is_held_is_bounded), T(choked_gets_nothing), T(who_replays_holds_nobody_back),
 		T(a_lost_preview_cuts),
 		T(more_previews_than_slots), T(garbage_previews_are_dropped), T(termination_ends_the_stream),
 		T(deletion_ends_everything), cmocka_unit_test(table_holds_many), cmocka_unit_test(frames),

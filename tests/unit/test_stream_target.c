@@ -111,6 +111,54 @@ deltas(void **state)
 	}
 }
 
+static const struct { const char *query, *header; int64_t after; const char *id; } resumes[] = {	/* after -1: not asked, -2: refused */
+	{ "beta=true",                    NULL,      -1, "" },
+	{ "after=0",                      NULL,       0, "" },
+	{ "after=17&beta=true",           NULL,      17, "" },
+	{ "after=%31%37",                 NULL,      17, "" },
+	{ "after=999999999999999999",     NULL,      999999999999999999, "" },
+	{ "after=sevt_011111111111111111111111", NULL, 0, "sevt_011111111111111111111111" },
+	{ NULL,                           "17",      17, "" },
+	{ NULL,                           "sevt_011111111111111111111111", 0, "sevt_011111111111111111111111" },
+	{ "after=3",                      "17",      17, "" },		/* a reconnecting client keeps its first URL */
+	{ "after=sevt_011111111111111111111111", "17", 17, "" },
+	{ "after=",                       NULL,      -2, "after" },
+	{ "after",                        NULL,      -2, "after" },
+	{ "after=-1",                     NULL,      -2, "after" },
+	{ "after=%2B1",                   NULL,      -2, "after" },
+	{ "after=1.0",                    NULL,      -2, "after" },
+	{ "after=0x10",                   NULL,      -2, "after" },
+	{ "after=17%00",                  NULL,      -2, "after" },
+	{ "after=1000000000000000000",    NULL,      -2, "after" },
+	{ "after=sesn_011111111111111111111111", NULL, -2, "after" },
+	{ "after=sevt_",                  NULL,      -2, "after" },
+	{ "after=1&after=1",              NULL,      -2, "after" },
+	{ "after=x",                      "17",      -2, "after" },
+	{ "after=1",                      "x",       -2, "Last-Event-ID" },
+	{ NULL,                           " 17",     -2, "Last-Event-ID" },
+};
+
+static void
+where_to_resume(void **state)
+{
+	for (size_t i = 0; i < sizeof resumes / sizeof *resumes; i++) {
+		struct err e = ERR_INIT;
+		struct target t = { 0 };
+		int got = target_query(resumes[i].query, &t, &e);
+		int64_t after;
+
+		if (got == 0 && resumes[i].header)
+			got = target_resume("Last-Event-ID", resumes[i].header, &t, &e);
+		after = got < 0 ? -2 : t.resume ? t.after : -1;
+		if (after != resumes[i].after)
+			fail_msg("%s, %s: %d", resumes[i].query, resumes[i].header, (int)after);
+		if (got == 0)
+			assert_string_equal(t.after_id, resumes[i].id);
+		else if (e.kind != EK_INVALID || strncmp(e.pub, resumes[i].id, strlen(resumes[i].id)) != 0)
+			fail_msg("%s, %s: %s", resumes[i].query, resumes[i].header, e.pub);
+	}
+}
+
 static void
 at_most_a_hundred(void **state)
 {
@@ -133,6 +181,7 @@ main(void)
 		cmocka_unit_test(ids),
 		cmocka_unit_test(deltas),
 		cmocka_unit_test(at_most_a_hundred),
+		cmocka_unit_test(where_to_resume),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

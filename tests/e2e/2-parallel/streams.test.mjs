@@ -33,13 +33,16 @@ describe('streams', { concurrency: true }, () => {
 		sse.close();
 	});
 
-	test('frames: one event line that says the type, one data line, a blank line', async () => {
+	test('frames: what is in the log has its number, one event line that says the type, one data line, a blank line', async () => {
 		const s = await b.session();
 		const sse = await Sse.open(path(s.id, DELTAS));
 		await c.beta.sessions.events.send(s.id, { events: [message(script(['words first', bash('echo hi')]))] });
 		await sse.until('session.status_idle');
+		let seq = 0;
 		for (const f of sse.frames.filter((x) => x.event !== 'ping' && !x.comment)) {
-			assert.equal(f.lines.length, 2, f.raw);
+			const preview = f.event.startsWith('event_');
+			assert.equal(f.lines.length, preview ? 2 : 3, f.raw);
+			if (!preview) assert.equal(f.lines.shift(), `id: ${++seq}`);
 			assert.match(f.lines[0], /^event: /);
 			assert.match(f.lines[1], /^data: \{/);
 			assert.equal(JSON.parse(f.data).type, f.event);

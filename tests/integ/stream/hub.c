@@ -1,4 +1,4 @@
-/* link: gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c */
+/* link: gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c */
 /*
  * The stream process against a real Postgres and a real Redis, with this test in nginx's place: it speaks FastCGI to the socket. What
  * must reach an open stream whatever dies, and what must end it. Waits for events with deadlines; ends the servers it started.
