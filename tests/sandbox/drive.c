@@ -110,8 +110,7 @@ give_up(const char *fmt, ...)
 	va_end(ap);
 	printf("\n");
 	check(false, "the run could go on");
-	if (H.pid > 0)
-		hands_stop(&H, SIGTERM);
+	hands_remove(&H);
 	exit(summary());
 }
 
