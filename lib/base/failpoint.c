@@ -36,6 +36,7 @@ static const struct { const char *name; enum action action; } actions[] = {
 
 struct rule {
 	enum action action;
+	char where[24];		/* "": everywhere */
 	int ms;
 	enum err_kind kind;
 	bool once;
@@ -89,7 +90,7 @@ static void
 parse_line(char *line)
 {
 	struct rule r = { .action = NOTHING };
-	char *save = NULL, *name, *action, *when, *seed;
+	char *save = NULL, *name, *where, *action, *when, *seed;
 	int id;
 
 	line[strcspn(line, "#\r\n")] = '\0';
@@ -99,6 +100,10 @@ parse_line(char *line)
 	action = strtok_r(NULL, " \t", &save);
 	when = strtok_r(NULL, " \t", &save);
 	seed = strtok_r(NULL, " \t", &save);
+	where = strchr(name, '/');
+	if (where != NULL)
+		*where++ = '\0';
+	snprintf(r.where, sizeof r.where, "%s", where != NULL ? where : "");
 	id = find(name);
 	if (id < 0 || action == NULL || parse_action(action, &r) < 0) {
 		log_warn("failpoint_line", "name", name, NULL);
@@ -154,12 +159,12 @@ draw(struct rule *r)
 
 /* The first process to make the mark is the one that fails. */
 static bool
-first(enum failpoint id)
+first(enum failpoint id, const char *where)
 {
 	char mark[512];
 	AUTO(fd) int fd = -1;
 
-	snprintf(mark, sizeof mark, "%s.%s", fp.path, failpoints[id].name);
+	snprintf(mark, sizeof mark, "%s.%s%s%s", fp.path, failpoints[id].name, where[0] != '\0' ? "." : "", where);
 	fd = open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	return fd >= 0;
 }
@@ -178,16 +183,17 @@ note(enum failpoint id, enum action action)
 }
 
 static struct rule
-wanted(enum failpoint id)
+wanted(enum failpoint id, const char *where)
 {
 	struct rule r = { .action = NOTHING };
 	struct rule *have = &fp.rules[id];
 
 	(void)pthread_mutex_lock(&fp.lock);
 	reload();
-	if (have->action != NOTHING) {
+	if (have->action != NOTHING && (have->where[0] == '\0' || (where != NULL && strcmp(have->where, where) == 0))) {
 		have->hits++;
-		if ((have->nth == 0 || have->hits == have->nth) && (have->chance <= 0 || draw(have) < have->chance) && (!have->once || first(id)))
+		if ((have->nth == 0 || have->hits == have->nth) && (have->chance <= 0 || draw(have) < have->chance) && 
+		    (!have->once || first(id, have->where)))
 			r = *have;
 	}
 	(void)pthread_mutex_unlock(&fp.lock);
@@ -195,14 +201,14 @@ wanted(enum failpoint id)
 }
 
 static struct rule
-hit(enum failpoint id)
+hit(enum failpoint id, const char *where)
 {
 	struct rule r = { .action = NOTHING };
 	struct timespec t;
 
 	if (fp.path == NULL)
 		return r;
-	r = wanted(id);
+	r = wanted(id, where);
 	if (r.action == NOTHING)
 		return r;
 	note(id, r.action);
@@ -224,15 +230,15 @@ hit(enum failpoint id)
 }
 
 void
-failpoint_hit(enum failpoint id)
+failpoint_hit(enum failpoint id, const char *where)
 {
-	(void)hit(id);
+	(void)hit(id, where);
 }
 
 int
 failpoint_error(enum failpoint id, struct err *e)
 {
-	struct rule r = hit(id);
+	struct rule r = hit(id, NULL);
 
 	if (r.action != FAIL)
 		return 0;

@@ -9,9 +9,9 @@
  *
  * The control file is the setting failpoint_file; it is read again whenever it changes, also while it is absent. One line each:
  *
- *   NAME kill|exit|sleep:MS|error[:KIND] [WHEN] [SEED]      # comment
+ *   NAME[/WHERE] kill|exit|sleep:MS|error[:KIND] [WHEN] [SEED]      # comment
  *
- * WHEN: always (default) · once (over all processes: who comes first makes FILE.NAME) · @N (the Nth time in each process) · a
+ * WHERE limits it to what FAILPOINT_IN() says, for instance a turn's state. WHEN: always (default) · once (over all processes: who comes first makes FILE.NAME[.WHERE]) · @N (the Nth time in each process) · a
  * probability like 0.05, drawn from SEED. KIND: a name of err.def, default UNAVAILABLE; where no error can be returned it does nothing.
  * Each happening appends `NAME ACTION PID` to FILE.log.
  */
@@ -34,17 +34,19 @@ extern const struct failpoint_row failpoints[FP_COUNT];
 
 /* path is borrowed for good; "" or NULL: nothing ever fails. */
 void failpoint_open(const char *path);
-void failpoint_hit(enum failpoint id);
+void failpoint_hit(enum failpoint id, const char *where);	/* where may be NULL */
 /* As failpoint_hit, and: -1 with e set when an error is wanted. */
 int failpoint_error(enum failpoint id, struct err *e);
 
-#define FAILPOINT(id) failpoint_hit(FP_##id)
+#define FAILPOINT(id) failpoint_hit(FP_##id, NULL)
+#define FAILPOINT_IN(id, where) failpoint_hit(FP_##id, (where))
 #define FAILPOINT_ERR(id, e) failpoint_error(FP_##id, (e))
 
 #else
 
 #define failpoint_open(path) ((void)(path))
 #define FAILPOINT(id) ((void)0)
+#define FAILPOINT_IN(id, where) ((void)0)
 #define FAILPOINT_ERR(id, e) (0)
 
 #endif

@@ -62,7 +62,7 @@ child(enum failpoint id)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		failpoint_hit(id);
+		failpoint_hit(id, "HERE");
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -110,6 +110,9 @@ deaths(void **state)
 	status = child(FP_MODEL);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 70);
 	assert_int_equal(child(FP_CALL), 0);
+	control("append.before/HERE exit\nmodel.before/THERE exit\n");
+	assert_int_equal(WEXITSTATUS(child(FP_APPEND)), 70);
+	assert_int_equal(child(FP_MODEL), 0);
 }
 
 static void

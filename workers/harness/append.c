@@ -167,7 +167,7 @@ send_now(void *ctx)
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);
 	fill(s, base, p);
-	FAILPOINT(APPEND);
+	FAILPOINT_IN(APPEND, turn_state_name(s->state));
 	SESS_WAIT(s);
 	dbq_run(s->wk->db, STMT_SESSION_APPEND, NPARAMS, (const char *const *)p, on_append, s);
 	for (int i = 0; i < NPARAMS; i++)
@@ -196,9 +196,9 @@ committed(struct sess *s, int64_t last_seq)
 {
 	enum turn_event event = TE_COMMITTED;
 
-	FAILPOINT(APPENDED);
+	FAILPOINT_IN(APPENDED, turn_state_name(s->state));
 	publish(s, last_seq);
-	FAILPOINT(PUBLISHED);
+	FAILPOINT_IN(PUBLISHED, turn_state_name(s->state));
 	tools_committed(s);
 	plan_committed(&s->t, &s->batch, &s->plan, last_seq);
 	if (s->state == TS_CLOSING && s->plan.release == RELEASE_NO)

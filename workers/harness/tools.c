@@ -76,7 +76,7 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 	struct sess *s = owner;
 	struct call *c = find(s, id);
 
-	FAILPOINT(CALL_DONE);
+	FAILPOINT_IN(CALL_DONE, turn_state_name(s->state));
 	if (c == NULL || c->state != CALL_RUNNING)
 		return;
 	switch (outcome) {
