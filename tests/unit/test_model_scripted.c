@@ -136,6 +136,19 @@ test_context(void **state)
 	told = play(&rq, NULL);
 	assert_non_null(strstr(told, "| tool_calls [tool read {}]"));
 	free(told);
+	/* asked for a summary, and going on behind it */
+	items[6] = items[5];
+	items[5] = (struct model_item)PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"" MODEL_SUMMARY_ASK " More.\"}");
+	rq.nitems = 6;
+	told = play(&rq, NULL);
+	assert_non_null(strstr(told, "A conversation of 5 items. Steps of the latest message played: 1."));
+	free(told);
+	items[0] = (struct model_item)PROBE_ITEM('u', "{\"type\":\"text\",\"text\":\"" MODEL_SUMMARY_OPEN " Steps of the latest message played: 1.\"},"
+	    "{\"type\":\"text\",\"text\":\"bash {}\"},{\"type\":\"text\",\"text\":\"read {\\\"on\\\":1}\"}");
+	rq.nitems = 1;
+	told = play(&rq, NULL);
+	assert_non_null(strstr(told, "| tool_calls [tool read {\"on\":1}]"));
+	free(told);
 	rq.nitems = 0;
 	told = play(&rq, NULL);
 	assert_non_null(strstr(told, "You said: "));

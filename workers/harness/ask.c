@@ -3,13 +3,18 @@
  *
  * The sandbox is asked for at the same moment, so that it is there when the first tool call needs it, and never delays the model.
  * Cancelling stops the request at once; what was streamed is not kept.
+ *
+ * A request for a summary (compact.h) is the same request with the question behind the context; nobody is shown its answer.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
+#include "compact.h"
 #include "failpoint.h"
 #include "log.h"
 #include "sess.h"
+#include "xalloc.h"
 
 static void
 copy(char *out, size_t size, const char *from)
@@ -104,10 +109,72 @@ on_fail(void *ctx, const struct model_failure *f)
 
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	s->t.fail_long = f->terminal;
 	failure(s, f->type, f->message, f->retryable, f->retry_after_ms);
 }
 
 static const struct model_events events = { .text = on_text, .thinking = on_thinking, .done = on_done, .fail = on_fail };
+
+static void
+no_text(void *ctx, int index, const char *text, size_t len)
+{
+}
+
+static void
+no_thinking(void *ctx)
+{
+}
+
+static void
+on_summary(void *ctx, const struct model_reply *reply)
+{
+	struct sess *s = ctx;
+	struct batch_who who = { s->t.thread_id, s->t.agent->name };
+	AUTO(buf) struct buf text = BUF_INIT(0);
+
+	FAILPOINT(MODEL_DONE);
+	s->model = NULL;
+	for (int i = 0; i < reply->nblocks && reply->stop != MODEL_REFUSAL; i++)
+		if (reply->blocks[i].kind == MODEL_TEXT)
+			buf_str(&text, reply->blocks[i].text);
+	if (text.len == 0) {
+		failure(s, "compaction_limit_reached_error", "The model gave no summary of the conversation.", false, 0);
+		return;
+	}
+	batch_free(&s->batch);
+	batch_init(&s->batch, who);
+	s->again = false;
+	s->tries = 0;
+	plan_summary(&s->t, text.data, &reply->usage, &s->batch, &s->plan);
+	sess_fire(s, s->plan.event);
+}
+
+static const struct model_events summary_events = { .text = no_text, .thinking = no_thinking, .done = on_summary, .fail = on_fail };
+
+/* The same request with fewer items and the question behind them. */
+static void
+ask_summary(struct sess *s, struct model_request *rq)
+{
+	static const struct model_item question = { 'u', COMPACT_ASK, sizeof(COMPACT_ASK) - 1 };
+	struct model_item *items;
+	int from, to;
+
+	if (!compact_range(&s->t, &from, &to)) {
+		failure(s, "compaction_limit_reached_error", "The conversation is too long to be summarised.", false, 0);
+		return;
+	}
+	rq->nitems = to - from;
+	items = xmalloc((size_t)(rq->nitems + 1) * sizeof(*items));
+	memcpy(items, rq->items + from, (size_t)rq->nitems * sizeof(*items));
+	items[rq->nitems++] = question;
+	rq->items = items;
+	rq->kinds = NULL;
+	log_info("compaction", "session", s->t.id, "items", LOGN(rq->nitems - 1), "left_out", LOGN(s->t.context.n - rq->nitems + 1), "tokens",
+	    LOGN(compact_estimate(&s->t, 0, false)), NULL);
+	FAILPOINT(MODEL);
+	s->model = model_start(s->wk->models, rq, &summary_events, s);
+	free(items);
+}
 
 static void
 provision(struct sess *s)
@@ -129,6 +196,7 @@ ask_begin(struct sess *s)
 		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
 	};
 
+	s->t.fail_long = false;
 	if (s->news)
 		load_peek(s);
 	if (!routes_ready(s->wk->routes)) {
@@ -139,14 +207,18 @@ ask_begin(struct sess *s)
 		failure(s, "model_request_failed_error", "The agent's model has no usable route in the model catalogue.", false, 0);
 		return;
 	}
-	provision(s);
 	s->requests++;
-	id_new("sevt_", s->message_id);
-	s->thinking_id[0] = '\0';
-	delta_begin(&s->delta, s->message_id, s->wk->conf.delta_ms, sink, s);
 	rq.routes = route.routes;
 	rq.nroutes = route.nroutes;
 	rq.max_output_tokens = route.max_output_tokens;
+	if (s->t.compacting) {
+		ask_summary(s, &rq);
+		return;
+	}
+	provision(s);
+	id_new("sevt_", s->message_id);
+	s->thinking_id[0] = '\0';
+	delta_begin(&s->delta, s->message_id, s->wk->conf.delta_ms, sink, s);
 	FAILPOINT(MODEL);
 	s->model = model_start(s->wk->models, &rq, &events, s);
 }

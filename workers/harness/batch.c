@@ -248,6 +248,15 @@ batch_thinking(struct batch *b, const char *id, const char *raw)
 }
 
 void
+batch_compacted(struct batch *b, const char *blocks)
+{
+	bare(b, BATCH_COMPACTED);
+	b->ev[b->nev - 1].role = 'u';
+	b->ev[b->nev - 1].private = xstrdup(blocks);
+	b->bytes += strlen(blocks);
+}
+
+void
 batch_message(struct batch *b, const char *id, const struct model_reply *reply)
 {
 	struct buf out = BUF_INIT(0), blocks = BUF_INIT(0);

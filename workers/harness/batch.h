@@ -85,6 +85,8 @@ void batch_terminated(struct batch *b, bool interval_open);
 /* {"type":"requires_action","event_ids":[...]} of n ids; the caller frees. */
 char *batch_requires_action(const char *const *ids, int n);
 
+#define BATCH_COMPACTED "agent.thread_context_compacted"
+
 /* span.model_request_start; its id goes to out. */
 void batch_span_start(struct batch *b, char out[ID_MAX]);
 /* span.model_request_end; usage NULL: an error, all zero. */
@@ -92,6 +94,8 @@ void batch_span_end(struct batch *b, const char *start_id, const struct model_us
 
 /* id NULL: a fresh one. raw: what the provider wants back. */
 void batch_thinking(struct batch *b, const char *id, const char *raw);
+/* agent.thread_context_compacted; blocks: what the model sees from now on in place of everything before. */
+void batch_compacted(struct batch *b, const char *blocks);
 /* The text blocks of a reply as one message; nothing when there is no text. */
 void batch_message(struct batch *b, const char *id, const struct model_reply *reply);
 /* One tool call. A verdict of ASK and a custom tool leave an action behind. */

@@ -148,20 +148,17 @@ take_row(struct sess *s, const PGresult *r, int i)
 {
 	struct context *c = &s->t.context;
 	const char *role = pg_str(r, i, 1);
-	int64_t seq = pg_int(r, i, 0);
+	int64_t seq = pg_int(r, i, 0), told = c->told_tokens;
 
 	if (pg_bool(r, i, 3)) {
-		/* the request that made the summary counted what it replaces; its own end is the next event */
-		bool stale = s->told_seq <= seq + 1;
-		int64_t told = c->told_tokens;
-
-		context_clear(c);
-		c->told_tokens = stale ? 0 : told;
+		context_replace(c, pg_str(r, i, 2));
+		c->told_tokens = s->told_seq > seq ? told : 0;	/* the request for the summary counted what it replaces */
+	} else {
+		context_add(c, role != NULL ? role[0] : 'u', pg_str(r, i, 2));
 	}
-	context_add(c, role != NULL ? role[0] : 'u', pg_str(r, i, 2));
 	c->seq = seq;
 	if (seq <= s->told_seq)
-		c->told_bytes = c->bytes;
+		c->told_at = c->tokens;
 }
 
 static void

@@ -13,9 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compact.h"
 #include "xalloc.h"
 
 #define BACKOFF_MAX_MS 30000
+#define SQUEEZE_MAX 3		/* a summary of an eighth of the history, and no less */
 
 /* --- the inbox, by meaning ---------------------------------------------------------------------------------------------------- */
 
@@ -255,11 +257,31 @@ close_exhausted(struct turn *t, struct batch *b, struct plan *p, const char *typ
 	p->release = RELEASE_IDLE;
 }
 
+#define TOO_LONG "The conversation does not fit the model's context, not even after it was summarised."
+
+/* The request did not fit: once more with a summary of the history, or of less of it; at last the end of the turn. */
+static void
+after_overflow(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
+{
+	if (compact_possible(t, true) && (!t->compacting || t->squeeze < SQUEEZE_MAX) && t->rounds < lim->rounds_max) {
+		p->compact = true;
+		p->owed = true;
+		batch_span_start(b, p->span_id);
+		p->event = TE_START;
+	} else {
+		close_exhausted(t, b, p, "compaction_limit_reached_error", TOO_LONG);
+	}
+}
+
 /* Contract 3.7. The span's end stands already in the batch. An unknown_error that no repeat can help is the provider refusing this
- * history for good (context overflow); everything else leaves a session that can go on once the cause is repaired. */
+ * history for good (context overflow that no summary helps); everything else leaves a session that can go on once the cause is repaired. */
 static void
 after_failure(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
 {
+	if (t->fail_long && turn_running(t) && (compact_possible(t, true) || t->context.summary)) {
+		after_overflow(t, lim, b, p);
+		return;
+	}
 	if (t->fail_retry && t->retries < lim->retries_max) {
 		int64_t delay = lim->backoff_ms << (t->retries < 16 ? t->retries : 16);
 
@@ -356,7 +378,17 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 	}
 	if (begun)
 		put_items(t, b, false);
-	put_items(t, b, true);
+	if (t->window > 0 && compact_estimate(t, b->bytes, true) > t->compact_at &&
+	    compact_possible(t, t->owed || t->ncalls > 0)) {
+		/* messages wait until the summary is there, and are read word for word */
+		p->compact = true;
+		p->owed = t->owed || t->ncalls > 0;
+	} else if (t->window > 0 && begun && t->context.summary && compact_estimate(t, b->bytes, true) > t->window) {
+		close_exhausted(t, b, p, "compaction_limit_reached_error", TOO_LONG);
+		return;
+	} else {
+		put_items(t, b, true);
+	}
 	batch_span_start(b, p->span_id);
 	p->event = TE_START;
 }
@@ -521,6 +553,19 @@ plan_reply(struct turn *t, const struct model_reply *reply, const char *message_
 }
 
 void
+plan_summary(struct turn *t, const char *summary, const struct model_usage *usage, struct batch *b, struct plan *out)
+{
+	char *blocks = compact_blocks(t, summary);
+
+	*out = (struct plan){ .event = TE_REPLIED };
+	batch_span_end(b, t->span_id, usage);
+	batch_compacted(b, blocks);
+	free(blocks);
+	t->span_id[0] = '\0';
+	t->retries = 0;
+}
+
+void
 plan_cut(struct turn *t, struct batch *b, struct plan *p)
 {
 	batch_truncate(b, p->cut);
@@ -572,19 +617,23 @@ drop_gone(struct turn *t)
 void
 plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq)
 {
-	bool was_idle = is_idle(t);
+	bool was_idle = is_idle(t), compacted = false;
 
 	for (int i = 0; i < b->nev; i++) {
 		const struct event *ev = &b->ev[i];
 		const char *text = ev->private != NULL ? ev->private : ev->fragment;
 
-		if (text != NULL && ev->role != 0)
+		if (text != NULL && strcmp(ev->type, BATCH_COMPACTED) == 0) {
+			context_replace(&t->context, text);
+			compacted = true;
+		} else if (text != NULL && ev->role != 0) {
 			context_add(&t->context, ev->role, text);
+		}
 	}
-	if (b->span_ev >= 0 && !b->tokens.unknown) {
+	if (b->span_ev >= 0 && !b->tokens.unknown && !compacted) {
 		t->context.told_tokens = b->tokens.input + b->tokens.cache_read + b->tokens.cache_write_5m + b->tokens.cache_write_1h +
 		    b->tokens.output;
-		t->context.told_bytes = t->context.bytes;
+		t->context.told_at = t->context.tokens;
 	}
 	t->context.seq = last_seq;
 	if (b->nev > 0)
@@ -596,15 +645,19 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 	drop_taken(t, b);
 	drop_gone(t);
 	t->attempts = 0;
-	t->failed = false;
+	t->squeeze = !p->compact ? 0 : t->failed && t->fail_long ? t->squeeze + 1 : t->squeeze;
+	t->failed = t->fail_long = false;
 	memcpy(t->span_id, p->span_id, sizeof(t->span_id));
 	if (is_idle(t) || was_idle) {
 		t->rounds = t->retries = 0;
 		t->owed = false;
 		t->stop = NULL;
 	}
+	t->compacting = false;
 	if (p->event == TE_START) {
 		t->rounds++;
 		t->stop = NULL;
+		t->compacting = p->compact;
+		t->owed |= p->compact && p->owed;
 	}
 }

@@ -25,6 +25,8 @@ struct plan {
 	enum plan_release release;
 	int64_t delay_ms;		/* RETRY: due after this (before jitter) */
 	char span_id[ID_MAX];		/* START: the request's span */
+	bool compact;			/* START: the request asks for a summary of the context */
+	bool owed;			/* with it: the turn is under way, the model owes a reply besides what waits in the inbox */
 	int cut;			/* a reply's own events, when idle events follow in the same batch; 0: none */
 };
 
@@ -36,6 +38,9 @@ void plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, s
  */
 void plan_reply(struct turn *t, const struct model_reply *reply, const char *message_id, const char *thinking_id, bool quiet,
     struct batch *b, struct plan *out);
+
+/* The summary that was asked for: the span's end, then the event that holds it. out->event is REPLIED. */
+void plan_summary(struct turn *t, const char *summary, const struct model_usage *usage, struct batch *b, struct plan *out);
 
 /* The idle events of a FINISHED batch were refused: keep the reply only. */
 void plan_cut(struct turn *t, struct batch *b, struct plan *p);

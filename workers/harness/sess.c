@@ -13,6 +13,19 @@
 #include "log.h"
 #include "xalloc.h"
 
+/* How much a request of this session may hold: the model's window less room for a reply, which is never more than half of it. */
+static void
+measure(struct sess *s)
+{
+	struct routes_model m;
+
+	s->t.window = s->t.compact_at = 0;
+	if (s->t.agent == NULL || !routes_find(s->wk->routes, s->t.agent->model_id, &m) || m.context_window <= 0)
+		return;
+	s->t.window = m.context_window - (m.max_output_tokens < m.context_window / 2 ? m.max_output_tokens : m.context_window / 2);
+	s->t.compact_at = s->t.window * s->wk->conf.compact_pct / 100;
+}
+
 static void
 decide(struct sess *s)
 {
@@ -22,6 +35,7 @@ decide(struct sess *s)
 	batch_init(&s->batch, who);
 	s->again = false;
 	s->tries = 0;
+	measure(s);
 	plan_next(&s->t, &s->wk->limits, &s->batch, &s->plan);
 	sess_fire(s, s->plan.event);
 }

@@ -65,8 +65,17 @@ context_add(struct context *c, char role, const char *blocks)
 	}
 	c->items[c->n] = (struct model_item){ .role = role, .blocks = xstrndup(blocks, len), .len = len };
 	c->kinds[c->n] = model_item_kind(&c->items[c->n]);
+	c->tokens += model_item_tokens(&c->items[c->n]);
 	c->n++;
 	c->bytes += len;
+}
+
+void
+context_replace(struct context *c, const char *blocks)
+{
+	context_clear(c);
+	context_add(c, 'u', blocks);
+	c->summary = true;
 }
 
 void

@@ -69,8 +69,10 @@ struct context {
 	int n, cap;
 	size_t bytes;
 	int64_t seq;			/* the log's view up to this event */
+	int64_t tokens;			/* by estimate (model_item_tokens) */
 	int64_t told_tokens;		/* what the model counted at its latest reply, the reply included; 0: unknown */
-	size_t told_bytes;		/* `bytes` at that time */
+	int64_t told_at;		/* `tokens` at that time */
+	bool summary;			/* the first item stands for what was compacted */
 };
 
 struct turn {
@@ -95,14 +97,21 @@ struct turn {
 	bool drain;			/* the worker leaves */
 	bool broken;			/* the row cannot be read as a session */
 
+	int64_t window, compact_at;	/* tokens a request may fill, and from where on a summary is asked for; 0: unknown */
+	bool compacting;		/* the open request asks for a summary */
+	int squeeze;			/* how often that summary's own request was too long */
+
 	bool failed;			/* the latest request failed: */
 	char fail_type[48], fail_message[256];
 	bool fail_retry;
+	bool fail_long;			/* the request did not fit the model */
 	int64_t fail_after_ms;		/* the provider's wish, or 0 */
 };
 
 void turn_free(struct turn *t);
 void context_add(struct context *c, char role, const char *blocks);
+/* blocks stand for everything so far. */
+void context_replace(struct context *c, const char *blocks);
 /* Forget everything; *c is empty. */
 void context_clear(struct context *c);
 struct call *turn_call_add(struct turn *t, const char *id, const char *name, const char *input);

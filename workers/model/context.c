@@ -61,6 +61,42 @@ model_item_kind(const struct model_item *item)
 	return is_blank(&b) ? 0 : (model_kind)(1 + b.kind);
 }
 
+/* Encoded data above this is an image's or a document's, not text. */
+#define ENCODED_MIN 4096
+#define IMAGE_TOKENS 1600
+#define DOCUMENT_BYTES 24		/* encoded bytes of a document that make a token: scanned and laid-out pages are dense */
+
+/* Encoded data inside text: long strings at a "data" key. Taken from the bytes, with what they count instead added to *tokens. */
+static size_t
+encoded(const char *p, size_t len, int64_t *tokens)
+{
+	static const char key[] = "\"data\":\"";
+	const char *end = p + len, *at, *stop;
+	size_t bytes = 0;
+
+	while ((at = memmem(p, (size_t)(end - p), key, sizeof(key) - 1)) != NULL) {
+		at += sizeof(key) - 1;
+		stop = memchr(at, '"', (size_t)(end - at));
+		p = stop != NULL ? stop : end;
+		if (p - at < ENCODED_MIN)
+			continue;
+		bytes += (size_t)(p - at);
+		*tokens += memcmp(at, "JVBERi", 6) == 0 ? (p - at) / DOCUMENT_BYTES : IMAGE_TOKENS;	/* "%PDF-" */
+	}
+	return bytes;
+}
+
+int64_t
+model_item_tokens(const struct model_item *item)
+{
+	size_t bytes = item->len;
+	int64_t tokens = 0;
+
+	if (bytes >= ENCODED_MIN)
+		bytes -= encoded(item->blocks, item->len, &tokens);
+	return tokens + (int64_t)((bytes + 3) / 4);
+}
+
 /* All blocks of the items [from, to), blank text left out. */
 static void
 gather(struct context *c, size_t *cap, const struct model_request *rq, int from, int to)

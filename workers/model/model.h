@@ -27,6 +27,12 @@ struct model_item {
 /* What an item is, when that was looked at before: 0, or a mark for model_item_kind()'s caller to keep. */
 typedef unsigned char model_kind;
 model_kind model_item_kind(const struct model_item *item);
+/* About how many tokens: a quarter of the bytes; an image or a document by its kind, not by the length of its encoding. */
+int64_t model_item_tokens(const struct model_item *item);
+
+/* How a request for a summary ends, and how the item begins that stands for what was summarised (harness/compact.h). */
+#define MODEL_SUMMARY_ASK "Summarise this conversation, so that it can be continued by someone who has only the summary."
+#define MODEL_SUMMARY_OPEN "This conversation is continued from an earlier one that no longer fits the model's context. A summary of it:"
 
 struct model_tool {
 	const char *name, *description;

@@ -17,6 +17,7 @@
 
 #define SPACE " \t\r\n"
 #define BUILT_IN "roost-scripted"
+#define STEPS "Steps of the latest message played: "
 
 /* ---- what the context says ---- */
 
@@ -82,7 +83,24 @@ is_message(const struct model_item *item)
 	return false;
 }
 
-/* The text of the latest user message, its blocks as paragraphs of their own; *out_step: which step is due. */
+/* Is this block what stands for a summarised past? */
+static bool
+is_summary(struct jspan text)
+{
+	return text.n > sizeof(MODEL_SUMMARY_OPEN) && memcmp(text.p + 1, MODEL_SUMMARY_OPEN, sizeof(MODEL_SUMMARY_OPEN) - 1) == 0;
+}
+
+/* Our own words in it. */
+static int
+played(struct jspan text)
+{
+	const char *at = memmem(text.p, text.n, STEPS, sizeof(STEPS) - 1);
+
+	return at != NULL ? atoi(at + sizeof(STEPS) - 1) : 0;
+}
+
+/* The text of the latest user message, its blocks as paragraphs of their own; *out_step: which step is due. A message that a summary
+ * carries along goes on where the summary says. */
 static void
 latest_message(const struct model_request *rq, struct buf *out, int *out_step)
 {
@@ -101,10 +119,27 @@ latest_message(const struct model_request *rq, struct buf *out, int *out_step)
 	while (jspan_next(&it, &block)) {
 		if (!jspan_get(block, "type", &type) || !jspan_is(type, "text") || !jspan_get(block, "text", &text))
 			continue;
+		if (is_summary(text)) {
+			*out_step += played(text);
+			continue;
+		}
 		if (out->len)
 			buf_str(out, "\n\n");
 		jspan_unquote(out, text);
 	}
+}
+
+/* Is this the request for a summary? Then the question is left out of *rq. */
+static bool
+asks_summary(struct model_request *rq)
+{
+	struct jspan text;
+
+	if (rq->nitems == 0 || !jspan_get((struct jspan){ rq->items[rq->nitems - 1].blocks, rq->items[rq->nitems - 1].len }, "text", &text) ||
+	    text.n <= sizeof(MODEL_SUMMARY_ASK) || memcmp(text.p + 1, MODEL_SUMMARY_ASK, sizeof(MODEL_SUMMARY_ASK) - 1) != 0)
+		return false;
+	rq->nitems--;
+	return true;
 }
 
 /* ---- the grammar ---- */
@@ -206,14 +241,18 @@ void
 script_make(struct script *s, const struct model_request *rq)
 {
 	AUTO(buf) struct buf text = { 0 };
+	struct model_request shown = *rq;
+	bool summary = asks_summary(&shown);
 	struct context c;
 	const char *said;
 	int step;
 
 	*s = (struct script){ 0 };
-	latest_message(rq, &text, &step);
+	latest_message(&shown, &text, &step);
 	said = text.data ? text.data : "";
-	if (!has_tool_line(rq, said, text.len)) {
+	if (summary) {
+		buf_printf(&s->speech, "A conversation of %d items. " STEPS "%d.", shown.nitems, step - 1);
+	} else if (!has_tool_line(rq, said, text.len)) {
 		if (strcmp(rq->model_id, BUILT_IN))
 			buf_printf(&s->speech, "I am the scripted model built into Roost, standing in for %s.", rq->model_id);
 		else

@@ -5,6 +5,9 @@
  * `<name of an offered tool> {json input}` is a call (several lines: parallel calls); other lines are spoken, one word per delta.
  * Behind the last paragraph the reply is "Done.". A message without any tool line is answered by one sentence that says who is
  * speaking, and an echo. Usage is counted in words.
+ *
+ * A request for a summary (MODEL_SUMMARY_ASK) is answered by how many items there were and how many steps of the latest message have been
+ * played; when that message comes back behind the summary, it goes on from there.
  */
 #ifndef ROOST_WORKERS_MODEL_SCRIPTED_H
 #define ROOST_WORKERS_MODEL_SCRIPTED_H

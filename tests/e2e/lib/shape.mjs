@@ -7,6 +7,7 @@ const LETTER = {
 	'session.status_running': 'R', 'session.thread_status_running': 'r',
 	'user.message': 'U', 'user.interrupt': 'I', 'user.tool_confirmation': 'C', 'user.custom_tool_result': 'K',
 	'span.model_request_start': 's', 'agent.thinking': 't', 'agent.message': 'm',
+	'agent.thread_context_compacted': 'z',
 	'agent.tool_use': 'b', 'agent.custom_tool_use': 'c', 'span.model_request_end': 'e', 'agent.tool_result': 'o',
 	'session.thread_status_idle': 'i', 'session.usage': 'u', 'session.status_idle': 'd',
 	'session.error': 'X', 'session.status_rescheduled': 'h', 'session.thread_status_rescheduled': 'H',
@@ -37,7 +38,7 @@ export function micros(stamp) {
 const STEP = '(?:st*m?[bc]*e[oCK]*)';				// an answer may come while other calls still run
 const INPUT = '[UICK]';
 const RETRY = `X*(?:hH|Hh)(?:Rr[oUICK]*|(?=I))`;	// an interrupt may end the wait; results of a lost worker's calls come after it
-const GOING = `(?:${STEP}${INPUT}*|${RETRY}|X)*`;
+const GOING = `(?:${STEP}z?${INPUT}*|${RETRY}|X)*`;
 const IDLE = 'iud';
 const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}I*${IDLE}`;		// on an idle session, or woken by answers
 const CLEARED = `o*I+${IDLE}`;					// an interrupt of a wait
