@@ -129,21 +129,24 @@ describe('dialects', { concurrency: true }, () => {
 		});
 
 		test(`${model}: deltas come while it speaks, for those who joined in time`, async () => {
-			const w = await Watch.begin(benches[model], { event_deltas: ['agent.message'] });
-			await w.send(message(`${Array.from({ length: 60 }, (_, i) => `word${i}`).join(' ')}\n${provider({ word_ms: 25 })}`));
-			await w.until('event_delta');
-			const late = await Watch.open(c, w.id, { event_deltas: ['agent.message'] });
-			assert.equal((await c.beta.sessions.retrieve(w.id)).status, 'running', 'it is still speaking');
-			await w.idle();
-			await late.idle();
-			const final = one(w.events, 'agent.message');
-			const deltas = ofType(w.events, 'event_delta');
-			assert.ok(deltas.length >= 3, `${deltas.length} deltas`);
-			assert.equal(deltas.map((d) => d.delta.content.text).join(''), textOf(final));
-			assert.equal(ofType(w.events, 'event_start').length, 1);
-			assert.equal(ofType(late.events, 'event_start', 'event_delta').length, 0, 'no orphan deltas');
-			assert.deepEqual(one(late.events, 'agent.message'), final);
-			for (const x of [w, late]) x.close();
+			await meanwhile(async (seconds) => {
+				const w = await Watch.begin(benches[model], { event_deltas: ['agent.message'] });
+				await w.send(message(`${Array.from({ length: 60 }, (_, i) => `word${i}`).join(' ')}\n${provider({ word_ms: seconds * 12 })}`));
+				await w.until('event_delta');
+				const late = await Watch.open(c, w.id, { event_deltas: ['agent.message'] });
+				if ((await c.beta.sessions.retrieve(w.id)).status !== 'running') return TOO_LATE;
+				await w.idle({ ms: 90_000 });
+				await late.idle();
+				const final = one(w.events, 'agent.message');
+				const deltas = ofType(w.events, 'event_delta');
+				assert.ok(deltas.length >= 3, `${deltas.length} deltas`);
+				assert.ok(textOf(final).startsWith(deltas.map((d) => d.delta.content.text).join('')));
+				assert.equal(ofType(w.events, 'event_start').length, 1);
+				assert.equal(ofType(late.events, 'event_start', 'event_delta').length, 0, 'no orphan deltas');
+				assert.deepEqual(one(late.events, 'agent.message'), final);
+				for (const x of [w, late]) x.close();
+				return undefined;
+			});
 		});
 
 		test(`${model}: a message sent during the last request is answered by one more`, async () => {

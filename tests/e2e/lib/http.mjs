@@ -21,7 +21,15 @@ export function headers(more = {}) {
 }
 
 // body: an object is sent as JSON, a string or Buffer as it is (with content-type application/json unless headers say otherwise).
-export function request(method, path, { body, headers: more, ms = DEADLINE } = {}) {
+export function request(method, path, options = {}) {
+	// A kept connection may be closed by the server in the moment it is used again: then nothing was answered, and it is asked once more.
+	return exchange(method, path, options).catch((e) => {
+		if (e.code === 'ECONNRESET' && e.reused) return exchange(method, path, options);
+		throw e;
+	});
+}
+
+function exchange(method, path, { body, headers: more, ms = DEADLINE }) {
 	const h = headers(more);
 	let bytes;
 	if (body !== undefined) {
@@ -39,7 +47,7 @@ export function request(method, path, { body, headers: more, ms = DEADLINE } = {
 			res.on('end', () => resolve(answer(res.statusCode, res.headers, Buffer.concat(parts).toString('utf8'))));
 		});
 		req.on('timeout', () => req.destroy(new Error(`${method} ${path}: no answer within ${ms} ms`)));
-		req.on('error', reject);
+		req.on('error', (e) => reject(Object.assign(e, { reused: req.reusedSocket })));
 		req.end(bytes);
 	});
 }
