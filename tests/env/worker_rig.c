@@ -231,6 +231,16 @@ rig_sql(const char *fmt, ...)
 }
 
 void
+rig_hands_saw(const char *op, const char *session, int n)
+{
+	int64_t end = clock_mono_ms() + RIG_MS;
+
+	while (fake_hands_count(rig_hands, op, session) < n && clock_mono_ms() < end)
+		doze();
+	assert_int_equal(fake_hands_count(rig_hands, op, session), n);
+}
+
+void
 rig_wait(const char *want, const char *fmt, ...)
 {
 	int64_t end = clock_mono_ms() + RIG_MS;

@@ -29,6 +29,8 @@ void rig_signal(pid_t pid, int sig);
 /* First cell of the answer, as the database's owner; the caller frees. */
 char *rig_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Wait until the query's first cell is want. */
+/* What reaches hands is not ordered with what reaches the log: wait for the n-th frame of this kind, then there must be n. */
+void rig_hands_saw(const char *op, const char *session, int n);
 void rig_wait(const char *want, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A session of this model whose agent has the usual toolset (edit disabled, write asks) and the custom tool weather. */

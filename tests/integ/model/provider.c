@@ -413,6 +413,7 @@ test_names(void **state)
 	struct model_client *fresh = model_client_new(loop, &conf);
 	struct model_call *call;
 	struct probe p[MANY];
+	bool cancelled[MANY] = { false };
 	struct model_route r = route("anthropic", "fake-1");
 	struct model_item item;
 	struct model_request rq = request(&r, 1, &item, &block, "by name");
@@ -427,14 +428,16 @@ test_names(void **state)
 		call = model_start(fresh, &rq, &probe_events, &p[i]);
 		if (i % 4 == 3) {
 			run_for(1);
-			model_cancel(&call);
+			cancelled[i] = p[i].ends == 0;	/* on a busy machine it may have failed by now, and a call that ended is gone */
+			if (cancelled[i])
+				model_cancel(&call);
 		}
 	}
 	for (int i = 0; i < MANY; i++) {
-		if (i % 4 != 3)
+		if (!cancelled[i])
 			run_until(&p[i], 1);
-		assert_int_equal(p[i].ends, i % 4 != 3);
-		if (i % 4 != 3)
+		assert_int_equal(p[i].ends, !cancelled[i]);
+		if (!cancelled[i])
 			assert_non_null(strstr(p[i].told.data, i % 2 ? "| fail model_request_failed_error retry: " : "| end_turn"));
 		probe_reset(&p[i]);
 	}

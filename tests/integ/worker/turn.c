@@ -82,8 +82,8 @@ plain_turn(void **state)
 	same_log("sesn_plain", 9, OPEN "a.message M:end" CLOSE);
 	rig_check("sesn_plain");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_plain"), 0);
-	assert_int_equal(fake_hands_count(rig_hands, "provision", "sesn_plain"), 2);
-	assert_int_equal(fake_hands_count(rig_hands, "pause", "sesn_plain"), 2);
+	rig_hands_saw("provision", "sesn_plain", 2);
+	rig_hands_saw("pause", "sesn_plain", 2);
 }
 
 static void
@@ -99,7 +99,7 @@ parallel_tools(void **state)
 	results = rig_sql("SELECT string_agg(body::jsonb->>'is_error' || ' ' || (body::jsonb->'content'->0->>'text'), '|' ORDER BY seq) FROM event"
 	    " WHERE session_id = 'sesn_par' AND type = 'agent.tool_result'");
 	assert_string_equal(results, "false ran bash {\"command\":\"one\"}|true ran bash {\"command\":\"two fail\"}|false ran read {\"file_path\":\"/x\"}");
-	assert_int_equal(fake_hands_count(rig_hands, "ack", "sesn_par"), 3);
+	rig_hands_saw("ack", "sesn_par", 3);
 	rig_check("sesn_par");
 }
 
@@ -265,7 +265,7 @@ interrupt_tool(void **state)
 	rig_send("sesn_it");
 	rig_settled("sesn_it");
 	same_log("sesn_it", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result a.tool_result u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
-	assert_int_equal(fake_hands_count(rig_hands, "cancel", "sesn_it"), 1);
+	rig_hands_saw("cancel", "sesn_it", 1);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_it' AND type = 'agent.tool_result' ORDER BY seq"
 	    " LIMIT 1");
 	assert_string_equal(text, "Tool execution was interrupted before completion. Please retry.");
