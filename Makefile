@@ -121,6 +121,9 @@ lint: ## clang-tidy, cppcheck, shellcheck, nginx -t, layer and header checks
 bench: ## measure and print the table of ratios (build/bench/)
 	tests/bench/run
 
+bench-sse: ## measure 9,500 event streams beside a Node server (build/bench/)
+	tests/bench/sse/run
+
 # --- running -------------------------------------------------------------------------------------------------------------------
 up: ## set up and start everything on this machine, then run the demo (root or sudo)
 	ops/up
@@ -133,8 +136,8 @@ clean: ## remove build products (not the instance's data)
 	rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all unit integ test asan lint bench up down demo clean help
+.PHONY: all unit integ test asan lint bench bench-sse up down demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -246,7 +246,13 @@ http_call(struct http *h, const char *method, const char *path, const char *body
 struct http *
 http_stream(const char *path)
 {
-	struct http *h = http_open(0);
+	return http_stream_at(0, path);
+}
+
+struct http *
+http_stream_at(int port, const char *path)
+{
+	struct http *h = http_open(port);
 	const char *end;
 
 	http_send(h, "GET", path, NULL, NULL);

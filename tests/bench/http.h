@@ -31,6 +31,7 @@ char *http_call(struct http *h, const char *method, const char *path, const char
 
 /* Open a stream: sends the GET and waits for the 200 and the first bytes. */
 struct http *http_stream(const char *path);
+struct http *http_stream_at(int port, const char *path);	/* on another port of this host; 0: the instance's */
 
 /* Add what has come of the stream to *text. Does not wait. Dies when it ended. */
 void http_hear(struct http *h, struct buf *text);

@@ -153,6 +153,12 @@ cpu_ms(void)
 }
 
 double
+cpu_ms_of(const char *class)
+{
+	return sum(class, process_cpu);
+}
+
+double
 memory_kb(const char *class)
 {
 	return sum(class, process_kb);

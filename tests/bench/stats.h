@@ -18,8 +18,9 @@ void samples_free(struct samples *s);
 /* One row: what, p50 and p99 in microseconds (negative: empty), a rate or amount as text, ratio to the floor as text, goal as text. */
 void row(const char *what, double p50, double p99, const char *amount, const char *ratio, const char *goal);
 
-/* CPU milliseconds that all processes of the instance have used so far, and by class when out is given: "gateway 12 nginx 34 ...". */
+/* CPU milliseconds that all processes of the instance have used so far, and those of one class. */
 double cpu_ms(void);
+double cpu_ms_of(const char *class);
 
 /* Proportional memory in kB of the instance's processes whose class begins with this. Classes: gateway stream worker hands nginx pg redis sv */
 double memory_kb(const char *class);
