@@ -24,8 +24,8 @@
 #define BUS_JOBS_MAX "10000"
 #define BUS_SSE "sse:0"
 #define BUS_SSE_MAX "20000"
-#define BUS_BODY_MAX 16384	/* larger bodies are read from Postgres by the hub; bounds the stream's memory at 320 MB */
-#define BUS_PREVIEW_MAX 262144	/* previews are nowhere else, and rare at this size */
+#define BUS_BODY_MAX 16384	/* larger bodies are read from Postgres by the hub; an entry takes 20 kB, the stream 410 MB: below maxmemory */
+#define BUS_PREVIEW_MAX BUS_BODY_MAX	/* a larger piece cuts its preview; a model needs seconds for so much */
 
 /*
  * Blocking client: reconnects by itself, each call waits at most redis_timeout_ms. One per thread. After a failure it fails at once
