@@ -2,7 +2,8 @@
  * append: the one way events are written (session_append, sql/migrations): a batch, fenced by the epoch, stamped with database time;
  * then publication in order, then the state that follows.
  *
- * A lost connection leaves the commit in doubt: the same batch is sent again, and the database says ok if its first event is there.
+ * A lost connection leaves the commit in doubt: the same batch is sent again, and the database says ok if its first event is there. Then
+ * it may stand there with the stamps of the first attempt, and these are read before anything is published or summed up.
  * Publication comes after the commit and may be lost in a crash: hubs compare their sequence with the row.
  */
 #include <inttypes.h>
@@ -21,6 +22,7 @@
 #define NPARAMS 25
 
 static void on_append(void *ctx, const PGresult *r, const struct err *e);
+static void again(struct sess *s, const struct err *e);
 
 /* One column of the events as a text array. */
 enum column { COL_ID, COL_TYPE, COL_BODY, COL_ROLE, COL_FRAGMENT, COL_PRIVATE };
@@ -230,6 +232,24 @@ woken(struct sess *s)
 	}
 }
 
+/* The batch that an earlier attempt has committed: what is published and added up is what stands in the log. */
+static void
+on_written(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL) {
+		again(s, e);		/* it says ok once more */
+	} else if (PQntuples(r) == 0) {
+		sess_lost(s);		/* deleted meanwhile */
+	} else {
+		batch_stamp(&s->batch, pg_int(r, 0, 1), &s->t.totals);
+		committed(s, pg_int(r, 0, 0) + s->batch.nev - 1);
+	}
+}
+
 static void
 send_after(struct sess *s, int64_t ms)
 {
@@ -268,7 +288,10 @@ on_append(void *ctx, const PGresult *r, const struct err *e)
 		return;
 	}
 	result = pg_str(r, 0, 0);
-	if (strcmp(result, "ok") == 0) {
+	if (strcmp(result, "ok") == 0 && s->again) {
+		SESS_WAIT(s);
+		DBQ_RUN(s->wk->db, STMT_EVENT_WRITTEN, on_written, s, s->t.id, s->batch.ev[0].id);
+	} else if (strcmp(result, "ok") == 0) {
 		committed(s, pg_int(r, 0, 1));
 	} else if (strcmp(result, "woken") == 0) {
 		woken(s);
