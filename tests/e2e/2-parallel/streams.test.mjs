@@ -179,6 +179,49 @@ describe('streams', { concurrency: true }, () => {
 		w.close();
 	});
 
+	test('resuming: after any number or id, by header or parameter, everything that follows and nothing else', async () => {
+		const w = await Watch.begin(b);
+		await w.turn('one');
+		await w.turn(script(bash('echo two')));
+		const listed = await w.assertSameAsLog();
+		const last = listed.length - 1;
+		const from = async (q, more, n) => {
+			const sse = await Sse.open(path(w.id, q), more);
+			assert.equal(sse.status, 200);
+			await until(`all after ${n} has come`, () => sse.lastId === String(listed.length));
+			assert.deepEqual(sse.events, listed.slice(n));
+			sse.close();
+		};
+		await from('?after=0', {}, 0);
+		await from('?after=3', {}, 3);
+		await from(`?after=${last}`, {}, last);
+		await from('', { 'last-event-id': String(last) }, last);
+		await from(`?after=${listed[last - 1].id}`, {}, last);
+		await from('?after=0', { 'last-event-id': listed[last - 1].id }, last);
+		await from('', {}, listed.length);
+		await from(`?after=${listed.length + 100}`, {}, listed.length);
+		w.close();
+	});
+
+	test('the SDK can resume too: a header, and everything it missed', async () => {
+		const first = await Watch.begin(b);
+		await first.turn('missed');
+		const w = await Watch.open(c, first.id, {}, { headers: { 'Last-Event-ID': '0' } });
+		await w.idle();
+		await w.turn('and live');
+		await w.assertSameAsLog();
+		for (const x of [first, w]) x.close();
+	});
+
+	test('bad places to resume at are refused by name', async () => {
+		const [s, other] = await Promise.all([b.session(), Watch.begin(b)]);
+		await other.turn('hi');
+		for (const v of ['', 'x', '-1', '1.5', '0x1', '99999999999999999999', 'sevt_1', other.events[0].id]) bad(await get(path(s.id, `?after=${v}`)), /^after: /);
+		bad(await get(path(s.id, '?after=1&after=1')), /^after: /);
+		bad(await get(path(s.id), { headers: { 'last-event-id': 'x' } }), /^Last-Event-ID: /);
+		other.close();
+	});
+
 	test('on an archived session: opens, says nothing', async () => {
 		const s = await b.session();
 		await c.beta.sessions.archive(s.id);

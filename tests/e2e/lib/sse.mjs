@@ -13,11 +13,15 @@ export class Sse {
 		return new Promise((resolve, reject) => {
 			const req = https.get(new URL(path, baseURL), { ca, agent: false, headers: headers({ accept: 'text/event-stream', ...more }) }, (res) => {
 				clearTimeout(timer);
-				req.off('error', reject);
+				req.off('error', failed);
 				resolve(opened(new Sse(req, res)));
 			});
 			const timer = setTimeout(() => req.destroy(new Error(`no headers within ${ms} ms`)), ms);
-			req.on('error', reject);
+			const failed = (e) => {
+				clearTimeout(timer);
+				reject(e);
+			};
+			req.on('error', failed);
 		});
 	}
 
@@ -51,9 +55,14 @@ export class Sse {
 			const raw = this.rest.slice(0, i);
 			const lines = raw.split('\n').filter((l) => l !== '');
 			const field = (name) => lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).replace(/^ /, '')).join('\n');
-			this.frames.push({ raw, lines, event: field('event'), data: field('data'), comment: lines.every((l) => l.startsWith(':')) });
+			this.frames.push({ raw, lines, id: field('id'), event: field('event'), data: field('data'), comment: lines.every((l) => l.startsWith(':')) });
 		}
 		for (const w of [...this.waiters]) w();
+	}
+
+	// What a client that reconnects says that it has got: the last `id:` of the stream, pings included.
+	get lastId() {
+		return this.frames.findLast((f) => f.id !== '')?.id;
 	}
 
 	// All events that are not pings.
