@@ -489,7 +489,8 @@ hub_new(struct loop *loop, const struct conf *c)
 	h->loop = loop;
 	h->conf = c;
 	h->out = (struct hub_out){ out_send, out_end, h };
-	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .drained = on_drained, .after = reap, .ctx = h };
+	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .held_max = c->sse_held_bytes, .drained = on_drained,
+	    .after = reap, .ctx = h };
 	hub_frame_text(&h->ping, HUB_PING, sizeof HUB_PING - 1);
 	pthread_mutex_init(&h->lock, NULL);
 	h->mails_tail = &h->mails;

@@ -3,7 +3,8 @@
  *
  * Promises: never blocks and never raises SIGPIPE. A slow reader holds at most queue_max bytes plus one event; then nothing more is
  * written until it has read all (what it missed is read from the log), and when it reads nothing from one ping to the next its
- * connection is closed (nginx breaks the response off, which clients answer by reconnecting). An idle stream holds no buffer. A
+ * connection is closed (nginx breaks the response off, which clients answer by reconnecting). All together hold at most held_max, and
+ * HELD_LITTLE each: slow readers of large events are cut beyond that. An idle stream holds no buffer. A
  * client that left is seen at once by EPOLLRDHUP when nginx closes, else by a failing write of a ping.
  */
 #include "hub_io.h"
@@ -16,7 +17,17 @@
 
 #include "log.h"
 
+#define HELD_LITTLE 65536		/* held by one subscriber whatever the others hold */
+
 static void on_client(void *ctx, int fd, uint32_t events);
+
+/* After every change of `out`. */
+static void
+account(struct hub_sub *s)
+{
+	s->io->held += (int64_t)s->out.cap - (int64_t)s->held;
+	s->held = s->out.cap;
+}
 
 void
 hub_io_start(struct hub_sub *s)
@@ -30,6 +41,8 @@ hub_io_kill(struct hub_sub *s, const char *why)
 	if (s->dead)
 		return;
 	s->dead = true;
+	buf_free(&s->out);
+	account(s);
 	if (s->fd >= 0) {
 		log_debug("stream_closed", "session", s->watch->session, "why", why, NULL);
 		loop_unwatch(s->io->loop, s->fd);
@@ -73,6 +86,7 @@ flush(struct hub_sub *s)
 	if (s->out.len > 0)
 		return;
 	buf_free(&s->out);
+	account(s);
 	if (s->ended) {
 		finish(s);
 		return;
@@ -113,6 +127,12 @@ hub_io_write(struct hub_sub *s, struct buf *records)
 	if ((size_t)n == records->len)
 		return;
 	buf_put(&s->out, records->data + n, records->len - (size_t)n);
+	account(s);
+	if (s->io->held > s->io->held_max && s->held > HELD_LITTLE) {
+		log_info("stream_cut", "session", s->watch->session, "held", LOGN(s->io->held), NULL);
+		hub_io_kill(s, "no room");
+		return;
+	}
 	if ((int64_t)s->out.len > s->io->queue_max)
 		hub_io_choke(s);
 	loop_watch(s->io->loop, s->fd, EPOLLIN | EPOLLRDHUP | EPOLLOUT, on_client, s);

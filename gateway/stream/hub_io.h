@@ -12,6 +12,8 @@
 struct hub_io {
 	struct loop *loop;
 	int64_t queue_max;		/* unsent bytes of one subscriber before it is choked */
+	int64_t held_max;		/* unsent bytes of all: beyond, who holds more than a little is cut */
+	int64_t held;
 	struct hub_sub *dead;		/* closed in this round, linked by dead_next; the owner frees them in `after` */
 	void (*drained)(void *ctx, struct hub_sub *s);	/* a choked one has read all: it may go on from the log */
 	void (*after)(void *ctx);	/* called last in every callback that came from a descriptor */

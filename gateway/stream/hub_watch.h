@@ -29,6 +29,7 @@ struct hub_sub {
 	struct hub_replay_read *read;		/* hub_replay's: the read under way */
 	struct hub_io *io;
 	struct buf out;				/* unsent records; memory only while there are some */
+	size_t held;				/* what `out` takes, as it was added to io->held */
 	size_t out_mark;			/* how much was unsent at the last ping while choked */
 	int64_t seen;
 	int fd;					/* -1 until it is started */

@@ -310,7 +310,8 @@ configure(int max)
 	for (int n = 0; n < SR_HUBS; n++) {
 		AUTO(str) char *text = xasprintf("pg_dsn = host=%s/pg dbname=roost user=roost_stream\nredis_socket = %s/redis.sock\n"
 		    "redis_timeout_ms = 500\nlisten_socket = %s\nthreads = 2\npepper_file = %s/pepper\nkey_cache_s = 0\n"
-		    "sse_ping_ms = %d\nsse_queue_bytes = 65536\nsse_max = %d\n", sr_dir, sr_dir, hub_socket(n), sr_dir, SR_PING_MS, max);
+		    "sse_ping_ms = %d\nsse_queue_bytes = 65536\nsse_held_bytes = 50331648\nsse_max = %d\n",
+		    sr_dir, sr_dir, hub_socket(n), sr_dir, SR_PING_MS, max);
 		AUTO(str) char *name = xasprintf("stream-%d.conf", n);
 
 		put_file(name, text);

@@ -23,6 +23,8 @@
 
 #define LONG 100000
 #define SLOW 100
+#define LARGE 40
+#define LARGE_BYTES (4 << 20)
 
 static struct sr_client
 resume(const char *query, const char *header)
@@ -222,6 +224,39 @@ slow_readers(void **state)
 	sr_hang_up(&live);
 }
 
+/* An event that is larger than the socket takes is kept once per slow reader: all of them together have one limit. */
+static void
+slow_readers_of_large_events(void **state)
+{
+	int64_t before, held, most = 0, until = clock_mono_ms() + 60 * SR_PING_MS;
+	struct sr_client slow[LARGE], live;
+	int cut = 0;
+
+	sr_new_session();
+	sr_commit("large", LARGE_BYTES);
+	live = sr_open_at(0, -1);
+	before = sr_hub_memory(0);
+	for (int i = 0; i < LARGE; i++)
+		slow[i] = sr_open_at(0, 0);
+	sr_emit("new");
+	assert_in_range(sr_expect_seq(&live, 2, SR_SOON_MS), 0, 2 * SR_PING_MS);
+	while (cut < LARGE && clock_mono_ms() < until) {
+		struct pollfd p = { .fd = slow[cut].fd };
+
+		cut += poll(&p, 1, 10) == 1 && (p.revents & POLLHUP);
+		held = sr_hub_memory(0) - before;
+		most = held > most ? held : most;
+	}
+	print_message("# %d slow readers of %d MB: the hub grew by %d MB\n", LARGE, LARGE_BYTES >> 20, (int)(most >> 20));
+	assert_int_equal(cut, LARGE);
+	assert_in_range(most, LARGE_BYTES, (int64_t)LARGE * LARGE_BYTES * 2 / 3);
+	sr_come_again(&slow[0], 0);
+	sr_expect_seq(&slow[0], 2, 20000);
+	for (int i = 0; i < LARGE; i++)
+		sr_hang_up(&slow[i]);
+	sr_hang_up(&live);
+}
+
 /* What ends a live stream ends one that reads the log; after the end there is nothing, and the stream stays. */
 static void
 ends(void **state)
@@ -310,6 +345,7 @@ main(void)
 		cmocka_unit_test(values), cmocka_unit_test(from_any_place), cmocka_unit_test(no_seam_between_log_and_live),
 		cmocka_unit_test(ends), cmocka_unit_test(large_events), cmocka_unit_test(previews), cmocka_unit_test(a_long_log),
 		cmocka_unit_test(slow_readers),
+		cmocka_unit_test(slow_readers_of_large_events),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
