@@ -5,6 +5,8 @@
 BUILD ?= release
 OUT   ?= build/$(BUILD)
 CC    ?= gcc
+SEED    ?= 1
+MINUTES ?= 10
 VERSION := 0.1
 
 # Fixed text buffers are cut on purpose (err, log), hence no format-truncation.
@@ -118,6 +120,8 @@ asan: ## unit and integration suites under AddressSanitizer and UBSan
 	tests/run --asan
 lint: ## clang-tidy, cppcheck, shellcheck, nginx -t, layer and header checks
 	tests/lint
+soak: ## random faults under random load: make soak SEED=1 MINUTES=10
+	SEED=$(SEED) MINUTES=$(MINUTES) tests/chaos/soak
 bench: ## measure and print the table of ratios (build/bench/)
 	tests/bench/run
 
@@ -138,6 +142,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all unit integ test asan lint bench bench-sse up down demo clean help
+.PHONY: all unit integ test soak asan lint bench bench-sse up down demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,34 @@
+// The control file of the instance's failpoints (lib/base/failpoint.h), and the marks that say that one was reached.
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+
+const dir = mkdtempSync(path.join(os.tmpdir(), 'roost-chaos-'));
+chmodSync(dir, 0o777);		// every system user of the instance leaves its marks here
+export const control = path.join(dir, 'points');
+const log = `${control}.log`;
+let version = 0;
+
+function write(text) {
+	const next = `${control}.${++version}`;
+	writeFileSync(next, text);
+	chmodSync(next, 0o644);
+	renameSync(next, control);
+}
+
+writeFileSync(log, '');
+chmodSync(log, 0o666);
+write('');
+
+const mark = (point) => `${control}.${point.replace('/', '.')}`;
+
+// Each line: `point action [when] [seed]`.
+export function arm(...lines) {
+	for (const line of lines) rmSync(mark(line.split(' ')[0]), { force: true });
+	write(`${lines.join('\n')}\n`);
+}
+export const disarm = () => write('');
+export const reached = (point) => existsSync(mark(point));
+// How often any of them has struck.
+export const struck = () => readFileSync(log, 'utf8').split('\n').length - 1;
+export const forget = () => rmSync(dir, { recursive: true, force: true });

@@ -1,0 +1,144 @@
+// The instance under test from below: its processes, its database, its Redis, its settings. It is a throw-away one made for this run
+// (with-instance), so everything here may break it. Nothing is done by process name: only what its supervisor or its folders say.
+import { execFile, execFileSync } from 'node:child_process';
+import { appendFileSync, readFileSync, readdirSync, readlinkSync, realpathSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+const varDir = process.env.ROOST_VAR;
+export const runDir = realpathSync(path.join(varDir, 'run'));
+export const stateDir = realpathSync(path.join(varDir, 'lib'));
+
+// Calls probe until it returns something truthy; a throwing probe counts as "not yet".
+export async function until(what, probe, ms = 20_000) {
+	const end = performance.now() + ms;
+	for (let last; ;) {
+		try {
+			const got = await probe();
+			if (got) return got;
+			last = undefined;
+		} catch (e) {
+			last = e;
+		}
+		if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}${last ? ` (${last.message})` : ''}`);
+		await pause(40);
+	}
+}
+
+// --- processes -----------------------------------------------------------------------------------------------------------------------
+
+export const services = (kind) => readdirSync(path.join(runDir, 'service')).filter((s) => !kind || s === kind || s.startsWith(`${kind}-`)).sort();
+export const pidOf = (service) => Number(readFileSync(path.join(runDir, 'supervise', service, 'pid'), 'utf8')) || 0;
+
+// Send a signal; a process that is just not there is none to kill.
+export function signal(service, sig) {
+	const pid = pidOf(service);
+	if (pid < 2) return 0;
+	try {
+		process.kill(pid, sig);
+	} catch {
+		return 0;
+	}
+	return pid;
+}
+
+export const sv = (...args) => run('sv', [...args.slice(0, -1), ...[args.at(-1)].flat().map((s) => path.join(runDir, 'service', s))], { timeout: 60_000 })
+	.catch((e) => e);
+
+export const restarted = (service, old) => until(`${service} is started again`, () => pidOf(service) > 1 && pidOf(service) !== old);
+
+// Processes below another one.
+export function below(pid) {
+	const parents = new Map();
+	for (const p of readdirSync('/proc').filter((x) => /^\d+$/.test(x))) {
+		try {
+			const stat = readFileSync(`/proc/${p}/stat`, 'utf8');
+			const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+			if (!parents.has(parent)) parents.set(parent, []);
+			parents.get(parent).push(Number(p));
+		} catch { /* gone */ }
+	}
+	return parents.get(pid) ?? [];
+}
+
+// --- database and Redis ----------------------------------------------------------------------------------------------------------------
+
+const dsn = (user) => `host=${runDir}/pg dbname=roost user=${user}`;
+
+// Rows as arrays of strings.
+export async function sql(text, user = 'roost_admin') {
+	const { stdout } = await run('psql', ['-XqAt', '-F', '\t', '-v', 'ON_ERROR_STOP=1', '-c', text, dsn(user)], { timeout: 30_000, maxBuffer: 64 << 20 });
+	return stdout.split('\n').filter((l) => l !== '').map((l) => l.split('\t'));
+}
+
+export const redis = (...args) => run('redis-cli', ['-s', path.join(runDir, 'redis/redis.sock'), '--user', 'chaos', '--pass', 'chaos', '--no-auth-warning', ...args],
+	{ timeout: 10_000 });
+
+// --- settings ----------------------------------------------------------------------------------------------------------------------------
+
+const SETTINGS = {
+	worker: 'lease_s = 4\nbeat_ms = 500\npoll_ms = 300\nmodel_backoff_ms = 50\nmodel_stall_s = 3\n',
+	stream: 'sse_ping_ms = 2000\n',
+	gateway: '', hands: '',
+};
+
+// Short times, a control file for failpoints, a Redis user that may do anything; then everything starts anew with them.
+export async function prepare(control) {
+	for (const [kind, lines] of Object.entries(SETTINGS))
+		for (const s of services(kind)) appendFileSync(path.join(stateDir, 'conf', `${s}.conf`), `\nfailpoint_file = ${control}\n${lines}`);
+	const acl = path.join(stateDir, 'conf/redis.acl');
+	if (!readFileSync(acl, 'utf8').includes('user chaos ')) appendFileSync(acl, 'user chaos on >chaos ~* resetchannels +@all\n');
+	await sv('-w', '20', 'restart', services().filter((s) => !['postgres', 'nginx'].includes(s)));
+	await healthy();
+}
+
+const ca = () => process.env.ROOST_CA_FILE;
+
+export async function healthy(ms = 60_000) {
+	await until('healthz says that all is well', async () => {
+		const { stdout } = await run('curl', ['-s', '--noproxy', '*', '--cacert', ca(), '-m', '3', '-o', '/dev/null', '-w', '%{http_code}',
+			`${process.env.ROOST_BASE_URL}/healthz`]);
+		return stdout === '200';
+	}, ms);
+}
+
+// --- looking -----------------------------------------------------------------------------------------------------------------------------
+
+export const roostctl = path.join(stateDir, 'bin/roostctl');
+const conf = path.join(stateDir, 'conf/roostctl.conf');
+
+// { ok, violated, checks: [{ name, violations, offenders, .. }], .. }
+export async function check(...args) {
+	let out;
+	try {
+		out = (await run(roostctl, ['-c', conf, 'check', '--json', ...args], { maxBuffer: 64 << 20 })).stdout;
+	} catch (e) {
+		if (!e.stdout) throw e;
+		out = e.stdout;
+	}
+	return JSON.parse(out);
+}
+
+export const failpointNames = () => execFileSync(roostctl, ['-q', 'failpoints'], { encoding: 'utf8' }).trim().split('\n');
+
+// One line per violation, for people.
+export const violations = (report) => report.checks.filter((c) => c.violations > 0)
+	.flatMap((c) => c.offenders.map((o) => `${c.name} (${c.invariants}): ${o.session} ${o.detail}`));
+
+// Nothing is under way: no lease, nothing due, nothing that waits for a worker.
+export const quiet = (ms = 60_000) => until('all sessions are at rest', async () =>
+	(await sql("SELECT count(*) FROM session WHERE lease_owner IS NOT NULL OR due_at IS NOT NULL"))[0][0] === '0', ms);
+
+// Process ids of the pid 1 of each sandbox.
+export function sandboxes() {
+	const hands = pidOf('hands');
+	return hands > 1 ? below(hands).filter((p) => {
+		try {
+			return !readlinkSync(`/proc/${p}/exe`).endsWith('roost-hands');
+		} catch {
+			return false;
+		}
+	}) : [];
+}

@@ -1,0 +1,151 @@
+// Every failpoint, at every state of a turn in which it can be reached, with a way to get there: { point, way }. The scenarios are small
+// lives of one session; they return the session and the status in which it must come to rest.
+import { setTimeout as pause } from 'node:timers/promises';
+import { redis, sql, until } from './instance.mjs';
+
+const bash = (command) => `bash ${JSON.stringify({ command })}`;
+const message = (mark, text) => ({ type: 'user.message', content: [{ type: 'text', text: `${mark}\n${text}` }] });
+
+function must(got, what, x) {
+	if (!got) throw new Error(`${what} was not answered: ${x.clients.last?.message}`);
+	return got;
+}
+
+// A subscriber that is there.
+async function watch(x, id) {
+	const r = x.clients.read(id);
+	await until('the stream is open', () => r.sub !== undefined);
+}
+
+async function session(x, kind = 'scripted') {
+	const s = must(await x.clients.create({ agent: x.stage[kind].id, environment_id: x.stage.environment.id }), 'the create', x);
+	return s.id;
+}
+
+const say = async (x, id, text) => must(await x.clients.say(id, text), 'the message', x);
+
+async function resting(x, id, stop = 'end_turn') {
+	await x.clients.settled(id, 30_000);
+	const log = (await x.clients.list(id))?.data ?? [];
+	const got = log.at(-1)?.stop_reason;
+	if (got?.type !== stop) throw new Error(`rests with ${JSON.stringify(got ?? log.at(-1)?.type)}, not ${stop}`);
+	return got.event_ids;
+}
+
+export const ways = {
+	async plain(x) {
+		const id = await session(x);
+		await say(x, id, 'some words');
+		return { id, want: 'idle' };
+	},
+	async watched(x) {
+		const id = await session(x);
+		await watch(x, id);
+		await say(x, id, 'some words');
+		return { id, want: 'idle' };
+	},
+	async first(x) {
+		const mark = x.clients.mark();
+		const s = must(await x.clients.create({ agent: x.stage.scripted.id, environment_id: x.stage.environment.id, initial_events: [message(mark, 'hi')] }),
+			'the create', x);
+		return { id: s.id, want: 'idle' };
+	},
+	async tool(x) {
+		const id = await session(x);
+		await say(x, id, `${bash('echo one')}\n${bash('sleep 0.3; echo two')}\n\n${bash('echo three')}`);
+		return { id, want: 'idle' };
+	},
+	async ask(x) {
+		const id = await session(x, 'asking');
+		await say(x, id, `${bash('echo asked')}\n\nafter it`);
+		const ids = await resting(x, id, 'requires_action');
+		must(await x.clients.send(id, ids.map((i) => ({ type: 'user.tool_confirmation', tool_use_id: i, result: 'allow' }))), 'the answer', x);
+		return { id, want: 'idle' };
+	},
+	async interrupt(x) {
+		const id = await session(x);
+		await say(x, id, bash('sleep 20'));
+		for (let i = 0; i < 100 && !(await x.clients.list(id))?.data.some((e) => e.type === 'agent.tool_use'); i++) await pause(50);
+		must(await x.clients.send(id, [{ type: 'user.interrupt' }]), 'the interrupt', x);
+		return { id, want: 'idle' };
+	},
+	async retry(x) {
+		const id = await session(x, 'provider');
+		await say(x, id, '!provider {"fault":"status","status":529}\nsome words');
+		return { id, want: 'idle' };
+	},
+	async terminal(x) {
+		const id = await session(x, 'provider');
+		await say(x, id, '!provider {"fault":"status","status":400,"message":"prompt is too long","times":9}\nsome words');
+		return { id, want: 'terminated' };
+	},
+	async archive(x) {
+		const id = await session(x);
+		await say(x, id, bash('echo x'));
+		await resting(x, id);
+		must(await x.clients.op('archive', () => x.clients.c.beta.sessions.archive(id)), 'the archive', x);
+		return { id, want: 'terminated' };
+	},
+	// Looked at without need: a claim finds nothing to do.
+	async nothing(x) {
+		const id = await session(x);
+		await sql(`UPDATE session SET due_at = clock_timestamp() WHERE id = '${id}'`);
+		return { id, want: 'idle' };
+	},
+	// The inbox of an idle session moves all the time: the close is refused and the lease given back.
+	async storm(x) {
+		const id = await session(x);
+		for (let round = 0; round < 20; round++)
+			await Promise.all([1, 2, 3, 4].map((n) => x.clients.op('update', () => x.clients.c.beta.sessions.update(id, { title: `${round} ${n}` }))));
+		return { id, want: 'idle' };
+	},
+	// What was published never arrived: the hub reads the log.
+	async gap(x) {
+		const id = await session(x);
+		await watch(x, id);
+		await redis('CONFIG', 'SET', 'maxmemory', '1');
+		await say(x, id, bash('echo x'));
+		await pause(300);
+		await redis('CONFIG', 'SET', 'maxmemory', '256mb');
+		return { id, want: 'idle' };
+	},
+};
+
+const at = (point, states) => Object.entries(states).map(([state, way]) => ({ point: `${point}/${state}`, way }));
+const STEPS = { starting: 'plain', replying: 'tool', waking: 'ask', closing: 'plain', yielding: 'retry', ending: 'terminal' };
+
+export const points = [
+	{ point: 'gateway.request', way: 'plain' },
+	{ point: 'gateway.before_commit', way: 'plain' },
+	{ point: 'gateway.after_commit', way: 'plain' },
+	{ point: 'create.after_commit', way: 'first' },
+	{ point: 'archive.after_commit', way: 'archive' },
+	{ point: 'gateway.before_reply', way: 'plain' },
+	{ point: 'gateway.after_reply', way: 'plain' },
+	{ point: 'db.before_run', way: 'plain' },
+	{ point: 'db.after_run', way: 'plain' },
+	{ point: 'db.before_commit', way: 'plain' },
+	{ point: 'db.after_commit', way: 'plain' },
+	{ point: 'dbq.before_send', way: 'tool' },
+	{ point: 'dbq.after_send', way: 'tool' },
+	{ point: 'dbq.before_done', way: 'tool' },
+	{ point: 'bus.before_ring', way: 'plain' },
+	{ point: 'bus.before_publish', way: 'watched' },
+	{ point: 'claim.after', way: 'plain' },
+	...at('append.before', { ...STEPS, releasing: 'nothing' }),
+	...at('append.after', STEPS),
+	...at('publish.after', STEPS),
+	{ point: 'model.before', way: 'tool' },
+	{ point: 'model.after', way: 'tool' },
+	{ point: 'call.before', way: 'tool' },
+	...at('call.after', { running: 'tool', stopping: 'interrupt' }),
+	{ point: 'release.before', way: 'storm' },
+	{ point: 'beat.before', way: 'tool' },
+	{ point: 'drop.before', way: 'archive' },
+	{ point: 'hands.before_spawn', way: 'tool' },
+	{ point: 'hands.before_start', way: 'tool' },
+	{ point: 'hands.after_result', way: 'tool' },
+	{ point: 'hands.before_reply', way: 'tool' },
+	{ point: 'hub.before_fanout', way: 'watched' },
+	{ point: 'hub.before_fetch', way: 'gap' },
+];
