@@ -244,3 +244,14 @@ draft_echo(struct buf *b, const char *stem, const char *stamp)
 	else
 		buf_str(b, ",\"processed_at\":null}");
 }
+
+size_t
+draft_stem_len(const char *text)
+{
+	static const char mark[] = ",\"processed_at\":";
+	size_t n = strlen(text);
+
+	while (n > 0 && strncmp(text + n, mark, sizeof mark - 1) != 0)
+		n--;
+	return n;
+}

@@ -29,4 +29,7 @@ void draft_updated(const json_t *title, const json_t *metadata, struct inbox_ite
 /* The item as the API shows it: stem, processed_at, brace. stamp NULL writes null. */
 void draft_echo(struct buf *b, const char *stem, const char *stamp);
 
+/* How long the stem is of an event's complete text, which ends in its processed_at. */
+size_t draft_stem_len(const char *text);
+
 #endif

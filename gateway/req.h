@@ -21,6 +21,7 @@
 #define REQ_PARAMS 2
 
 struct route;
+struct after;
 
 struct gw_req {
 	const struct conf *conf;
@@ -35,7 +36,10 @@ struct gw_req {
 	struct query query;
 	char id[ID_MAX];		/* req_ */
 	int status;			/* 200 unless the handler says otherwise */
-	struct buf out;			/* the reply's JSON */
+	struct buf out;			/* the reply's JSON; complete before a commit, or not begun */
+	struct buf sent;		/* of a reply that echoes events: `id stamp` or `id -` per line, so that it need not be kept */
+	bool replayed;			/* `out` is an earlier attempt's answer */
+	struct after *after;		/* after.h */
 };
 
 typedef int gw_handler(struct gw_req *r, struct err *e);

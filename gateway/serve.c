@@ -13,12 +13,14 @@
 #include <string.h>
 
 #include "arena.h"
+#include "attempt.h"
 #include "body.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "jw.h"
 #include "jx.h"
 #include "log.h"
+#include "once.h"
 #include "route.h"
 
 #define RETRY_AFTER_S "1"
@@ -73,22 +75,40 @@ authenticate(struct gw_thread *t, struct gw_req *r, const FCGX_Request *fcgi, st
 	return 0;
 }
 
+/* Of a request that writes: which call it is an attempt of. */
+static int
+attempt_of(const struct gw_req *r, const FCGX_Request *fcgi, const struct buf *text, struct dedupe_id *out, struct err *e)
+{
+	const struct attempt_headers h = { .key = param(fcgi, "HTTP_IDEMPOTENCY_KEY"), .traceparent = param(fcgi, "HTTP_TRACEPARENT"),
+	    .retry_count = param(fcgi, "HTTP_X_STAINLESS_RETRY_COUNT") };
+	const struct attempt_call c = { .credential = r->who.key_id, .workspace = r->who.workspace_id, .method = r->route->method,
+	    .uri = param(fcgi, "REQUEST_URI"), .body = text->data, .body_len = text->len };
+
+	if (r->route->access != ROUTE_WORKSPACE || strcmp(r->route->method, "GET") == 0)
+		return 0;
+	if (attempt_read(&h, &c, out, e) < 0)
+		return -1;
+	out->request = r->id;
+	return 0;
+}
+
 /* Everything up to and including the handler. */
 static int
 handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
 {
 	bool has_body = r->route->body != &shape_none && r->route->body != &shape_empty;
+	struct dedupe_id id = { .kind = DEDUPE_NONE };
 
 	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
 		return -1;
-	if (body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0)
+	if (body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0 || attempt_of(r, fcgi, text, &id, e) < 0)
 		return -1;
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
 	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), text, &r->body, e) < 0)
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
-	return r->route->handler(r, e);
+	return once_run(r, &id, &r->replayed, e);
 }
 
 static bool
@@ -153,7 +173,11 @@ reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *all
 		buf_printf(&head, "Allow: %s\r\n", allow);
 	if (e->kind == EK_CONFLICT)
 		buf_str(&head, "x-should-retry: false\r\n");
-	if (r->status == 429 || r->status == 503 || r->status == 529)
+	if (e->kind == EK_BUSY)
+		buf_str(&head, "x-should-retry: true\r\n");
+	if (r->replayed && e->kind == EK_NONE)
+		buf_str(&head, "idempotent-replayed: true\r\n");
+	if (e->kind == EK_BUSY || r->status == 429 || r->status == 503 || r->status == 529)
 		buf_str(&head, "retry-after: " RETRY_AFTER_S "\r\n");
 	buf_str(&head, "\r\n");
 	FCGX_PutStr(head.data, (int)head.len, fcgi->out);
@@ -170,7 +194,7 @@ log_request(const struct gw_req *r, const char *method, const struct err *e, int
 	    "route", r->route ? r->route->path : "-", "status", LOGN(r->status), "ms", ms,
 	    "organization", r->who.organization_id[0] ? r->who.organization_id : NULL,
 	    "workspace", r->who.workspace_id[0] ? r->who.workspace_id : NULL, "key", r->who.key_id[0] ? r->who.key_id : NULL,
-	    "object", r->param[0], "error", e->kind != EK_NONE ? err_name(e->kind) : NULL,
+	    "object", r->param[0], "replayed", r->replayed ? "true" : NULL, "error", e->kind != EK_NONE ? err_name(e->kind) : NULL,
 	    "detail", e->detail[0] ? e->detail : NULL, NULL);
 }
 
@@ -200,5 +224,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	log_request(&r, method, &e, start_us);
 	json_decref(r.body);
 	buf_free(&r.out);
+	buf_free(&r.sent);
 	arena_reset(t->arena);
+	once_sweep(t->db);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "dedupe.h"
 #include "envcfg.h"
 #include "environment.h"
 #include "jx.h"
@@ -91,7 +92,7 @@ delete_locked(struct gw_req *r, const struct environment_locked *now, struct err
 		return -1;
 	if (busy > 0)
 		return err_set(e, EK_CONFLICT, 0, "Environment has %lld active sessions. Use force=true to delete anyway.", (long long)busy);
-	return environment_delete(r->db, r->who.workspace_id, r->param[0], e);
+	return environment_delete(r->db, r->who.workspace_id, r->param[0], e) < 0 ? -1 : dedupe_forget(r->db, r->param[0], e);
 }
 
 /* Run change() in one transaction, under the row's lock. */

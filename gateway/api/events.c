@@ -2,18 +2,18 @@
  * events: sending events to a session (contract 3.2). A batch is checked whole against the session's state under its row lock, put into
  * the inbox in one transaction, and acknowledged after the commit; then the doorbell rings. Nothing is appended to the log here.
  *
- * A crash before the commit leaves nothing. A reply that is lost after it leaves a batch that the client may send again: answers are
- * recognised as repeats, messages are not.
+ * A crash before the commit leaves nothing. A reply that is lost after it leaves a batch that the client may send again: custom tool
+ * results are recognised as repeats here, everything else by the frame (once.h).
  */
 #include <string.h>
 
+#include "after.h"
 #include "api.h"
 #include "clock.h"
 #include "draft.h"
 #include "failpoint.h"
 #include "inbox.h"
 #include "jx.h"
-#include "log.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -182,6 +182,14 @@ load_calls(struct sending *s, const PGresult *res)
 	}
 }
 
+/* Show an event, and note what was shown. */
+static void
+show(struct sending *s, const char *id, const char *stem, const char *stamp)
+{
+	draft_echo(&s->r->out, stem, stamp);
+	buf_printf(&s->r->sent, "%s %s\n", id, stamp ? stamp : "-");
+}
+
 /* The echo of a repeated answer is the first one's event: of this batch, or found in log or inbox. */
 static int
 echo_first(struct sending *s, size_t i, const char *now, struct err *e)
@@ -189,18 +197,22 @@ echo_first(struct sending *s, size_t i, const char *now, struct err *e)
 	AUTO(pgres) PGresult *res = NULL;
 	const struct call *c = call_of(s, s->items[i].refers_to);
 	const char *text, *stamp;
+	size_t stem;
 	bool closed;
 
 	if (c->answered_by) {
-		draft_echo(&s->r->out, s->items[c->answered_by - 1].stem, now);
+		show(s, s->items[c->answered_by - 1].id, s->items[c->answered_by - 1].stem, now);
 		return 0;
 	}
 	if (event_find(s->r->db, s->r->param[0], c->row.answer_id, &res, &text, &closed, &stamp, e) < 0)
 		return -1;
-	if (closed)
-		buf_str(&s->r->out, text);
-	else
-		draft_echo(&s->r->out, text, stamp);
+	if (closed) {
+		stem = draft_stem_len(text);
+		stamp = text + stem + sizeof ",\"processed_at\":\"" - 1;
+		stamp = arena_strndup(s->r->arena, stamp, strcspn(stamp, "\""));
+		text = arena_strndup(s->r->arena, text, stem);
+	}
+	show(s, c->row.answer_id, text, stamp);
 	return 0;
 }
 
@@ -215,7 +227,7 @@ echo(struct sending *s, struct err *e)
 		if (i)
 			buf_ch(&s->r->out, ',');
 		if (!s->skip[i])
-			draft_echo(&s->r->out, s->items[i].stem, s->items[i].on_receipt ? now : NULL);
+			show(s, s->items[i].id, s->items[i].stem, s->items[i].on_receipt ? now : NULL);
 		else if (echo_first(s, i, now, e) < 0)
 			return -1;
 	}
@@ -250,7 +262,6 @@ int
 api_event_send(struct gw_req *r, struct err *e)
 {
 	__attribute__((cleanup(sending_cleanup))) struct sending s = { .r = r, .events = json_object_get(r->body, "events") };
-	struct err ring = ERR_INIT;
 	char owner[INBOX_OWNER] = "";
 	json_t *event;
 	size_t i;
@@ -267,8 +278,7 @@ api_event_send(struct gw_req *r, struct err *e)
 		db_rollback(r->db);
 		return -1;
 	}
-	FAILPOINT(GW_AFTER);
-	if (n > 0 && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
-		log_err("doorbell", &ring, "session", r->param[0], NULL);
+	if (n > 0)
+		after_ring(r, r->param[0], owner);
 	return 0;
 }

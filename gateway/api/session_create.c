@@ -5,13 +5,13 @@
  */
 #include <string.h>
 
+#include "after.h"
 #include "agentcfg.h"
 #include "api.h"
 #include "draft.h"
 #include "failpoint.h"
 #include "inbox.h"
 #include "jx.h"
-#include "log.h"
 #include "session.h"
 #include "sessionenc.h"
 
@@ -107,7 +107,7 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
 {
 	size_t n = json_array_size(events), i;
 	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items), **list = arena_alloc(r->arena, n * sizeof *list);
-	char owner[INBOX_OWNER];
+	char owner[INBOX_OWNER] = "";
 	json_t *event;
 	int rc;
 
@@ -123,6 +123,8 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
 	}
 	for (i = 0; i < n; i++)
 		inbox_item_free(&items[i]);
+	if (rc == 0)
+		after_ring(r, id, owner);
 	return rc;
 }
 
@@ -131,7 +133,6 @@ api_session_create(struct gw_req *r, struct err *e)
 {
 	const json_t *events = json_object_get(r->body, "initial_events");
 	AUTO(str) char *agent = NULL;
-	struct err ring = ERR_INIT;
 	struct wanted w;
 	char id[ID_MAX];
 	json_t *event;
@@ -146,10 +147,5 @@ api_session_create(struct gw_req *r, struct err *e)
 	id_new("sesn_", id);
 	if (json_array_size(events) == 0)
 		return insert(r, &w, agent, version, id, NULL, e);
-	if (insert_with_events(r, &w, agent, version, id, events, e) < 0)
-		return -1;
-	FAILPOINT(GW_AFTER);
-	if (bus_ring(r->bus, id, NULL, &ring) < 0)
-		log_err("doorbell", &ring, "session", id, NULL);
-	return 0;
+	return insert_with_events(r, &w, agent, version, id, events, e);
 }

@@ -5,14 +5,14 @@
  */
 #include <string.h>
 
+#include "after.h"
 #include "api.h"
 #include "clock.h"
+#include "dedupe.h"
 #include "draft.h"
-#include "failpoint.h"
 #include "inbox.h"
 #include "jw.h"
 #include "jx.h"
-#include "log.h"
 #include "session.h"
 #include "sessionenc.h"
 #include "shape.h"
@@ -87,7 +87,6 @@ int
 api_session_update(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
-	struct err ring = ERR_INIT;
 	struct session_locked now;
 	char owner[INBOX_OWNER] = "";
 	bool changed = false;
@@ -100,22 +99,12 @@ api_session_update(struct gw_req *r, struct err *e)
 		db_rollback(r->db);
 		return -1;
 	}
-	if (changed && bus_ring(r->bus, r->param[0], owner[0] ? owner : NULL, &ring) < 0)
-		log_err("doorbell", &ring, "session", r->param[0], NULL);
+	if (changed)
+		after_ring(r, r->param[0], owner);
 	return reply(r, e);
 }
 
 /* --- archive and delete ----------------------------------------------------------------------------------------------------- */
-
-static void
-publish(struct gw_req *r, const char *type, int64_t seq, const char *body)
-{
-	struct err e = ERR_INIT;
-
-	FAILPOINT(GW_ENDED);
-	if (bus_publish(r->bus, r->param[0], type, seq, body, &e) < 0)
-		log_err("publish", &e, "session", r->param[0], NULL);
-}
 
 /* The two events that close an archived session's log. */
 static int
@@ -138,7 +127,7 @@ archive(struct gw_req *r, const char *thread_id, const char *agent_name, struct 
 	for (int i = 0; done && i < PQntuples(res); i++) {
 		session_ended(res, i, &ev);
 		if (ev.type)
-			publish(r, ev.type, ev.seq, ev.body);
+			after_publish(r, r->param[0], ev.type, ev.seq, ev.body);
 	}
 	return 0;
 }
@@ -168,7 +157,9 @@ api_session_delete(struct gw_req *r, struct err *e)
 		return -1;
 	buf_printf(&body, "{\"id\":\"%s\",\"type\":\"session.deleted\",\"processed_at\":\"%s\"}", id_new("sevt_", id),
 	    clock_format(clock_wall_us(), now));
-	publish(r, "session.deleted", seq, body.data);
+	after_publish(r, r->param[0], "session.deleted", seq, body.data);
+	if (dedupe_forget(r->db, r->param[0], e) < 0)
+		return -1;
 	buf_printf(&r->out, "{\"id\":\"%s\",\"type\":\"session_deleted\"}", r->param[0]);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "failpoint.h"
 #include "xalloc.h"
 
+#define OUTER_STEPS 8	/* statements of one round trip inside an outer transaction */
 #define DB_LARGE (4UL << 20)	/* bytes of one statement's parameters or rows after which the connection is renewed */
 
 struct db {
@@ -24,6 +25,7 @@ struct db {
 	enum db_user user;
 	PGconn *conn;
 	bool in_tx;
+	struct db_outer *outer;	/* a transaction around the caller's, or NULL */
 	bool swollen;		/* libpq's buffers have grown and never shrink: reconnect when idle */
 };
 
@@ -141,6 +143,13 @@ large(int nparams, const char *const *params)
 	return bytes > DB_LARGE;
 }
 
+/* Is there an outer transaction that has not been committed? */
+static bool
+around(const struct db *db)
+{
+	return db->outer && !db->outer->committed;
+}
+
 int
 db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
 {
@@ -150,6 +159,8 @@ db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params,
 
 	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams);
 	must(db_stmts[stmt].users & (int)db->user);
+	if (around(db) && !tx)
+		return db_run_steps(db, 0, &(const struct db_step){ stmt, nparams, params, out }, 1, e);
 	if (!tx && ensure(db, e) < 0)
 		return -1;
 	if (!db->conn)
@@ -196,6 +207,8 @@ control(struct db *db, const char *word, struct err *e)
 int
 db_begin(struct db *db, struct err *e)
 {
+	if (around(db))
+		return 0;	/* the first statement opens it */
 	if (ensure(db, e) < 0 || control(db, "BEGIN", e) < 0)
 		return -1;
 	db->in_tx = true;
@@ -205,6 +218,8 @@ db_begin(struct db *db, struct err *e)
 int
 db_commit(struct db *db, struct err *e)
 {
+	if (around(db))
+		return db->in_tx ? db_run_steps(db, DB_STEPS_COMMIT, NULL, 0, e) : 0;
 	if (!db->conn)
 		return err_fault(e, EK_UNAVAILABLE, 0, "connection lost before COMMIT");
 	if (FAILPOINT_ERR(DB_COMMIT, e) < 0) {
@@ -268,8 +283,8 @@ read_steps(struct db *db, int flags, const struct db_step *steps, int n, bool *o
 	return rc;
 }
 
-int
-db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e)
+static int
+run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e)
 {
 	bool open = db->in_tx;
 	int rc;
@@ -290,7 +305,8 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 	if (rc == 0)
 		rc = read_steps(db, flags, steps, n, &open, e);
 	if (PQstatus(db->conn) != CONNECTION_OK || !PQexitPipelineMode(db->conn)) {
-		err_fault(e, flags & DB_STEPS_COMMIT ? EK_UNCERTAIN : EK_UNAVAILABLE, 0, "%s: connection lost", db_stmts[steps[0].stmt].name);
+		err_fault(e, flags & DB_STEPS_COMMIT ? EK_UNCERTAIN : EK_UNAVAILABLE, 0, "%s: connection lost",
+		    n > 0 ? db_stmts[steps[0].stmt].name : "control");
 		drop(db);
 		return -1;
 	}
@@ -298,6 +314,75 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 	if (rc == 0 && (flags & DB_STEPS_COMMIT))
 		return FAILPOINT_ERR(DB_COMMITTED, e);
 	return rc;
+}
+
+/* A failed COMMIT leaves no transaction; what came before it in the round trip leaves a broken one. */
+static int
+run_around(struct db *db, int flags, const struct db_step *steps, int n, struct err *e)
+{
+	struct db_outer *o = db->outer;
+	struct db_step all[OUTER_STEPS + 2];
+	int m = 0, rc;
+
+	must(n <= OUTER_STEPS);
+	if (db->in_tx) {
+		flags &= ~DB_STEPS_BEGIN;
+	} else {
+		flags |= DB_STEPS_BEGIN;
+		if (o->first) {
+			all[m] = *o->first;
+			all[m++].out = &o->hit;
+		}
+	}
+	for (int i = 0; i < n; i++)
+		all[m++] = steps[i];
+	if (flags & DB_STEPS_COMMIT) {
+		if (o->last(o->arg, &all[m]))
+			m++;
+		else if (!o->ending)
+			flags &= ~DB_STEPS_COMMIT;
+	}
+	if (m == 0 && !(flags & DB_STEPS_COMMIT))
+		return 0;
+	rc = run_steps(db, flags, all, m, e);
+	o->refused = rc < 0 && (flags & DB_STEPS_BEGIN) && o->first && !o->hit;
+	if (o->hit && (flags & DB_STEPS_BEGIN) && PQntuples(o->hit) > 0)
+		return err_set(e, EK_CONFLICT, 0, "This request has been answered already");
+	o->committed = rc == 0 && (flags & DB_STEPS_COMMIT);
+	return rc;
+}
+
+int
+db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e)
+{
+	return around(db) ? run_around(db, flags, steps, n, e) : run_steps(db, flags, steps, n, e);
+}
+
+void
+db_outer_begin(struct db *db, struct db_outer *o)
+{
+	must(!db->in_tx && !db->outer);
+	db->outer = o;
+}
+
+int
+db_outer_end(struct db *db, struct err *e)
+{
+	struct db_outer *o = db->outer;
+	int rc = 0;
+
+	o->ending = true;
+	if (!o->committed && db->in_tx)
+		rc = run_around(db, DB_STEPS_COMMIT, NULL, 0, e);
+	db_outer_drop(db);
+	return rc;
+}
+
+void
+db_outer_drop(struct db *db)
+{
+	db->outer = NULL;
+	db_rollback(db);
 }
 
 void

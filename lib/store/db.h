@@ -67,6 +67,27 @@ struct db_step {
 enum { DB_STEPS_BEGIN = 1, DB_STEPS_COMMIT = 2 };
 int db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e);
 
+/*
+ * A transaction around a caller that need not know of it. From db_outer_begin() to db_outer_end() or db_outer_drop() the first statement
+ * opens it, with `first` before itself in the same round trip; db_begin() and commits of the caller neither open nor close anything, a
+ * rollback ends it. When `first` returns a row, that statement fails with EK_CONFLICT: nothing of it stays, and `hit` has the row.
+ * `last` is asked at each commit of the caller, and at the end: true gives the statement that goes before the real COMMIT, in the same
+ * round trip (a commit that the caller only believes in stays open until the end, so `last` may wait for its material).
+ */
+struct db_outer {
+	const struct db_step *first;		/* its `out` is not used; NULL: nothing to ask */
+	bool (*last)(void *arg, struct db_step *out);
+	void *arg;
+	PGresult *hit;				/* owned by who owns the struct */
+	bool refused;				/* `first` itself failed */
+	bool committed;
+	bool ending;				/* the caller is done: commit, whatever `last` says */
+};
+void db_outer_begin(struct db *db, struct db_outer *o);
+/* EK_UNCERTAIN as db_commit(). Nothing was run: nothing is done. */
+int db_outer_end(struct db *db, struct err *e);
+void db_outer_drop(struct db *db);
+
 /* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
 const char *pg_str(const PGresult *r, int row, int col);
 int64_t pg_int(const PGresult *r, int row, int col);

@@ -66,6 +66,10 @@ SELECT 'sesn_' || tail, 'sevt_old', 1, 'custom', 'weather', '{}', 'closed' FROM 
 INSERT INTO meter_event (session_id, seq, meter, organization_id, workspace_id, agent_id, agent_version, environment_id, period_start,
                          period_end, quantity, unit, cum_before)
 SELECT 'sesn_' || tail, 6, 'tokens.input', 'org', 'wrkspc_big', 'agent_1', 1, 'env_1', at, at, 10, 'token', 0 FROM made WHERE k % 5 = 1;
+INSERT INTO request_dedupe (ident, request, kind, digest, made_by, seen, status, reply, object, expires_at)
+SELECT lpad(n::text, 32, '0')::uuid, 'req_' || n, 'p', lpad('', 32, '0')::uuid, 0, 1, 200, repeat('r', 300),
+       CASE WHEN n % 2 = 1 THEN 'sesn_' || n END, now() + (n % 1000 - 20) * interval '1 s'
+  FROM generate_series(1, 100000) n;
 VACUUM (ANALYZE) session;
 VACUUM (ANALYZE) event_default;
 ANALYZE;

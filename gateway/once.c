@@ -1,0 +1,265 @@
+/*
+ * once: see once.h. One outer transaction (db.h) per attempt:
+ *
+ *   BEGIN, "has an earlier attempt been answered?", the handler's statements ..., its last one, keep the answer, COMMIT
+ *
+ * in as many round trips as the handler has alone when its reply is complete at its commit, else one more. The question takes the call's
+ * lock, so that of attempts that arrive together one works and the others wait for its answer. By content alone (kind plain) a first
+ * attempt asks nothing; a retry asks before and, under the lock, again at its end.
+ *
+ * A crash before the COMMIT leaves nothing, after it both effect and answer. A COMMIT whose outcome is unknown is settled by asking for
+ * the row that it would have left; while Postgres cannot be asked the client gets a 503, and its retry finds the row.
+ */
+#include "once.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "after.h"
+#include "api.h"
+#include "clock.h"
+#include "draft.h"
+#include "inbox.h"
+#include "jx.h"
+#include "log.h"
+#include "route.h"
+#include "session.h"
+
+#define SWEEP_MS 1000
+#define SWEEP_SOON_MS 100		/* after one that found more than it took */
+#define SWEEP_ROWS 500
+
+struct once {
+	struct gw_req *r;
+	const struct dedupe_id *id;
+	struct dedupe_step enter, store;
+};
+
+static int64_t
+keep_s(const struct conf *c, enum dedupe_kind kind)
+{
+	return kind == DEDUPE_KEY ? c->dedupe_key_s : kind == DEDUPE_TRACE ? c->dedupe_trace_s : c->dedupe_plain_s;
+}
+
+/* The id of what a reply shows: its first member of that name. */
+static const char *
+object_of(struct gw_req *r)
+{
+	const char *p = strstr(r->out.data, "\"id\":\"");
+
+	return p ? arena_strndup(r->arena, p + 6, strcspn(p + 6, "\"")) : NULL;
+}
+
+/* db_outer's question at a commit: a reply that is complete is kept now, another one when the handler is done. */
+static bool
+store(void *arg, struct db_step *out)
+{
+	struct once *o = arg;
+	struct gw_req *r = o->r;
+	struct dedupe_kept kept = { .status = r->status };
+
+	if (r->out.len == 0)
+		return false;
+	if (r->sent.len > 0) {
+		kept.events = r->sent.data;
+	} else {
+		kept.object = strcmp(r->route->method, "DELETE") == 0 ? NULL : object_of(r);
+		kept.reply = r->out.len <= (size_t)r->conf->dedupe_reply_bytes || !kept.object ? r->out.data : NULL;
+	}
+	dedupe_store_step(&o->store, o->id, &kept, keep_s(r->conf, o->id->kind));
+	*out = o->store.step;
+	return true;
+}
+
+/* --- replay ----------------------------------------------------------------------------------------------------------------- */
+
+/* One event of an earlier reply, with the stamp it had there. */
+static int
+replay_event(struct gw_req *r, const char *line, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	size_t n = strcspn(line, " ");
+	const char *text, *stamp = strncmp(line + n, " -", 2) == 0 ? NULL : arena_strndup(r->arena, line + n + 1, strcspn(line + n + 1, "\n"));
+	const char *ignored;
+	bool closed;
+
+	if (event_find(r->db, r->param[0], arena_strndup(r->arena, line, n), &res, &text, &closed, &ignored, e) < 0)
+		return -1;
+	draft_echo(&r->out, closed ? arena_strndup(r->arena, text, draft_stem_len(text)) : text, stamp);
+	return 0;
+}
+
+static int
+replay_events(struct gw_req *r, const char *lines, struct err *e)
+{
+	if (session_exists(r->db, r->who.workspace_id, r->param[0], e) < 0)
+		return -1;
+	buf_str(&r->out, "{\"data\":[");
+	for (const char *p = lines; *p; p = strchr(p, '\n') + 1) {
+		if (p > lines)
+			buf_ch(&r->out, ',');
+		if (replay_event(r, p, e) < 0)
+			return -1;
+	}
+	buf_str(&r->out, "]}");
+	return 0;
+}
+
+/* A reply too large to be kept: the object as it is now. */
+static int
+replay_object(struct gw_req *r, const char *id, struct err *e)
+{
+	static const struct { const char *prefix; gw_handler *get; } kinds[] = {
+		{ "agent_", api_agent_get }, { "env_", api_environment_get }, { "sesn_", api_session_get },
+	};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (strncmp(id, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
+			r->param[0] = id;
+			if (query_parse(&query_agent_get, NULL, r->arena, &r->query, e) < 0)
+				return -1;
+			return kinds[i].get(r, e);
+		}
+	return err_fault(e, EK_INTERNAL, 0, "no way to show %s again", id);
+}
+
+static int
+replay(struct once *o, const PGresult *hit, struct err *e)
+{
+	struct gw_req *r = o->r;
+	struct dedupe_kept kept;
+	bool same;
+
+	err_clear(e);
+	buf_reset(&r->out);
+	dedupe_row(hit, o->id, &kept, &same);
+	if (!same)
+		return err_set(e, EK_CONFLICT, 0, "idempotency-key: this key was used for a request with another path or body");
+	r->status = kept.status;
+	if (kept.reply) {
+		buf_str(&r->out, kept.reply);
+		return 0;
+	}
+	return kept.events ? replay_events(r, kept.events, e) : replay_object(r, kept.object, e);
+}
+
+/* Ask alone. Returns 1 with the answer replayed, 0 when there is none, or -1. */
+static int
+ask(struct once *o, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+
+	if (dedupe_find(o->r->db, o->id, &res, e) < 0)
+		return -1;
+	if (PQntuples(res) == 0)
+		return 0;
+	return replay(o, res, e) < 0 ? -1 : 1;
+}
+
+/* --- run -------------------------------------------------------------------------------------------------------------------- */
+
+static int
+busy(struct err *e)
+{
+	err_clear(e);
+	return err_set(e, EK_BUSY, 0, "Another attempt of this request is still under way; try again.");
+}
+
+/* The COMMIT was sent and its outcome is not known: the row says it. *out_replayed only when it is there. */
+static int
+settle(struct once *o, bool *out_replayed, struct err *e)
+{
+	struct err again = ERR_INIT;
+	int rc = ask(o, &again);
+
+	if (rc > 0) {
+		err_clear(e);
+		*out_replayed = true;
+		return 0;
+	}
+	if (rc == 0) {
+		e->kind = EK_UNAVAILABLE;
+		return err_wrap(e, "not committed");
+	}
+	return err_wrap(e, "outcome unknown: %s", again.detail);
+}
+
+static bool
+plain_retry(const struct dedupe_id *id)
+{
+	return id->kind == DEDUPE_PLAIN && id->count > 0;
+}
+
+static int
+run_around(struct once *o, bool *out_replayed, struct err *e)
+{
+	struct gw_req *r = o->r;
+	struct db_outer outer = { .last = store, .arg = o };
+	int rc;
+
+	if (o->id->kind != DEDUPE_PLAIN) {
+		dedupe_enter_step(&o->enter, o->id);
+		outer.first = &o->enter.step;
+	}
+	db_outer_begin(r->db, &outer);
+	rc = r->route->handler(r, e);
+	if (rc == 0)
+		rc = db_outer_end(r->db, e);
+	else
+		db_outer_drop(r->db);
+	if (outer.hit && PQntuples(outer.hit) > 0) {
+		r->after = NULL;
+		*out_replayed = true;
+		rc = replay(o, outer.hit, e);
+	} else if (rc < 0 && outer.refused && e->kind == EK_TIMEOUT) {
+		rc = busy(e);
+	} else if (rc < 0 && e->kind == EK_UNCERTAIN) {
+		rc = settle(o, out_replayed, e);
+	} else if (rc < 0 && e->kind == EK_CONFLICT && plain_retry(o->id)) {
+		struct err again = ERR_INIT;
+		int found = ask(o, &again);
+
+		*out_replayed = found > 0;
+		if (found > 0)
+			rc = err_clear(e);
+	}
+	PQclear(outer.hit);
+	if (rc < 0)
+		r->after = NULL;
+	return rc;
+}
+
+int
+once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struct err *e)
+{
+	struct once o = { .r = r, .id = id };
+	int rc;
+
+	*out_replayed = false;
+	if (id->kind == DEDUPE_NONE) {
+		rc = r->route->handler(r, e);
+	} else if (plain_retry(id) && (rc = ask(&o, e)) != 0) {
+		*out_replayed = rc > 0;
+		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;
+	} else {
+		rc = run_around(&o, out_replayed, e);
+	}
+	after_tell(r);
+	return rc;
+}
+
+void
+once_sweep(struct db *db)
+{
+	static atomic_llong next_ms;
+	long long due = atomic_load(&next_ms), now = clock_mono_ms();
+	struct err e = ERR_INIT;
+	int64_t n = 0;
+
+	if (now < due || !atomic_compare_exchange_strong(&next_ms, &due, now + SWEEP_MS))
+		return;
+	if (dedupe_sweep(db, SWEEP_ROWS, &n, &e) < 0)
+		log_err("sweep", &e, NULL);
+	else if (n == SWEEP_ROWS)
+		atomic_store(&next_ms, now + SWEEP_SOON_MS);
+}
