@@ -37,7 +37,7 @@ describe('failing providers', { concurrency: true }, () => {
 				await w.turn(`${unique('try')} hello there you\n${provider(how)}`);
 				const listed = await w.assertSameAsLog();
 				assertLog(listed);
-				assert.match(logShape(listed), /^RrUs(eX(hH|Hh)Rrs){1,2}meiud$/);
+				assert.match(logShape(listed), /^RrUs(eX(hH|Hh)Rrs){1,3}meiud$/, ofType(listed, 'session.error').map((e) => e.error.message).join(' · '));
 				const [{ error }] = ofType(listed, 'session.error');
 				assert.deepEqual(error.retry_status, { type: 'retrying' });
 				assert.ok(error.message.length > 0);
