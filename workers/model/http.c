@@ -25,6 +25,7 @@
 #define RETRY_AFTER_MS 600000	/* a longer wish is cut to this */
 #define SWEEP_MS 250
 #define KEEP_CONNECTIONS 256L
+#define UPLOAD_BUFFER 16384	/* the smallest that libcurl takes */
 
 struct http_xfer {
 	TAILQ_ENTRY(http_xfer) all;
@@ -157,6 +158,8 @@ on_write(char *bytes, size_t size, size_t count, void *ctx)
 
 	x->last = x->ev ? clock_mono_ms() : x->last;
 	x->received += len;
+	if (x->body && x->sent >= x->head.len + x->body->bytes.len)
+		http_body_put(&x->body);	/* answered: it is not sent again, and may be a long conversation */
 	if (x->received > x->h->max_bytes) {
 		x->over = true;
 		return CURL_WRITEFUNC_ERROR;
@@ -176,9 +179,11 @@ on_read(char *to, size_t size, size_t count, void *ctx)
 {
 	struct http_xfer *x = ctx;
 	size_t room = size * count, n = 0;
-	const struct buf *body = &x->body->bytes;
+	const struct buf *body = x->body ? &x->body->bytes : NULL;
 
 	x->last = x->ev ? clock_mono_ms() : x->last;
+	if (!body)
+		return 0;
 	if (x->sent < x->head.len) {
 		n = x->head.len - x->sent < room ? x->head.len - x->sent : room;
 		memcpy(to, x->head.data + x->sent, n);
@@ -198,7 +203,7 @@ on_seek(void *ctx, curl_off_t offset, int origin)
 {
 	struct http_xfer *x = ctx;
 
-	if (origin != SEEK_SET || offset < 0)
+	if (origin != SEEK_SET || offset < 0 || !x->body)
 		return CURL_SEEKFUNC_FAIL;
 	x->sent = (size_t)offset;
 	return CURL_SEEKFUNC_OK;
@@ -357,7 +362,9 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->headers);
 	curl_easy_setopt(e, CURLOPT_POST, 1L);
-	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(x->head.len + x->body->bytes.len));
+	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(x->head.len + (x->body ? x->body->bytes.len : 0)));
+	if (!x->body)
+		curl_easy_setopt(e, CURLOPT_POSTFIELDS, x->head.data);
 	curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
 	curl_easy_setopt(e, CURLOPT_READDATA, x);
 	curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
@@ -366,6 +373,18 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_fd);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, x->h);
+	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 4096L);		/* thousands of streams of small events */
+	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+}
+
+/* libcurl holds its upload buffer until the end of the reply: a request that is smaller goes in one piece without it. */
+static void
+join_small(struct http_xfer *x)
+{
+	if (x->head.len + x->body->bytes.len > UPLOAD_BUFFER)
+		return;
+	buf_put(&x->head, x->body->bytes.data, x->body->bytes.len);
+	http_body_put(&x->body);
 }
 
 struct http_xfer *
@@ -379,6 +398,7 @@ http_start(struct http *h, const struct http_post *p, const struct http_events *
 	x->head = *p->head;
 	*p->head = (struct buf){ 0 };
 	x->body = http_body_get(p->body);
+	join_small(x);
 	x->started = x->last = clock_mono_ms();
 	x->easy = h->nidle ? h->idle[--h->nidle] : curl_easy_init();
 	must(x->easy);

@@ -275,7 +275,10 @@ on_data(void *ctx, const char *bytes, size_t len)
 		buf_put(&call->error_body, bytes, len);
 		return;
 	}
-	stream_ended(call, sse_feed(&call->sse, bytes, len, on_sse, call));
+	if (stream_ended(call, sse_feed(&call->sse, bytes, len, on_sse, call)) || !call->reply.begun)
+		return;
+	for (int i = 0; i < DIALECTS; i++)
+		http_body_put(&call->dialects[i].tail);	/* no other route is tried now */
 }
 
 /* The reply was an error: its body is whole, or cut at our limit. */
