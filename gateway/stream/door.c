@@ -2,11 +2,11 @@
  * door: one stream request from FastCGI parameters to the hub.
  *
  * Order of checks (contract 1.2): route 404, method 405, key 401, beta 404, version 400, ids and query 400, session 404 (another
- * workspace's too). The subscriber is registered before last_seq is read and before the response header is written, so that nothing
- * emitted after the 200 is lost. A number to resume at that the log has not reached says nothing: the stream is live from the log's
- * end. Then the connection is taken over (performance.md F7): flush, steal the descriptor, free libfcgi's
- * state without closing.
- * A thread serves one request at a time and blocks only on Postgres (bounded by statement_timeout), the hub's mailbox and nginx.
+ * workspace's too). The subscriber is registered before last_seq is read, and the response header is written by the hub when it starts
+ * the subscriber, so that nothing emitted after the 200 is lost, previews included. A number to resume at that the log has not reached
+ * says nothing: the stream is live from the log's end. The connection is taken from libfcgi before anything was written (performance.md
+ * F7): steal the descriptor, free libfcgi's state without closing.
+ * A thread serves one request at a time and blocks only on Postgres (bounded by statement_timeout) and the hub's mailbox.
  * Fails by an error envelope; when nothing can be written, nginx answers for us.
  */
 #include "door.h"
@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "db.h"
+#include "hub_frame.h"
 #include "id.h"
 #include "jw.h"
 #include "log.h"
@@ -202,25 +203,31 @@ baseline(struct visit *v, struct hub_start *out, struct err *e)
 	return resume(v, out->known, &out->seen, e);
 }
 
-/* Write the response header and take the connection from libfcgi. -1: the client is gone. */
-static int
-take_over(struct visit *v, int64_t seen, int *out_fd)
+/*
+ * The response header and a first ping, which says where the stream begins, so that a client which loses it before the first event can
+ * resume. Together, because nginx sends a header only with the first bytes of a body when the record that holds the header is padded.
+ */
+static void
+put_head(const struct visit *v, int64_t seen, struct buf *out)
 {
-	AUTO(buf) struct buf out = BUF_INIT(0);
-	FCGX_Request *r = v->r;
+	AUTO(buf) struct buf text = BUF_INIT(0);
 
-	buf_str(&out, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
-	common_headers(v, &out);
-	/* nginx sends the header only with the first bytes of a body when the record that holds the header is padded. The first ping
-	 * says where the stream begins, so that a client which loses it before the first event can resume. */
-	buf_printf(&out, "\r\nid: %" PRId64 "\n" HUB_PING, seen);
-	if (FCGX_PutStr(out.data, (int)out.len, r->out) < 0 || FCGX_FFlush(r->out) < 0)
-		return -1;
-	*out_fd = r->ipcFd;
+	buf_str(&text, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
+	common_headers(v, &text);
+	buf_printf(&text, "\r\nid: %" PRId64 "\n" HUB_PING, seen);
+	hub_frame_text(out, text.data, text.len);
+}
+
+/* Take the connection from libfcgi, which has written nothing. */
+static int
+take_over(FCGX_Request *r)
+{
+	int fd = r->ipcFd;
+
 	r->ipcFd = -1;
 	FCGX_Free(r, 0);
-	(void)fcntl(*out_fd, F_SETFD, FD_CLOEXEC);
-	return 0;
+	(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+	return fd;
 }
 
 /* A GET's body is nobody's; unread it would spoil the connection's end (performance.md F9). */
@@ -237,7 +244,8 @@ drain(FCGX_Request *r)
 static int
 admit(struct visit *v, struct err *e)
 {
-	struct hub_start with = { .request = (unsigned)v->r->requestId, .key_id = v->key.key_id, .wants = v->target.deltas };
+	struct hub_start with = { .request = (unsigned)v->r->requestId, .key_id = v->key.key_id, .wants = v->target.deltas,
+		.head = BUF_INIT(0) };
 	struct hub_sub *sub = hub_join(v->d->hub, v->target.session, e);
 
 	if (!sub)
@@ -247,10 +255,8 @@ admit(struct visit *v, struct err *e)
 		return -1;
 	}
 	with.as_message = strstr(param(v, "HTTP_USER_AGENT"), "Anthropic/JS 0.86") != NULL;
-	if (take_over(v, with.seen, &with.fd) < 0) {
-		hub_leave(v->d->hub, sub);
-		return 0;
-	}
+	put_head(v, with.seen, &with.head);
+	with.fd = take_over(v->r);
 	log_info("stream_open", "request_id", v->request_id, "workspace", v->key.workspace_id, "session", v->target.session,
 	    "after", LOGN(with.seen), "last", LOGN(with.known), NULL);
 	hub_start(v->d->hub, sub, &with);

@@ -22,6 +22,7 @@
 #include "failpoint.h"
 #include "hub_feed.h"
 #include "hub_io.h"
+#include "hub_marks.h"
 #include "hub_preview.h"
 #include "hub_replay.h"
 #include "hub_watch.h"
@@ -52,6 +53,7 @@ struct hub {
 	struct hub_feed *feed;
 	struct hub_replay *replay;
 	struct hub_table watches;
+	struct hub_marks marks;
 	struct hub_io io;
 	struct hub_out out;
 	struct hub_sub *slots[SLOTS];
@@ -231,8 +233,14 @@ on_entry(void *ctx, const struct busq_field *fields, int n)
 	if (entry_event_read(fields, n, &ev) < 0)
 		return;
 	FAILPOINT(HUB_ENTRY);
-	if (strcmp(ev.session, ENTRY_EVERY) == 0)
-		previews_cut(h);
+	if (ev.writer) {
+		enum hub_mark mark = hub_marks_take(&h->marks, ev.writer, ev.number);
+
+		if (mark == MARK_AGAIN)
+			return;
+		if (mark == MARK_HOLE)
+			previews_cut(h);
+	}
 	if (!(w = hub_table_find(&h->watches, ev.session)))
 		return;
 	if (ev.seq == 0)
@@ -360,6 +368,8 @@ do_start(struct hub *h, struct mail *m)
 	*s->slot_at = s;
 	h->slot_new = (h->slot_new + 1) % SLOTS;
 	hub_io_start(s);
+	hub_io_write(s, &m->start.head);
+	buf_free(&m->start.head);
 	if (h->stopping) {
 		hub_io_goodbye(s, RETRY);
 		return;

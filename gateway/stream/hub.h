@@ -3,7 +3,7 @@
  * log, and ends streams.
  *
  * hub_join, hub_leave, hub_start are for other threads (the doors); they pass messages to the loop thread, which alone touches
- * subscribers. The order that loses nothing: hub_join, then read last_seq, then answer 200, then hub_start.
+ * subscribers. The order that loses nothing: hub_join, then read last_seq, then hub_start, whose first bytes are the 200.
  */
 #ifndef ROOST_STREAM_HUB_H
 #define ROOST_STREAM_HUB_H
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "conf.h"
 #include "err.h"
 #include "loop.h"
@@ -31,7 +32,8 @@ struct hub_sub *hub_join(struct hub *h, const char *session, struct err *e);
 void hub_leave(struct hub *h, struct hub_sub *s);
 
 struct hub_start {
-	int fd;				/* taken: the FastCGI connection, response header sent */
+	int fd;				/* taken: the FastCGI connection, nothing sent yet */
+	struct buf head;		/* taken: the first records of the response */
 	unsigned request;		/* FastCGI request id */
 	int64_t seen;			/* events above it follow: last_seq when it was read, or less for one who resumes */
 	int64_t known;			/* last_seq when it was read */

@@ -2,6 +2,7 @@
  * busq: the writer and the tail of a process that lives in one loop.
  *
  * Writer: fire and forget; what cannot be sent is dropped and counted, because everything in Redis is a hint and Postgres is polled.
+ * Previews are in no log: each carries its number, so that a reader sees that one is missing, wherever it was lost.
  * Tail: XREAD BLOCK with an explicit last id, kept across reconnects. The first id, and a check of the present one at each
  * connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is below ours was flushed; then everything
  * in it is news, it is read from its beginning, and `state` reports a loss. `$` is never used: it loses what comes between two reads.
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "failpoint.h"
 #include "log.h"
@@ -25,7 +27,8 @@
 struct busq {
 	struct redisq *q;
 	int64_t dropped;
-	bool cut;			/* a preview may have been lost: readers must be told before the next one */
+	uint64_t tag;			/* names this writer in the numbers of its previews */
+	int64_t previews;		/* how many there were, sent or not: a reader sees a gap in the numbers */
 };
 
 struct stream_id { uint64_t ms, n; };
@@ -50,16 +53,13 @@ writer_reply(void *ctx, const redisReply *r)
 	if (r->type != REDIS_REPLY_ERROR)
 		return;
 	b->dropped++;
-	b->cut = true;
 	log_debug("redis_error", "error", r->str, NULL);
 }
 
 static void
 writer_state(void *ctx, bool up)
 {
-	struct busq *b = ctx;
-
-	b->cut = b->cut || !up;		/* what was on its way may be lost */
+	(void)ctx;
 	log_debug("redis_writer", "up", up ? "true" : "false", NULL);
 }
 
@@ -68,6 +68,8 @@ busq_new(struct loop *loop, const struct conf *c)
 {
 	struct busq *b = xcalloc(1, sizeof *b);
 
+	while (b->tag == 0)
+		must(getrandom(&b->tag, sizeof b->tag, 0) == sizeof b->tag);
 	b->q = redisq_new(loop, c, writer_reply, writer_state, b);
 	return b;
 }
@@ -84,13 +86,11 @@ busq_free(struct busq **bp)
 	free(b);
 }
 
-static int
+static void
 put(struct busq *b, const struct entry_cmd *cmd)
 {
-	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) == 0)
-		return 0;
-	b->dropped++;
-	return -1;
+	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) < 0)
+		b->dropped++;
 }
 
 void
@@ -99,13 +99,10 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 	struct entry_cmd cmd;
 
 	FAILPOINT(PUBLISH);
-	if (b->cut && seq == 0 && redisq_up(b->q)) {
-		entry_cut_cmd(&cmd);
-		b->cut = put(b, &cmd) < 0;
-	}
 	entry_event_cmd(&cmd, session, type, seq, body, len);
-	if (put(b, &cmd) < 0)
-		b->cut = true;
+	if (seq == 0)
+		entry_mark(&cmd, b->tag, ++b->previews);
+	put(b, &cmd);
 }
 
 void

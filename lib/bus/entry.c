@@ -73,9 +73,11 @@ entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int6
 }
 
 void
-entry_cut_cmd(struct entry_cmd *c)
+entry_mark(struct entry_cmd *c, uint64_t writer, int64_t number)
 {
-	entry_event_cmd(c, ENTRY_EVERY, "event_delta", 0, NULL, 0);
+	snprintf(c->mark, sizeof c->mark, "%" PRIx64 "-%" PRId64, writer, number);
+	arg_str(c, "n");
+	arg_str(c, c->mark);
 }
 
 static const struct busq_field *
@@ -102,7 +104,9 @@ int
 entry_event_read(const struct busq_field *f, int n, struct entry_event *out)
 {
 	const struct busq_field *s = find(f, n, "s"), *t = find(f, n, "t"), *q = find(f, n, "q"), *p = find(f, n, "p");
-	int64_t seq = 0;
+	const struct busq_field *mark = find(f, n, "n");
+	uint64_t writer = 0;
+	int64_t seq = 0, number = 0;
 
 	if (!s || !t || s->len == 0 || t->len == 0)
 		return -1;
@@ -114,6 +118,9 @@ entry_event_read(const struct busq_field *f, int n, struct entry_event *out)
 		if (errno || *end || seq <= 0)
 			return -1;
 	}
-	*out = (struct entry_event){ .session = s->val, .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0 };
+	if (mark && sscanf(mark->val, "%" SCNx64 "-%" SCNd64, &writer, &number) != 2)
+		return -1;
+	*out = (struct entry_event){ .session = s->val, .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0,
+		.writer = writer, .number = number };
 	return 0;
 }

@@ -14,7 +14,7 @@ struct entry_cmd {
 	int argc;
 	const char *argv[ENTRY_ARGS];
 	size_t len[ENTRY_ARGS];
-	char num[24];
+	char num[24], mark[48];
 };
 
 /* XADD to BUS_JOBS. owner may be NULL. */
@@ -26,17 +26,19 @@ void entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner);
  */
 void entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len);
 
-/* XADD to BUS_SSE: cut the open previews of every session, because some may have been lost on their way. */
-void entry_cut_cmd(struct entry_cmd *c);
-#define ENTRY_EVERY "*"		/* the session of that entry */
+/* Number a preview: the writer's number'th, counted over all sessions and over those that could not be sent. writer is not 0. */
+void entry_mark(struct entry_cmd *c, uint64_t writer, int64_t number);
 
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */
 struct busq_field { const char *key, *val; size_t len; };
 
 struct entry_job { const char *session, *owner; };		/* owner NULL: for any worker */
 
-/* seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. Everything is borrowed from the fields. */
-struct entry_event { const char *session, *type, *body; size_t len; int64_t seq; };
+/*
+ * seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. writer 0: the preview has no number. Everything is
+ * borrowed from the fields.
+ */
+struct entry_event { const char *session, *type, *body; size_t len; int64_t seq, number; uint64_t writer; };
 
 /* 0, or -1 when the entry is not one of this kind (then it is skipped: Redis decides nothing). */
 int entry_job_read(const struct busq_field *f, int n, struct entry_job *out);

@@ -717,3 +717,9 @@ sr_emit(const char *type)
 	sr_commit(type, 0);
 	(void)publish(type, sr_last_seq, NULL, &ignored);
 }
+
+void
+sr_preview(const char *type, const char *body, const char *number)
+{
+	shell("redis-cli -s %s XADD sse:0 '*' s %s t %s q '' p '%s' n %s >/dev/null", sr_conf.redis_socket, sr_session, type, body, number);
+}

@@ -112,5 +112,7 @@ void sr_commit_many(const char *type, int n, int size);
 void sr_publish(const char *type, int seq, const char *body);
 /* Both, and Redis need not be there. */
 void sr_emit(const char *type);
+/* A preview as a worker sends it: numbered. */
+void sr_preview(const char *type, const char *body, const char *number);
 
 #endif

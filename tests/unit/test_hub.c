@@ -1,4 +1,4 @@
-/* link: gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_frame.c */
+/* link: gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c */
 /* What a subscriber gets: frames on the wire, order and gaps, previews, ends. Output is recorded as text. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include "hub_marks.h"
 #include "hub_preview.h"
 #include "hub_watch.h"
 #include "target.h"
@@ -402,6 +403,24 @@ unwrap(const struct buf *in, unsigned id, struct buf *text, int *out_records)
 }
 
 static void
+marks(void **state)
+{
+	struct hub_marks m = { 0 };
+
+	assert_int_equal(hub_marks_take(&m, 7, 100), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 8, 5), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 101), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 101), MARK_AGAIN);
+	assert_int_equal(hub_marks_take(&m, 7, 99), MARK_AGAIN);
+	assert_int_equal(hub_marks_take(&m, 8, 7), MARK_HOLE);
+	assert_int_equal(hub_marks_take(&m, 8, 8), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 102), MARK_NEXT);
+	for (uint64_t other = 100; other < 100 + HUB_WRITERS; other++)
+		assert_int_equal(hub_marks_take(&m, other, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 500), MARK_NEXT);	/* forgotten */
+}
+
+static void
 frames(void **state)
 {
 	static const char json[] = "{\"a\":\n\"b\\n\"\r\n}";
@@ -451,7 +470,7 @@ main(void)
 		T(held_previews_keep_their_place), T(stale_previews_are_dropped), T(what_is_held_is_bounded), T(choked_gets_nothing), T(who_replays_holds_nobody_back),
 		T(a_lost_preview_cuts),
 		T(more_previews_than_slots), T(garbage_previews_are_dropped), T(termination_ends_the_stream),
-		T(deletion_ends_everything), cmocka_unit_test(table_holds_many), cmocka_unit_test(frames),
+		T(deletion_ends_everything), cmocka_unit_test(table_holds_many), cmocka_unit_test(marks), cmocka_unit_test(frames),
 		cmocka_unit_test(large_frames_take_several_records),
 	};
 

@@ -1,4 +1,4 @@
-/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c */
+/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c */
 /*
  * The stream process's parts, in this program, against a real Postgres and a real Redis: what must reach an open stream, and what must
  * end it. Resuming: replay.c; what may die: faults.c. Waits for events with deadlines.
@@ -185,6 +185,38 @@ previews(void **state)
 	sr_hang_up(&with);
 	sr_hang_up(&without);
 	sr_hang_up(&late);
+}
+
+/* Wherever a preview was lost, no text follows the hole; nor is any repeated. */
+static void
+previews_with_holes(void **state)
+{
+	static const char start[] = "{\"type\":\"event_start\",\"event\":{\"type\":\"agent.message\",\"id\":\"sevt_%d\"}}";
+	static const char delta[] = "{\"type\":\"event_delta\",\"event_id\":\"sevt_%d\",\"delta\":{\"n\":%d}}";
+	static const struct { const char *number; bool arrives; } deltas[] = {
+		{ "a1-8", true }, { "b2-1", false }, { "a1-9", true }, { "a1-9", false }, { "a1-11", false }, { "a1-12", false },
+	};
+	struct sr_client c;
+	char text[128];
+	int want = 0;
+
+	sr_new_session();
+	c = sr_open_stream("?event_deltas[]=agent.message");
+	snprintf(text, sizeof text, start, 1);
+	sr_preview("event_start", text, "a1-7");
+	for (int i = 0; i < (int)(sizeof deltas / sizeof *deltas); i++) {
+		snprintf(text, sizeof text, delta, *deltas[i].number == 'b' ? 2 : 1, i);
+		sr_preview("event_delta", text, deltas[i].number);
+		want += deltas[i].arrives;
+	}
+	sr_emit("agent.message");
+	sr_expect(&c, "event: agent.message\n");
+	assert_int_equal(sr_count(&c, "event: event_delta\n"), want);
+	for (int i = 0; i < (int)(sizeof deltas / sizeof *deltas); i++) {
+		snprintf(text, sizeof text, "{\"n\":%d}", i);
+		assert_int_equal(sr_heard(&c, text), deltas[i].arrives);
+	}
+	sr_hang_up(&c);
 }
 
 static void
@@ -376,7 +408,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checks_in_order), cmocka_unit_test(headers_and_ping), cmocka_unit_test(live_and_gapless),
 		cmocka_unit_test(a_lost_publication_arrives), cmocka_unit_test(large_bodies_come_from_the_log),
-		cmocka_unit_test(redis_dies), cmocka_unit_test(previews), cmocka_unit_test(ends),
+		cmocka_unit_test(redis_dies), cmocka_unit_test(previews), cmocka_unit_test(previews_with_holes), cmocka_unit_test(ends),
 		cmocka_unit_test(a_revoked_key_loses_its_streams), cmocka_unit_test(a_silent_reader_is_cut),
 		cmocka_unit_test(a_late_reader_gets_everything), cmocka_unit_test(full),
 		cmocka_unit_test(stop_is_clean),

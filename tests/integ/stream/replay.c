@@ -141,14 +141,14 @@ no_seam_between_log_and_live(void **state)
 	writing = true;
 	assert_int_equal(pthread_create(&t, NULL, writer, NULL), 0);
 	for (int i = 0; i < 8; i++)
-		c[i] = sr_open_at(i % 2, i * 430);
+		c[i] = sr_open_at(i % 2, i * 420);
 	while (writing)
 		for (int i = 0; i < 8; i++)
 			sr_hear(&c[i], 1);
 	pthread_join(t, NULL);
 	for (int i = 0; i < 8; i++) {
 		sr_expect_seq(&c[i], 3300, SR_SOON_MS);
-		assert_int_equal(c[i].events, 3300 - i * 430);
+		assert_int_equal(c[i].events, 3300 - i * 420);
 		sr_hang_up(&c[i]);
 	}
 }
