@@ -113,12 +113,8 @@ free_port() {
 }
 
 setup_nginx() {
-	local name
 	nginx_render "$STATE/conf" root:root
-	folder "$STATE/nginx" 700 roost-nginx:roost-nginx
-	for name in body fastcgi proxy uwsgi scgi; do
-		folder "$STATE/nginx/$name" 700 roost-nginx:roost-nginx
-	done
+	folder "$STATE/nginx" 700 roost-nginx:roost-nginx	# nginx makes its own in it: a folder of a service is no place for root
 	folder "$RUN/nginx" 755 roost-nginx:roost-nginx
 	# Before anything is restarted with it. As root, nginx would give its folders to another user.
 	setpriv --reuid=roost-nginx --regid=roost-nginx --clear-groups nginx -t -q -e stderr -p "$STATE/nginx/" -c "$STATE/conf/nginx.conf" \

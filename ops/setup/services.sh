@@ -81,7 +81,10 @@ service_write() {
 	folder "$RUN/supervise/$1" 700 root:root
 	folder "$RUN/supervise/$1.log" 700 root:root
 	folder "$STATE/log/$1" 750 roost-log:roost-log
-	printf 's10000000\nn5\n' | put "$STATE/log/$1/config" 644 roost-log:roost-log
+	# by its owner: see setup_folders
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	printf 's10000000\nn5\n' | (cd / && setpriv --reuid=roost-log --regid=roost-log --clear-groups \
+		sh -c 'cat >"$1.new" && mv -f "$1.new" "$1"' sh "$STATE/log/$1/config")
 	mkdir -p "$dir/log"
 	ln -sfn "$RUN/supervise/$1" "$dir/supervise"
 	ln -sfn "$RUN/supervise/$1.log" "$dir/log/supervise"

@@ -12,7 +12,8 @@ setup_users() {
 	done
 }
 
-# Folders from the outside in: everyone may pass, nobody but the owner may list or write.
+# Folders from the outside in: everyone may pass, nobody but the owner may list or write. What root changes lies in folders of root only:
+# a service that was broken into could have put a link into its own.
 setup_folders() {
 	folder /run/roost 755 root:root
 	folder /var/lib/roost 755 root:root
@@ -31,7 +32,7 @@ setup_folders() {
 	folder "$STATE/tls" 711 root:root
 	folder "$STATE/proc" 711 root:root
 	folder "$STATE/sv" 700 root:root
-	folder "$STATE/log" 711 roost-log:roost-log
+	folder "$STATE/log" 711 root:root
 	folder "$STATE/sandbox" 700 root:root
 }
 

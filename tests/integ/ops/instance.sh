@@ -165,7 +165,23 @@ fails "nor anything that listens" '' client "$ROOST_BASE_URL/"
 other_alive() { (. "$dir/b" && client "$ROOST_BASE_URL/") | grep -q not_found_error; }
 check "the other instance does not notice" other_alive
 check "down again does nothing" ops/down
+# A service that was broken into puts links into the folders it may write; root must not follow them.
+as() { (cd / && setpriv --reuid="$1" --regid="$1" --clear-groups sh -c "$2"); }
+plant() {
+	local name
+	mkdir "$dir/victim"
+	echo precious >"$dir/victim/file"
+	for name in body fastcgi proxy uwsgi scgi; do
+		as roost-nginx "rm -rf $ROOST_STATE/nginx/$name && ln -s $dir/victim $ROOST_STATE/nginx/$name"
+	done
+	as roost-log "ln -sf $dir/victim/file $ROOST_STATE/log/redis/config"
+	! as roost-log "mv $ROOST_STATE/log/nginx $ROOST_STATE/log/old"
+}
+check "services can put links into their own folders only" plant
 check "up after down" ops/up
+unmoved() { [ "$(stat -c %U:%a "$dir/victim" "$dir/victim/file" | paste -sd' ')" = "root:755 root:644" ] && [ "$(cat "$dir/victim/file")" = precious ]; }
+check "follows no link of a service" unmoved
+as roost-nginx "rm -f $ROOST_STATE/nginx/*"
 kept() { grep -q "$ROOST_API_KEY" "$ROOST_VAR/dev.env" && ctl org list | grep -q "$org"; }
 check "has kept data and keys" kept
 check "purge" tests/env/instance down "$dir/a"
