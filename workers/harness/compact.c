@@ -80,13 +80,12 @@ bool
 compact_range(const struct turn *t, int *out_from, int *out_to)
 {
 	const struct context *c = &t->context;
-	int64_t all = compact_estimate(t, 0, false), room = (all < t->window ? all : t->window) >> t->squeeze;
-	int64_t frame = frame_tokens(t->agent), tokens = frame;
+	int64_t fits = t->window - frame_tokens(t->agent), room = (c->tokens < fits ? c->tokens : fits) >> t->squeeze, tokens = 0;
 	int from = c->n, to = 0;
 
 	*out_from = 0;
 	*out_to = c->n;
-	if (t->squeeze == 0 && all <= t->window)
+	if (t->squeeze == 0 && compact_estimate(t, 0, false) <= t->window)
 		return true;
 	for (int i = c->n - 1; i >= 0 && (tokens += model_item_tokens(&c->items[i])) <= room; i--)
 		if (is_message(&c->items[i]))
@@ -95,7 +94,7 @@ compact_range(const struct turn *t, int *out_from, int *out_to)
 	if (from < c->n)
 		return true;
 	/* up to a message, so that no call stands without its result */
-	tokens = frame;
+	tokens = 0;
 	for (int i = 0; i < c->n; i++) {
 		if (i > 0 && is_message(&c->items[i]))
 			to = i;
