@@ -110,7 +110,7 @@ run(struct conf *c, struct err *e)
 {
 	struct loop *loop = loop_new();
 	struct auth *auth = auth_open(c, e);
-	struct stop stop;
+	static struct stop stop;	/* outlives the loop: door threads may still use what it names */
 	int listen_fd, sig;
 
 	if (!auth)
