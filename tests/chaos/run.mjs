@@ -1,7 +1,8 @@
-// Every failpoint at every state, then every fault under load, then all invariants: TAP, one line each. See README.md.
-//   POINTS=regex FAULTS=regex   only some of them ("none" leaves a part out)
+// Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
+//   POINTS=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
+import { cases } from './lib/cases.mjs';
 import { random } from './lib/clients.mjs';
 import { arm, disarm, reached } from './lib/failpoints.mjs';
 import { faults, heal } from './lib/faults.mjs';
@@ -68,6 +69,9 @@ if (!process.env.POINTS) await test('every failpoint has been struck', async () 
 	const missing = failpointNames().filter((n) => !points.some((p) => p.point.split('/')[0] === n));
 	if (missing.length > 0) throw new Error(missing.join(' '));
 });
+
+for (const c of cases.filter((v) => some('CASES').test(`${v.f} ${v.name}`)))
+	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm));
 
 // Faults under load: between two of them a session of its own must work.
 let playing = true;

@@ -21,7 +21,7 @@ const count = new Map();
 const list = faults.filter((f) => !only || only.test(`${f.f} ${f.name}`));
 let n = 0;
 while (going() && list.length > 0) {
-	await pause(300 + rng.below(1500));
+	await pause(100 + rng.below(800));
 	let f = rng.pick(list);
 	if (f.slow && rng.chance(0.7)) f = rng.pick(list);		// those that take long come less often
 	const began = performance.now();

@@ -1,0 +1,87 @@
+// Faults that need a story of their own: { f, name, run(x) }; run throws when something is not as it must be.
+import { setTimeout as pause } from 'node:timers/promises';
+import { arm, disarm, reached } from './failpoints.mjs';
+import { healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
+
+const bash = (command) => `bash ${JSON.stringify({ command })}`;
+
+async function session(x, kind = 'scripted') {
+	const s = await x.clients.create({ agent: x.stage[kind].id, environment_id: x.stage.environment.id });
+	if (!s) throw new Error(`no session: ${x.clients.last?.message}`);
+	return s.id;
+}
+
+const events = async (x, id) => (await until('the list is answered', () => x.clients.list(id))).data;
+const has = (x, id, type) => until(`${type} is listed`, async () => (await events(x, id)).some((e) => e.type === type), 15_000);
+const textOf = (e) => e.content.map((b) => b.text).join('');
+
+export const cases = [
+	{ f: 'F61', name: 'a long tool during a deploy of the workers keeps running, and its result is the real one', async run(x) {
+		const id = await session(x);
+		await x.clients.say(id, `${bash('sleep 4; echo finished')}`);
+		await has(x, id, 'agent.tool_use');
+		await sv('-w', '20', 'restart', services('worker'));
+		await x.clients.settled(id, 30_000);
+		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
+		if (results.length !== 1 || textOf(results[0]) !== 'finished\n') throw new Error(JSON.stringify(results));
+	} },
+	{ f: 'F5', name: 'a tool outlives its worker: kill -9, its result is fetched', async run(x) {
+		const id = await session(x);
+		await x.clients.say(id, `${bash('sleep 3; echo finished')}`);
+		await has(x, id, 'agent.tool_use');
+		for (const s of services('worker')) signal(s, 'SIGKILL');
+		await healthy();
+		await x.clients.settled(id, 30_000);
+		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
+		if (results.length !== 1 || textOf(results[0]) !== 'finished\n') throw new Error(JSON.stringify(results));
+	} },
+	{ f: 'F9', name: 'hands dies under a tool: its result says that the outcome is unknown, the tool is not run again', async run(x) {
+		const id = await session(x);
+		await x.clients.say(id, `${bash('echo once; sleep 3')}\n\n${bash('echo next')}`);
+		await has(x, id, 'agent.tool_use');
+		await pause(300);
+		signal('hands', 'SIGKILL');
+		await x.clients.settled(id, 40_000);
+		const all = await events(x, id), uses = all.filter((e) => e.type === 'agent.tool_use');
+		const [first, second] = all.filter((e) => e.type === 'agent.tool_result');
+		if (uses.length !== 2 || !first.is_error || textOf(second) !== 'next\n') throw new Error(JSON.stringify([first, second]));
+	} },
+	{ f: 'F52 I25', name: 'a commit whose publication died reaches an open stream within 5 s', async run(x) {
+		const id = await session(x);
+		const view = x.clients.view(id);
+		await until('the SDK streams', () => view.parts.length > 0);
+		arm('append.after/closing kill once');
+		const sent = await x.clients.say(id, 'words');
+		await until('the worker died behind its commit', () => reached('append.after/closing'));
+		disarm();
+		const began = performance.now();
+		await until('the stream shows the idle event', () => view.parts.flat().some((e) => e.type === 'session.status_idle'), 5500);
+		if (!view.parts.flat().some((e) => e.id === sent[0].id)) throw new Error('the message is missing in the stream');
+		if (performance.now() - began > 5500) throw new Error(`it took ${performance.now() - began} ms`);
+	} },
+	{ f: 'I13', name: 'the sessions of a killed worker run again within 2 s', async run(x) {
+		const ids = await Promise.all(Array.from({ length: 6 }, () => session(x)));
+		await Promise.all(ids.map((id) => x.clients.say(id, bash('sleep 2'))));
+		await Promise.all(ids.map((id) => has(x, id, 'agent.tool_use')));
+		const [[at]] = await sql('SELECT us(clock_timestamp())');
+		signal(services('worker')[0], 'SIGKILL');
+		for (const id of ids) await x.clients.settled(id, 30_000);
+		const late = (await sql(`SELECT session_id, min(us(processed_at)) FROM event WHERE type = 'session.status_running' AND session_id IN (${
+			ids.map((i) => `'${i}'`).join()}) AND us(processed_at) > ${at} GROUP BY 1`)).filter(([, us]) => Number(us) - Number(at) > 2e6);
+		if (late.length > 0) throw new Error(`late: ${late.map(([id, us]) => `${id} ${(Number(us) - Number(at)) / 1e6} s`).join(', ')}`);
+	} },
+	{ f: 'F43', name: 'a damaged row harms its session only', async run(x) {
+		const bad = await session(x), good = await session(x);
+		await x.clients.say(bad, 'words');
+		await x.clients.settled(bad);
+		await sql(`UPDATE event SET body = 'not json', fragment = '{{' WHERE session_id = '${bad}' AND type = 'user.message'`);
+		const pids = services('worker').map(pidOf).join();
+		await x.clients.say(bad, 'more words');
+		await x.clients.say(good, 'words');
+		if (await x.clients.settled(good, 15_000) !== 'idle') throw new Error('its neighbour does not answer');
+		await x.clients.settled(bad, 15_000);
+		if (services('worker').map(pidOf).join() !== pids) throw new Error('a worker died of it');
+		await sql(`DELETE FROM event WHERE session_id = '${bad}'; DELETE FROM inbox WHERE session_id = '${bad}';
+			DELETE FROM action WHERE session_id = '${bad}'; DELETE FROM session WHERE id = '${bad}'`);	// not for the checker
+	} },
+];
