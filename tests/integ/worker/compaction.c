@@ -14,7 +14,9 @@
 #include <cmocka.h>
 
 #include "../../env/worker_rig.h"
+#include "buf.h"
 #include "cleanup.h"
+#include "jx.h"
 #include "xalloc.h"
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 100\n"
@@ -32,7 +34,7 @@ start(void **state)
 	rig_start();
 	rig_provider();
 	free(rig_sql("INSERT INTO model (id, display_name, context_window, max_output_tokens) VALUES ('narrow', 'Narrow', 1400, 200),"
-	    " ('narrow-fake', 'Narrow', 1400, 200)"));
+	    " ('narrow-fake', 'Narrow', 4000, 200)"));
 	free(rig_sql("INSERT INTO model_route VALUES ('narrow', 0, 'scripted', 'x'), ('narrow-fake', 0, 'fake', 'fake-1')"));
 	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
 	worker = rig_worker(SETTINGS);
@@ -140,14 +142,20 @@ static void
 worker_dies(void **state)
 {
 	AUTO(str) char *n = NULL;
+	AUTO(buf) struct buf words = BUF_INIT(0);
 	int from;
 
 	(void)state;
 	rig_session("sesn_k", "narrow-fake");
-	for (int i = 0; i < 3; i++)
-		free(say("sesn_k", LONG));
+	for (int i = 0; i < 10; i++) {
+		AUTO(str) char *got = say("sesn_k", LONG LONG);
+
+		assert_string_equal(got, TURN);
+	}
+	for (int i = 0; i < 32; i++)
+		buf_str(&words, LONG);
 	from = last_seq("sesn_k");
-	rig_message(LONG LONG LONG LONG);
+	rig_message(words.data);
 	rig_send("sesn_k");
 	rig_wait("t", "SELECT max(seq) > %d FROM event WHERE session_id = 'sesn_k'", from);
 	rig_signal(worker, 9);
