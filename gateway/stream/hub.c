@@ -31,7 +31,9 @@
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
-#define RETRY "retry: 1000\n\n"		/* a restart takes about that long */
+#define RETRY "retry: %d\n\n"
+#define RETRY_MS 1000			/* a restart takes about that long */
+#define RETRY_SPREAD_MS 2000		/* and not all come back in one moment */
 #define REFUSED "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"Authentication failed\"}}\n\n"
 
 enum mail_kind { MAIL_JOIN, MAIL_LEAVE, MAIL_START };
@@ -333,6 +335,16 @@ on_ping(void *ctx)
 	reap(h);
 }
 
+/* This process ends: when to come again. */
+static void
+goodbye(struct hub_sub *s, int slot)
+{
+	char text[32];
+
+	snprintf(text, sizeof text, RETRY, RETRY_MS + slot * (RETRY_SPREAD_MS / SLOTS));
+	hub_io_goodbye(s, text);
+}
+
 /* --- the mailbox --------------------------------------------------------------------------------------------------------------- */
 
 static struct hub_sub *
@@ -371,7 +383,7 @@ do_start(struct hub *h, struct mail *m)
 	hub_io_write(s, &m->start.head);
 	buf_free(&m->start.head);
 	if (h->stopping) {
-		hub_io_goodbye(s, RETRY);
+		goodbye(s, 0);
 		return;
 	}
 	if (!h->ping_timer)
@@ -486,7 +498,7 @@ hub_stop(struct hub *h, int64_t max_ms)
 	h->deadline = loop_after(h->loop, max_ms, on_deadline, h);
 	for (int i = 0; i < SLOTS; i++)
 		for (struct hub_sub *s = h->slots[i]; s; s = s->slot_next)
-			hub_io_goodbye(s, RETRY);
+			goodbye(s, i);
 	reap(h);
 }
 
