@@ -100,6 +100,7 @@ int
 attempt_read(const struct attempt_headers *h, const struct attempt_call *c, struct dedupe_id *out, struct err *e)
 {
 	unsigned char digest[HASH], ident[HASH];
+	char kind;
 	crypto_generichash_state st;
 
 	*out = (struct dedupe_id){ .count = count_of(h->retry_count) };
@@ -108,11 +109,12 @@ attempt_read(const struct attempt_headers *h, const struct attempt_call *c, stru
 	out->kind = h->key ? DEDUPE_KEY : trace_ok(h->traceparent) ? DEDUPE_TRACE : out->count >= 0 ? DEDUPE_PLAIN : DEDUPE_NONE;
 	if (out->kind == DEDUPE_NONE)
 		return 0;
+	kind = (char)out->kind;
 	digest_of(c, digest);
 	crypto_generichash_init(&st, NULL, 0, HASH);
 	text(&st, c->credential, strlen(c->credential));
 	text(&st, c->workspace, strlen(c->workspace));
-	part(&st, &(char){ (char)out->kind }, 1);
+	part(&st, &kind, 1);
 	if (out->kind == DEDUPE_KEY)
 		text(&st, h->key, strlen(h->key));
 	else

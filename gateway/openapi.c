@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "attempt.h"
 #include "jw.h"
 #include "route.h"
 #include "xalloc.h"
@@ -258,6 +259,25 @@ header(struct jw *w, const char *name, bool required, const char *value)
 }
 
 static void
+idempotency_key(struct jw *w)
+{
+	jw_obj(w);
+	jw_kstr(w, "name", "idempotency-key");
+	jw_kstr(w, "in", "header");
+	jw_kbool(w, "required", false);
+	jw_kstr(w, "description", "Names this call. Sent again with the same key, path and body, it has no second effect and gets the first "
+	    "attempt's reply, with the header `idempotent-replayed: true`; with another path or body it is a 409.");
+	jw_key(w, "schema");
+	jw_obj(w);
+	jw_kstr(w, "type", "string");
+	jw_kint(w, "minLength", 1);
+	jw_kint(w, "maxLength", ATTEMPT_KEY_MAX);
+	jw_kstr(w, "pattern", "^[ -~]*$");
+	jw_obj_end(w);
+	jw_obj_end(w);
+}
+
+static void
 parameters(struct jw *w, const struct route *r)
 {
 	char name[32];
@@ -278,6 +298,8 @@ parameters(struct jw *w, const struct route *r)
 		header(w, "anthropic-version", true, "2026-10-21");
 	if (r->beta == AUTH_BETA_MANAGED)
 		header(w, "anthropic-beta", true, "managed-agents-2026-04-01");
+	if (route_writes(r))
+		idempotency_key(w);
 	jw_arr_end(w);
 }
 

@@ -136,3 +136,9 @@ route_check_params(const struct route *r, const char *const params[REQ_PARAMS], 
 		}
 	return 0;
 }
+
+bool
+route_writes(const struct route *r)
+{
+	return r->access == ROUTE_WORKSPACE && strcmp(r->method, "GET") != 0 && r->handler != route_nowhere;
+}

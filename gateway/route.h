@@ -2,6 +2,7 @@
 #ifndef ROOST_GATEWAY_ROUTE_H
 #define ROOST_GATEWAY_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "auth.h"
@@ -33,6 +34,9 @@ int route_match(const char *method, const char *raw_path, struct arena *a, const
 
 /* Are the path parameters well-formed ids? EK_INVALID "Invalid agent ID." otherwise. */
 int route_check_params(const struct route *r, const char *const params[REQ_PARAMS], struct err *e);
+
+/* Does it change something for its caller? Then its attempts are told apart (once.h). */
+bool route_writes(const struct route *r);
 
 /* A path that exists but has no such method, by contract: 404. */
 gw_handler route_nowhere;

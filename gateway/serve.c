@@ -84,7 +84,7 @@ attempt_of(const struct gw_req *r, const FCGX_Request *fcgi, const struct buf *t
 	const struct attempt_call c = { .credential = r->who.key_id, .workspace = r->who.workspace_id, .method = r->route->method,
 	    .uri = param(fcgi, "REQUEST_URI"), .body = text->data, .body_len = text->len };
 
-	if (r->route->access != ROUTE_WORKSPACE || strcmp(r->route->method, "GET") == 0)
+	if (!route_writes(r->route))
 		return 0;
 	if (attempt_read(&h, &c, out, e) < 0)
 		return -1;

@@ -493,9 +493,63 @@ forgotten(void **state)
 	}
 }
 
-int
-main(void)
+/* --- `retries bench`: what telling attempts apart costs, interleaved, in microseconds -------------------------------------------- */
+
+#define ROUNDS 400
+
+static int
+by_value(const void *a, const void *b)
 {
+	return *(const int64_t *)a < *(const int64_t *)b ? -1 : *(const int64_t *)a > *(const int64_t *)b;
+}
+
+static void
+measure(const char *what, const char *path, const char *body)
+{
+	static const char *const names[] = { "nothing (as before)", "count 0", "traceparent", "key" };
+	static int64_t us[4][ROUNDS];
+	char key[32];
+
+	for (int i = 0; i < ROUNDS; i++)
+		for (int k = 0; k < 4; k++) {
+			struct mark m = { .count = k ? "0" : NULL };
+			REPLY r = { 0 };
+
+			snprintf(key, sizeof key, "%s%012x", what[5] == 'e' ? "aaaa" : what[5] == 'a' ? "bbbb" : "cccc", i);
+			if (k == 2)
+				m.span = key;
+			if (k == 3)
+				m.key = key;
+			us[k][i] = clock_mono_us();
+			attempt(m, path, body, &r);
+			us[k][i] = clock_mono_us() - us[k][i];
+			must(r.status == 200 && !replayed(&r));
+			if (i % 100 == 99)
+				free(gwr_sql("DELETE FROM inbox; UPDATE session SET inbox_events = 0, inbox_bytes = 0"));
+		}
+	for (int k = 0; k < 4; k++) {
+		qsort(us[k], ROUNDS, sizeof us[k][0], by_value);
+		print_message("%-12s %-20s p50 %4d us   p95 %4d us\n", what, names[k], (int)us[k][ROUNDS / 2], (int)us[k][ROUNDS * 95 / 100]);
+	}
+}
+
+static void
+cost(void **state)
+{
+	AUTO(str) char *hello = xstrdup(gwr_fmt(HELLO, "hi")), *one = xstrdup(gwr_fmt(AGENT, "bench"));
+	AUTO(str) char *create = xasprintf("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent, environment);
+
+	free(gwr_sql("ALTER SYSTEM SET fsync = on"));
+	free(gwr_sql("SELECT pg_reload_conf()"));
+	measure("POST events", events, hello);
+	measure("POST agents", "/v1/agents", one);
+	measure("POST sessions", "/v1/sessions", create);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest bench[] = { cmocka_unit_test_setup(cost, fresh) };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(key_replays, fresh),
 		cmocka_unit_test_setup(key_of_another_request, fresh),
@@ -516,5 +570,7 @@ main(void)
 		cmocka_unit_test_setup(forgotten, fresh),
 	};
 
+	if (argc > 1 && strcmp(argv[1], "bench") == 0)
+		return cmocka_run_group_tests(bench, start, stop);
 	return cmocka_run_group_tests(tests, start, stop);
 }
