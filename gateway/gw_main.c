@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "log.h"
+#include "once.h"
 #include "openapi.h"
 #include "park.h"
 #include "serve.h"
@@ -35,12 +36,20 @@ handle(void *arg, FCGX_Request *fcgi)
 	serve(&w->ctx, fcgi);
 }
 
+static void
+rest(void *arg)
+{
+	struct worker *w = arg;
+
+	once_sweep(w->ctx.db);
+}
+
 static void *
 worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	park_run(w->park, handle, w);
+	park_run(w->park, handle, rest, w);
 	return NULL;
 }
 

@@ -143,7 +143,7 @@ take(struct park *p, FCGX_Request *fcgi, int fd, void (*handle)(void *arg, FCGX_
 }
 
 void
-park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg), void *arg)
 {
 	struct epoll_event ev;
 	FCGX_Request fcgi;
@@ -160,10 +160,12 @@ park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void *ar
 			break;
 		if (n <= 0)
 			continue;
-		if (ev.data.fd == p->listener)
+		if (ev.data.fd == p->listener) {
 			accept_all(p);
-		else
+		} else {
 			take(p, &fcgi, ev.data.fd, handle, arg);
+			rest(arg);
+		}
 	}
 	FCGX_Free(&fcgi, 1);
 }

@@ -15,8 +15,11 @@ struct park;
 /* Bind and listen on a unix socket, mode 0660, group (may be ""). Replaces a stale socket file. */
 struct park *park_open(const char *socket_path, const char *group, struct err *e);
 
-/* A handler thread's life: answers requests with handle(arg, request) until park_stop(), then what is already readable, then returns. */
-void park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg);
+/*
+ * A handler thread's life: answers requests with handle(arg, request) until park_stop(), then what is already readable, then returns.
+ * rest(arg) is called when a reply has left: for what nobody waits for.
+ */
+void park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg), void *arg);
 
 /* No new connections; every park_run() returns once no request is waiting. Callable from another thread. */
 void park_stop(struct park *p);

@@ -226,5 +226,4 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	buf_free(&r.out);
 	buf_free(&r.sent);
 	arena_reset(t->arena);
-	once_sweep(t->db);
 }
