@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "bus.h"
 #include "delta.h"
 #include "policy.h"
 #include "stamp.h"
@@ -36,8 +37,9 @@ stamps(void **state)
 
 /* --- deltas -------------------------------------------------------------------------------------------------------------------- */
 
-static char out[4096];
+static char out[32768];
 static int sent;
+static size_t largest;
 
 static void
 sink(void *ctx, const char *type, const char *json, size_t len)
@@ -47,6 +49,7 @@ sink(void *ctx, const char *type, const char *json, size_t len)
 	assert_non_null(strstr(json, type));
 	snprintf(out + strlen(out), sizeof(out) - strlen(out), "%s\n", json);
 	sent++;
+	largest = len > largest ? len : largest;
 }
 
 static void
@@ -106,6 +109,7 @@ large_deltas_are_split(void **state)
 	struct delta d = { 0 };
 
 	(void)state;
+	largest = 0;
 	memset(big, 'y', sizeof(big) - 1);
 	big[sizeof(big) - 1] = '\0';
 	sent = 0;
@@ -113,8 +117,21 @@ large_deltas_are_split(void **state)
 	delta_begin(&d, "sevt_1", 100, sink, NULL);
 	say(&d, 0, 0, "x");
 	say(&d, 1, 0, big);
-	assert_int_equal(delta_due(&d), 0);
-	assert_int_equal(sent, 3);
+	delta_flush(&d, 2);
+	assert_in_range(largest, 1000, BUS_PREVIEW_MAX);
+	sent = 0;
+	memset(big, '\1', sizeof(big) - 1);	/* each is \u0001 in JSON */
+	say(&d, 3, 0, big);
+	delta_flush(&d, 4);
+	assert_in_range(largest, BUS_PREVIEW_MAX - 1000, BUS_PREVIEW_MAX);
+	for (size_t i = 0; i < sizeof(big) - 1; i++)
+		big[i] = "\xf0\x9f\x98\x80"[i % 4];	/* never cut in a character */
+	big[(sizeof(big) - 1) / 4 * 4] = '\0';
+	say(&d, 5, 0, "z");
+	say(&d, 5, 0, big);
+	delta_flush(&d, 6);
+	assert_null(strstr(out, "\xef\xbf\xbd"));
+	say(&d, 7, 0, "x");
 	delta_begin(&d, "sevt_2", 100, sink, NULL);	/* a new message forgets the old one's rest */
 	assert_int_equal(delta_due(&d), 0);
 	delta_free(&d);

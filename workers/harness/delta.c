@@ -1,15 +1,17 @@
 /*
  * delta: see delta.h. A change of text block sends the older block's rest first, so that a subscriber can concatenate by (id, index)
- * in arrival order. More than PENDING_MAX waiting bytes go out before the window ends: a preview must stay small enough to travel in
- * one fan-out entry. The message leaves out empty text blocks, so blocks are numbered here by their first text.
+ * in arrival order. PENDING_MAX waiting bytes go out before the window ends, and a longer text in pieces: a preview must stay small enough
+ * to travel in one fan-out entry, also when each of its bytes is escaped. The message leaves out empty text blocks, so blocks are numbered here by their first text.
  */
 #include "delta.h"
 
 #include <string.h>
 
+#include "bus.h"
 #include "jw.h"
 
-#define PENDING_MAX 16384
+#define FRAME 512			/* what stands around the text */
+#define PENDING_MAX ((BUS_PREVIEW_MAX - FRAME) / 6)
 
 void
 delta_begin(struct delta *d, const char *id, int64_t window_ms, delta_sink_fn *sink, void *ctx)
@@ -85,6 +87,19 @@ delta_flush(struct delta *d, int64_t now_ms)
 	d->sink(d->ctx, "event_delta", b.data, b.len);
 }
 
+/* How much of the text goes into a piece with so much room: whole characters. */
+static size_t
+piece(const char *text, size_t len, size_t room)
+{
+	size_t n = room;
+
+	if (len <= room)
+		return len;
+	while (n > 0 && room - n < 4 && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--;
+	return n;
+}
+
 void
 delta_text(struct delta *d, int64_t now_ms, int index, const char *text, size_t len)
 {
@@ -98,9 +113,15 @@ delta_text(struct delta *d, int64_t now_ms, int index, const char *text, size_t 
 		d->shown++;
 	}
 	d->index = index;
-	buf_put(&d->pending, text, len);
-	if (d->pending.len >= PENDING_MAX || now_ms - d->last_ms >= d->window_ms)
-		delta_flush(d, now_ms);
+	while (len > 0) {
+		size_t n = piece(text, len, PENDING_MAX - d->pending.len);
+
+		buf_put(&d->pending, text, n);
+		text += n;
+		len -= n;
+		if (len > 0 || d->pending.len == PENDING_MAX || now_ms - d->last_ms >= d->window_ms)
+			delta_flush(d, now_ms);
+	}
 }
 
 int64_t
