@@ -115,7 +115,7 @@ replay_object(struct gw_req *r, const char *id, struct err *e)
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (strncmp(id, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
-			r->param[0] = id;
+			r->param[0] = arena_strdup(r->arena, id);	/* outlives the row: it is logged */
 			if (query_parse(&query_agent_get, NULL, r->arena, &r->query, e) < 0)
 				return -1;
 			return kinds[i].get(r, e);
