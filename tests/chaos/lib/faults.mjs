@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
-import { healthy, pidOf, redis, restarted, runDir, sandboxes, services, signal, sql, sv, until } from './instance.mjs';
+import { healthy, pidOf, redis, redisMany, restarted, runDir, sandboxes, services, signal, sql, sv, until } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
 
@@ -135,8 +135,7 @@ export const faults = [
 	} },
 	{ f: 'F32', name: 'every doorbell rung many times', async strike() {
 		const ids = (await sql('SELECT id FROM session ORDER BY id DESC LIMIT 40')).flat();
-		for (const id of ids) await redis('XADD', 'jobs', '*', 's', id);
-		for (const id of ids) await redis('XADD', 'jobs', '*', 's', id, 'o', 'worker_nobody');
+		await redisMany([...ids.map((id) => ['XADD', 'jobs', '*', 's', id]), ...ids.map((id) => ['XADD', 'jobs', '*', 's', id, 'o', 'worker_nobody'])]);
 	} },
 	{ f: 'F63', name: 'forged entries in Redis, forged requests at internal sockets', async strike({ rng }) {
 		await redis('XADD', 'jobs', '*', 'nonsense', '1');

@@ -76,6 +76,13 @@ export async function sql(text, user = 'roost_admin') {
 export const redis = (...args) => run('redis-cli', ['-s', path.join(runDir, 'redis/redis.sock'), '--user', 'chaos', '--pass', 'chaos', '--no-auth-warning', ...args],
 	{ timeout: 10_000 });
 
+// Many commands through one client.
+export function redisMany(commands) {
+	const done = redis();
+	done.child.stdin.end(commands.map((c) => `${c.join(' ')}\n`).join(''));
+	return done;
+}
+
 // --- settings ----------------------------------------------------------------------------------------------------------------------------
 
 const SETTINGS = {
@@ -108,6 +115,12 @@ export async function healthy(ms = 60_000) {
 
 export const roostctl = path.join(stateDir, 'bin/roostctl');
 const conf = path.join(stateDir, 'conf/roostctl.conf');
+
+// roostctl's output: lines, split at tabs.
+export async function ctl(...args) {
+	const { stdout } = await run(roostctl, ['-c', conf, ...args], { maxBuffer: 64 << 20 });
+	return stdout.split('\n').filter((l) => l !== '').map((l) => l.split('\t'));
+}
 
 // { ok, violated, checks: [{ name, violations, offenders, .. }], .. }
 export async function check(...args) {
