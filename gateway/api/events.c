@@ -241,7 +241,7 @@ put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 {
 	AUTO(pgres) PGresult *session = NULL;
 	AUTO(pgres) PGresult *actions = NULL;
-	struct inbox_item **chosen = arena_alloc(s->r->arena, s->count * sizeof *chosen);
+	struct inbox_item **chosen = arena_alloc(s->r->arena, s->count * sizeof(void *));
 	int n = 0;
 
 	if (session_begin(s->r->db, s->r->who.workspace_id, s->r->param[0], &session, &s->session, &actions, e) < 0 || state_check(s, e) < 0)

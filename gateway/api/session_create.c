@@ -106,7 +106,7 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
     struct err *e)
 {
 	size_t n = json_array_size(events), i;
-	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items), **list = arena_alloc(r->arena, n * sizeof *list);
+	struct inbox_item *items = arena_alloc(r->arena, n * sizeof *items), **list = arena_alloc(r->arena, n * sizeof(void *));
 	char owner[INBOX_OWNER] = "";
 	json_t *event;
 	int rc;
