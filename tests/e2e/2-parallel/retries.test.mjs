@@ -51,6 +51,7 @@ async function many(n, kind, call) {
 
 // made: [what a call asked for, the id it became], of everything that exists.
 function figures(t, kind, ids, made, lost) {
+	assert.ok(lost.request > 0 && lost.reply > 0, 'both kinds of loss happened');
 	const answered = ids.filter((id) => id !== undefined);
 	const effects = new Map();
 	for (const [i, id] of made) effects.set(i, [...(effects.get(i) ?? []), id]);
