@@ -36,7 +36,7 @@ static const struct { const char *name; enum action action; } actions[] = {
 
 struct rule {
 	enum action action;
-	char where[24];		/* "": everywhere */
+	char where[40];		/* "": everywhere */
 	int ms;
 	enum err_kind kind;
 	bool once;

@@ -36,6 +36,8 @@ struct loop {
 	struct loop_timer **heap;
 	int ntimers, captimers;
 	uint64_t orders;
+	loop_timer_fn *idle;	/* before each wait */
+	void *idle_ctx;
 	volatile sig_atomic_t stopped;
 };
 
@@ -187,6 +189,13 @@ loop_cancel(struct loop *l, struct loop_timer **t)
 	*t = NULL;
 }
 
+void
+loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx)
+{
+	l->idle = fn;
+	l->idle_ctx = ctx;
+}
+
 /* Only timers set before this round fire, so a timer of 0 ms that sets another cannot starve the descriptors. */
 static void
 fire_timers(struct loop *l)
@@ -220,6 +229,8 @@ loop_once(struct loop *l, int max_ms)
 		if (wait < 0 || left < wait)
 			wait = (int)left;
 	}
+	if (l->idle)
+		l->idle(l->idle_ctx);
 	n = epoll_wait(l->ep, evs, 128, wait);
 	must(n >= 0 || errno == EINTR);
 	for (i = 0; i < n && !l->stopped; i++) {

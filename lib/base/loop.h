@@ -29,6 +29,9 @@ struct loop_timer *loop_after(struct loop *l, int64_t ms, loop_timer_fn *fn, voi
 /* Cancel; accepts NULL, sets *t = NULL. */
 void loop_cancel(struct loop *l, struct loop_timer **t);
 
+/* Call fn before each wait, when everything that was ready has been served. One; NULL: none. It must not add timers. */
+void loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx);
+
 /* Run until loop_stop(). */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);

@@ -104,7 +104,7 @@ probe_fail(void *ctx, const struct model_failure *f)
 		p->on_end(p->ctx);
 }
 
-static const struct model_events probe_events = { probe_text, probe_thinking, probe_done, probe_fail };
+static const struct model_events probe_events = { .text = probe_text, .thinking = probe_thinking, .done = probe_done, .fail = probe_fail };
 
 __attribute__((unused)) static void
 probe_reset(struct probe *p)

@@ -228,6 +228,7 @@ call_fail(struct model_call *call)
 		attempt(call);
 		return;
 	}
+	call->told.f.begun = call->reply.begun;
 	call->ev->fail(call->ctx, &call->told.f);
 	call_detach(call);
 }
@@ -271,6 +272,8 @@ on_data(void *ctx, const char *bytes, size_t len)
 {
 	struct model_call *call = ctx;
 
+	if (call->ev->at_hand != NULL)
+		call->ev->at_hand(call->ctx);
 	if (http_status(call->xfer) / 100 != 2) {
 		buf_put(&call->error_body, bytes, len);
 		return;
@@ -297,6 +300,8 @@ on_end(void *ctx, const struct http_end *end)
 	struct model_call *call = ctx;
 	int rc;
 
+	if (call->ev->at_hand != NULL)
+		call->ev->at_hand(call->ctx);
 	switch (end->how) {
 	case HTTP_COMPLETE:
 		if (end->status / 100 != 2) {

@@ -92,6 +92,7 @@ struct model_failure {
 	bool retryable;
 	bool terminal;		/* the context does not fit the model: no later request of this session can succeed (retry_status terminal) */
 	int64_t retry_after_ms;	/* the provider's wish, or 0 */
+	bool begun;		/* the provider had begun to answer: it may charge for that */
 	int http;		/* the provider's status, or 0; for the log */
 	char request_id[80];	/* the provider's request id, or ""; for the log */
 	char message[256];	/* fit for the client: no key, no header, no provider body beyond its error message */
@@ -105,6 +106,8 @@ struct model_events {
 	/* Exactly one of these two ends the call; the call is freed by model after it returned. Everything in reply is borrowed. */
 	void (*done)(void *ctx, const struct model_reply *reply);
 	void (*fail)(void *ctx, const struct model_failure *f);
+	/* This call's bytes are about to be read; may be NULL. */
+	void (*at_hand)(void *ctx);
 };
 
 struct model_client;	/* per worker: the curl multi handle in the loop */
