@@ -98,3 +98,13 @@ SELECT w.id, (extract(epoch FROM clock_timestamp() - w.beat_at) * 1000)::bigint,
        (SELECT count(*) FROM session s WHERE s.lease_owner = w.id)
   FROM worker w
  ORDER BY w.id;
+
+-- stmt: dead_list  for: admin
+-- Sessions that were given up: session, attempts, last worker, reason, when, waiting events
+SELECT d.session_id, d.attempts, d.worker, d.reason, to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), s.inbox_events
+  FROM dead_letter d JOIN session s ON s.id = d.session_id
+ ORDER BY d.at, d.session_id;
+
+-- stmt: dead_retry  for: admin
+-- in: session     rows: 0..1
+SELECT id FROM dead_retry($1) AS id;

@@ -105,11 +105,11 @@ SELECT s.id, format('due since %s ms and nobody has it, %s waiting', (extract(ep
  WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at < clock_timestamp() LIMIT 1000
 
 -- stmt: check_stranded  for: admin
--- Work that nobody will look at: it may only wait behind an open question to the client
+-- Work that nobody will look at: it may only wait behind an open question to the client, or with a dead letter
 SELECT s.id, format('%s items that start work wait, nothing is due', s.inbox_wakes), s.wake_gen::text
   FROM session s
  WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at IS NULL
-   AND (s.inbox_wakes > 0 AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = s.id AND a.state = 'open')
+   AND (s.inbox_wakes > 0 AND s.status <> 'terminated' AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = s.id AND a.state = 'open')
         OR s.status IN ('running', 'rescheduling'))
  LIMIT 1000
 

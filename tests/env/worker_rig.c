@@ -175,6 +175,21 @@ rig_signal(pid_t pid, int sig)
 }
 
 void
+rig_await(pid_t pid)
+{
+	int status = 0;
+	pid_t got = 0;
+
+	for (int64_t end = clock_mono_ms() + RIG_MS; got == 0 && clock_mono_ms() < end; doze())
+		got = waitpid(pid, &status, WNOHANG);
+	assert_int_equal(got, pid);
+	assert_true(WIFSIGNALED(status));
+	for (int i = 0; i < nworkers; i++)
+		if (workers[i] == pid)
+			workers[i] = 0;
+}
+
+void
 rig_stop(void)
 {
 	AUTO(str) char *logs = xasprintf("tail -n 60 %s/worker-*.log >&2", rig_dir), *stop = xasprintf("tests/env/postgres stop %s", rig_dir);

@@ -25,6 +25,8 @@ void rig_provider(void);
 pid_t rig_worker(const char *settings);
 /* Kill (or otherwise signal) a worker; 9 and 15 also wait for it. */
 void rig_signal(pid_t pid, int sig);
+/* Wait until this worker has died by itself, of a failpoint. */
+void rig_await(pid_t pid);
 
 /* First cell of the answer, as the database's owner; the caller frees. */
 char *rig_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

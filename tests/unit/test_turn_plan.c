@@ -17,7 +17,7 @@
 #include "recover.h"
 #include "xalloc.h"
 
-static const struct plan_limits limits = { .rounds_max = 3, .retries_max = 2, .backoff_ms = 100, .attempts_max = 5 };
+static const struct plan_limits limits = { .rounds_max = 3, .retries_max = 2, .backoff_ms = 100 };
 
 static const char agent_text[] = "{\"name\":\"Bot\",\"model\":{\"id\":\"m\"},\"system\":null,\"tools\":[{\"type\":\"agent_toolset_20260401\","
     "\"default_config\":{\"enabled\":true,\"permission_policy\":{\"type\":\"always_allow\"}},\"configs\":[{\"name\":\"write\",\"enabled\":true,"
@@ -285,9 +285,48 @@ takeovers(void **state)
 	fresh("rescheduling");			/* the reply was in the log, the idle was not */
 	expect(TE_CLOSE, RELEASE_IDLE, IDLE);
 	assert_int_equal(b.interval, INTERVAL_KEEP);
+}
+
+/* Which appends set a suspect's attempts back, and which ends of requests leave a gap. */
+static void
+progress_and_gaps(void **state)
+{
+	(void)state;
+	fresh("idle");
+	arrive("user.message", "{}", NULL);
+	expect(TE_START, RELEASE_NO, RUNNING " user.message " START);
+	assert_false(plan_progress(&b, &p));
+	assert_int_equal(b.gap_ev, -1);
+	t.attempts = 3;
+	plan_committed(&t, &b, &p, 4);
+	assert_int_equal(t.attempts, 3);
+	fresh("rescheduling");			/* a request that died with its worker, and is made again */
+	strcpy(t.span_id, "sevt_s");
+	expect(TE_START, RELEASE_NO, END " " RUNNING " " START);
+	assert_false(plan_progress(&b, &p));
+	assert_int_equal(b.gap_ev, 0);
 	fresh("running");
-	t.attempts = 6;
-	expect(TE_END, RELEASE_DONE, "session.error session.thread_status_terminated session.status_terminated");
+	strcpy(t.span_id, "sevt_s");
+	t.failed = t.fail_retry = true;
+	strcpy(t.fail_type, "model_overloaded_error");
+	expect(TE_YIELD, RELEASE_RETRY, END " session.error " AGAIN);
+	assert_false(plan_progress(&b, &p));
+	assert_int_equal(b.gap_ev, -1);		/* it failed before the provider began to answer */
+	batch_free(&b);
+	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
+	t.fail_spent = true;
+	expect(TE_YIELD, RELEASE_RETRY, END " session.error " AGAIN);
+	assert_int_equal(b.gap_ev, 0);
+	fresh("running");
+	call("a", CALL_DONE, false, false);
+	expect(TE_START, RELEASE_NO, "agent.tool_result " START);
+	assert_true(plan_progress(&b, &p));
+	t.attempts = 3;
+	plan_committed(&t, &b, &p, 5);
+	assert_int_equal(t.attempts, 0);
+	fresh("rescheduling");
+	expect(TE_CLOSE, RELEASE_IDLE, IDLE);
+	assert_true(plan_progress(&b, &p));
 }
 
 static void
@@ -733,7 +772,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts), cmocka_unit_test(continues), cmocka_unit_test(waits), cmocka_unit_test(wakes),
 		cmocka_unit_test(compacts_before_message), cmocka_unit_test(compacts_under_way), cmocka_unit_test(overflow),
-		cmocka_unit_test(compaction_limit), cmocka_unit_test(estimates), cmocka_unit_test(interrupts), cmocka_unit_test(failures), cmocka_unit_test(takeovers), cmocka_unit_test(drains),
+		cmocka_unit_test(compaction_limit), cmocka_unit_test(estimates), cmocka_unit_test(interrupts), cmocka_unit_test(failures),
+		cmocka_unit_test(takeovers), cmocka_unit_test(progress_and_gaps), cmocka_unit_test(drains),
 		cmocka_unit_test(reply_that_ends), cmocka_unit_test(reply_with_calls), cmocka_unit_test(reply_that_asks),
 		cmocka_unit_test(reply_refused), cmocka_unit_test(golden), cmocka_unit_test(tool_bytes), cmocka_unit_test(recovers),
 	};

@@ -145,7 +145,7 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	*at++ = number_or_null(b->interval == INTERVAL_OPEN, b->interval_ev);
 	*at++ = number_or_null(b->interval == INTERVAL_CLOSE, b->interval_ev);
 	*at++ = b->span_ev >= 0 ? numbers(tokens, 5) : NULL;
-	*at++ = number_or_null(b->span_ev >= 0, b->span_ev);
+	*at++ = number_or_null(b->span_ev >= 0 || b->gap_ev >= 0, b->span_ev >= 0 ? b->span_ev : b->gap_ev);
 	*at++ = text(t->agent != NULL ? t->agent->model_id : NULL);
 	for (int c = ACT_ID; c <= ACT_INPUT; c++)
 		*at++ = actions(b, (enum action_column)c);
@@ -165,6 +165,7 @@ send_now(void *ctx)
 	int64_t base;
 
 	s->retry = NULL;
+	sess_at_hand(s);
 	s->sent_us = clock_mono_us();
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);

@@ -56,6 +56,7 @@ on_text(void *ctx, int index, const char *text, size_t len)
 {
 	struct sess *s = ctx;
 
+	sess_at_hand(s);
 	delta_text(&s->delta, clock_mono_ms(), index, text, len);
 	delta_arm(s);
 }
@@ -65,6 +66,7 @@ on_thinking(void *ctx)
 {
 	struct sess *s = ctx;
 
+	sess_at_hand(s);
 	id_new("sevt_", s->thinking_id);
 	delta_thinking(&s->delta, s->thinking_id);
 }
@@ -76,7 +78,8 @@ on_done(void *ctx, const struct model_reply *reply)
 	struct batch_who who = { s->t.thread_id, s->t.agent->name };
 	bool quiet = !s->news && !s->peeking && s->t.ninbox == 0 && !s->t.drain;
 
-	FAILPOINT(MODEL_DONE);
+	sess_at_hand(s);
+	FAILPOINT_IN(MODEL_DONE, s->t.id);
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
 	delta_flush(&s->delta, clock_mono_ms());
@@ -107,13 +110,22 @@ on_fail(void *ctx, const struct model_failure *f)
 {
 	struct sess *s = ctx;
 
+	sess_at_hand(s);
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	s->t.fail_spent = f->begun;
 	s->t.fail_long = f->terminal;
 	failure(s, f->type, f->message, f->retryable, f->retry_after_ms);
 }
 
-static const struct model_events events = { .text = on_text, .thinking = on_thinking, .done = on_done, .fail = on_fail };
+/* Its bytes are about to be read, before any of the others is called. */
+static void
+on_bytes(void *ctx)
+{
+	sess_at_hand(ctx);
+}
+
+static const struct model_events events = { .text = on_text, .thinking = on_thinking, .done = on_done, .fail = on_fail, .at_hand = on_bytes };
 
 static void
 no_text(void *ctx, int index, const char *text, size_t len)
@@ -132,12 +144,14 @@ on_summary(void *ctx, const struct model_reply *reply)
 	struct batch_who who = { s->t.thread_id, s->t.agent->name };
 	AUTO(buf) struct buf text = BUF_INIT(0);
 
-	FAILPOINT(MODEL_DONE);
+	sess_at_hand(s);
+	FAILPOINT_IN(MODEL_DONE, s->t.id);
 	s->model = NULL;
 	for (int i = 0; i < reply->nblocks && reply->stop != MODEL_REFUSAL; i++)
 		if (reply->blocks[i].kind == MODEL_TEXT)
 			buf_str(&text, reply->blocks[i].text);
 	if (text.len == 0) {
+		s->t.fail_spent = true;
 		failure(s, "compaction_limit_reached_error", "The model gave no summary of the conversation.", false, 0);
 		return;
 	}
@@ -149,7 +163,9 @@ on_summary(void *ctx, const struct model_reply *reply)
 	sess_fire(s, s->plan.event);
 }
 
-static const struct model_events summary_events = { .text = no_text, .thinking = no_thinking, .done = on_summary, .fail = on_fail };
+static const struct model_events summary_events = {
+	.text = no_text, .thinking = no_thinking, .done = on_summary, .fail = on_fail, .at_hand = on_bytes,
+};
 
 /* The same request with fewer items and the question behind them. */
 static void
@@ -196,7 +212,7 @@ ask_begin(struct sess *s)
 		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
 	};
 
-	s->t.fail_long = false;
+	s->t.fail_long = s->t.fail_spent = false;
 	if (s->news)
 		load_peek(s);
 	if (!routes_ready(s->wk->routes)) {

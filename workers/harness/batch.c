@@ -19,7 +19,7 @@ batch_init(struct batch *b, struct batch_who who)
 {
 	memset(b, 0, sizeof(*b));
 	b->who = who;
-	b->interval_ev = b->span_ev = -1;
+	b->interval_ev = b->span_ev = b->gap_ev = -1;
 }
 
 void

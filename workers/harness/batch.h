@@ -59,6 +59,7 @@ struct batch {
 	enum interval interval;
 	int interval_ev;	/* the event whose stamp opens or closes the interval */
 	int span_ev;		/* the event that carries `tokens`; -1: none */
+	int gap_ev;		/* the end of a request whose cost nobody knows (meter_gap); -1: none */
 	struct model_usage tokens;
 	struct totals after;	/* by batch_stamp */
 	size_t bytes;

@@ -12,6 +12,7 @@
 #include "hands.h"
 #include "loop.h"
 #include "model.h"
+#include "note.h"
 #include "plan.h"
 #include "routes.h"
 #include "stamp.h"
@@ -34,6 +35,8 @@ struct wk {
 	struct work *work;
 	struct beat *beat;
 	struct ctxcache *contexts;	/* of sessions given back */
+	struct note *note;	/* the session at hand; NULL: not noted */
+	struct note_left left;	/* what the last worker on this file died with */
 	bool draining;
 };
 

@@ -22,8 +22,6 @@
 #include "work.h"
 #include "xalloc.h"
 
-#define ATTEMPTS_MAX 5
-
 static void
 on_signal(void *ctx, int fd, uint32_t events)
 {
@@ -51,6 +49,12 @@ signals_open(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static void
+nothing_at_hand(void *ctx)
+{
+	note_clear(((struct wk *)ctx)->note);
+}
+
 static int
 open_all(struct wk *wk, struct err *e)
 {
@@ -58,8 +62,14 @@ open_all(struct wk *wk, struct err *e)
 
 	(void)id_new("worker_", wk->name);
 	wk->limits = (struct plan_limits){ .rounds_max = (int)c->tool_rounds_max, .retries_max = (int)c->model_retries,
-	    .backoff_ms = c->model_backoff_ms, .attempts_max = ATTEMPTS_MAX };
+	    .backoff_ms = c->model_backoff_ms };
 	wk->loop = loop_new();
+	if (c->at_hand_file[0] != '\0') {
+		wk->note = note_open(c->at_hand_file, &wk->left, e);
+		if (wk->note == NULL)
+			return -1;
+	}
+	loop_before_wait(wk->loop, nothing_at_hand, wk);
 	wk->contexts = ctxcache_new((size_t)c->context_cache_bytes);
 	wk->db = dbq_new(wk->loop, c->pg_dsn, DB_WORKER, (int)c->pg_timeout_ms);
 	wk->bus = busq_new(wk->loop, c);
@@ -84,6 +94,7 @@ close_all(struct wk *wk)
 	hands_free(&wk->hands);
 	busq_free(&wk->bus);
 	dbq_free(&wk->db);
+	note_close(&wk->note);
 	loop_free(&wk->loop);
 }
 

@@ -1,7 +1,7 @@
 /*
  * plan: see plan.h.
  *
- * The joint asks, in this order: must the turn end by force (poison, interrupt, failed request)? which answers can be consumed, in
+ * The joint asks, in this order: must the turn end by force (interrupt, failed request)? which answers can be consumed, in
  * call order? may calls run? does something still wait for the client? does the model owe a reply? is the turn over? Each question
  * has one function that writes the events of its case.
  *
@@ -209,15 +209,13 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
+/* The end of a request without a reply. Unless it failed before the provider began to answer, nobody knows what it cost. */
 static void
-end_by_poison(struct turn *t, struct batch *b, struct plan *p)
+span_cut(const struct turn *t, struct batch *b)
 {
-	batch_error(b, "unknown_error", "The session stopped the process that ran it several times and has been given up.", "terminal");
-	batch_terminated(b, turn_running(t));
-	for (int i = 0; i < t->ninbox; i++)
-		batch_flush(b, &t->inbox[i]);
-	p->event = TE_END;
-	p->release = RELEASE_DONE;
+	batch_span_end(b, t->span_id, NULL);
+	if (!t->failed || t->fail_spent)
+		b->gap_ev = b->nev - 1;
 }
 
 /* Contract 3.6: error results of open calls, the interrupt, idle. What came besides starts the next turn under the same lease. */
@@ -317,7 +315,7 @@ leave(struct turn *t, struct batch *b, struct plan *p)
 		return;
 	}
 	if (t->span_id[0] != '\0')
-		batch_span_end(b, t->span_id, NULL);
+		span_cut(t, b);
 	batch_rescheduled(b, true);
 	p->event = TE_YIELD;
 	p->release = RELEASE_RETRY;
@@ -459,10 +457,8 @@ plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct
 	for (int i = 0; i < t->ncalls; i++)
 		t->calls[i].next = t->calls[i].state;
 	if (t->span_id[0] != '\0')
-		batch_span_end(b, t->span_id, NULL);
-	if (t->broken || t->attempts > lim->attempts_max)
-		end_by_poison(t, b, out);
-	else if (open && turn_interrupted(t))
+		span_cut(t, b);
+	if (open && turn_interrupted(t))
 		end_by_interrupt(t, b, out);
 	else if (t->failed)
 		after_failure(t, lim, b, out);
@@ -614,6 +610,17 @@ drop_gone(struct turn *t)
 	t->ncalls = kept;
 }
 
+bool
+plan_progress(const struct batch *b, const struct plan *p)
+{
+	bool progress = b->span_ev >= 0 || p->release == RELEASE_IDLE || p->release == RELEASE_DONE ||
+	    (b->status != NULL && (strcmp(b->status, "idle") == 0 || strcmp(b->status, "terminated") == 0));
+
+	for (int i = 0; i < b->nev && !progress; i++)
+		progress = strcmp(b->ev[i].type, "agent.tool_result") == 0 || strcmp(b->ev[i].type, "user.custom_tool_result") == 0;
+	return progress;
+}
+
 void
 plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq)
 {
@@ -644,9 +651,10 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		strncpy(t->status, b->status, sizeof(t->status) - 1);
 	drop_taken(t, b);
 	drop_gone(t);
-	t->attempts = 0;
+	if (plan_progress(b, p))
+		t->attempts = 0;
 	t->squeeze = !p->compact ? 0 : t->failed && t->fail_long ? t->squeeze + 1 : t->squeeze;
-	t->failed = t->fail_long = false;
+	t->failed = t->fail_long = t->fail_spent = false;
 	memcpy(t->span_id, p->span_id, sizeof(t->span_id));
 	if (is_idle(t) || was_idle) {
 		t->rounds = t->retries = 0;

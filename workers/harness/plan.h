@@ -15,7 +15,6 @@ struct plan_limits {
 	int rounds_max;		/* model requests of a turn */
 	int retries_max;	/* repeats of a failed request */
 	int64_t backoff_ms;	/* first one; doubles */
-	int attempts_max;	/* claims without a completed append before the session is given up */
 };
 
 enum plan_release { RELEASE_NO, RELEASE_IDLE, RELEASE_RETRY, RELEASE_DONE };
@@ -44,6 +43,9 @@ void plan_summary(struct turn *t, const char *summary, const struct model_usage 
 
 /* The idle events of a FINISHED batch were refused: keep the reply only. */
 void plan_cut(struct turn *t, struct batch *b, struct plan *p);
+
+/* Does this append get the turn on: a model's reply, results of tools, the turn's end? (session_append has the same rule.) */
+bool plan_progress(const struct batch *b, const struct plan *p);
 
 /* The database has taken the batch: the turn follows. */
 void plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq);

@@ -69,10 +69,17 @@ static enter_fn *const enter[TS_COUNT] = {
 };
 
 void
+sess_at_hand(struct sess *s)
+{
+	note_set(s->wk->note, s->t.id, s->epoch);
+}
+
+void
 sess_fire(struct sess *s, enum turn_event event)
 {
 	int to = turn_next(s->state, event);
 
+	sess_at_hand(s);
 	if (to < 0) {
 		log_error("turn_impossible", "session", s->t.id, "state", turn_state_name(s->state), "event", turn_event_name(event), NULL);
 		must(to >= 0);
@@ -98,6 +105,7 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	s->wk = wk;
 	s->began_ms = clock_mono_ms();
 	s->epoch = pg_int(r, i, 1);
+	note_set(wk->note, pg_str(r, i, 0), s->epoch);
 	copy(t->id, sizeof(t->id), pg_str(r, i, 0));
 	copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
 	copy(t->status, sizeof(t->status), pg_str(r, i, 5));
@@ -157,8 +165,10 @@ bool
 sess_answered(struct sess *s)
 {
 	s->waiting--;
-	if (s->state != TS_GONE)
+	if (s->state != TS_GONE) {
+		sess_at_hand(s);
 		return true;
+	}
 	if (s->waiting == 0)
 		sess_free(s);
 	return false;
@@ -178,6 +188,7 @@ sess_lost(struct sess *s)
 void
 sess_news(struct sess *s)
 {
+	sess_at_hand(s);
 	s->news = true;
 	if (s->state == TS_ASKING || s->state == TS_RUNNING)
 		load_peek(s);

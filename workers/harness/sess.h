@@ -46,6 +46,8 @@ struct sess {
 
 /* A claimed row (STMT_SESSION_CLAIM) becomes a session and starts to load. */
 struct sess *sess_new(struct wk *wk, const PGresult *row, int i);
+/* This session's work begins now: a crash from here to the end of the loop's round is its own (note.h). */
+void sess_at_hand(struct sess *s);
 /* The inbox has moved. */
 void sess_news(struct sess *s);
 /* The worker leaves: reach a point where the lease can be given back. hard: cut model requests too. */

@@ -76,6 +76,7 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 	struct sess *s = owner;
 	struct call *c = find(s, id);
 
+	sess_at_hand(s);
 	FAILPOINT_IN(CALL_DONE, turn_state_name(s->state));
 	if (c == NULL || c->state != CALL_RUNNING)
 		return;
@@ -168,6 +169,7 @@ on_stop_late(void *ctx)
 	struct sess *s = ctx;
 
 	s->stop_timer = NULL;
+	sess_at_hand(s);
 	log_warn("tool_stop_late", "session", s->t.id, NULL);
 	hands_forget(s->wk->hands, s);
 	for (int i = 0; i < s->t.ncalls; i++)

@@ -81,7 +81,7 @@ struct turn {
 	char status[16];		/* on the row */
 	int64_t last_seq, last_at_us;
 	int64_t wake_gen;		/* of the latest read of the inbox */
-	int attempts;
+	int attempts;			/* crashes it was blamed for since it last made progress */
 	struct totals totals;
 	struct context context;
 
@@ -95,7 +95,7 @@ struct turn {
 	bool owed;			/* the log ends with something the model has not answered */
 	const char *stop;		/* BATCH_STOP_* when this turn ends now */
 	bool drain;			/* the worker leaves */
-	bool broken;			/* the row cannot be read as a session */
+	bool broken;			/* its agent is no agent: the row cannot be read as a session */
 
 	int64_t window, compact_at;	/* tokens a request may fill, and from where on a summary is asked for; 0: unknown */
 	bool compacting;		/* the open request asks for a summary */
@@ -105,6 +105,7 @@ struct turn {
 	char fail_type[48], fail_message[256];
 	bool fail_retry;
 	bool fail_long;			/* the request did not fit the model */
+	bool fail_spent;		/* after the provider had begun to answer */
 	int64_t fail_after_ms;		/* the provider's wish, or 0 */
 };
 

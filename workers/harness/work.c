@@ -21,8 +21,11 @@
 #define BUCKETS 4096
 #define CLAIM_MAX 64
 #define SECOND_MS 1000
+#define SUSPECT 2		/* attempts from which a session runs alone (also in session_claim) */
 #define DRAIN_SOFT_MS 3000	/* model requests may end by themselves for this long */
 #define DRAIN_HARD_MS 6000	/* then the process leaves; what is left is reaped */
+#define ROOM_MS 10000		/* how long nothing is claimed so that a suspect may find this worker empty, */
+#define ROOM_AGAIN_MS 30000	/* and how long after that it is not tried again */
 #define EPOCH_LAST 9007199254740991	/* a session that is gone: above every epoch it had */
 
 struct work {
@@ -31,6 +34,10 @@ struct work {
 	int n;
 	int claiming;		/* rows asked for; 0: no claim under way */
 	bool claim_again, listing, reaping, dropping;
+	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
+	bool looking;		/* for suspects that wait */
+	struct sess *alone;	/* a suspect, which runs alone until it makes progress */
+	int64_t room_ms, room_again_ms;	/* nothing is claimed before the first; no room is made before the second */
 	int drops_left;
 	int64_t mark;
 	int64_t poll_ms, second_ms;	/* when to poll, and to look after leases, next */
@@ -95,12 +102,56 @@ work_gone(struct work *w, struct sess *s)
 		at = &(*at)->next;
 	*at = s->next;
 	w->n--;
+	if (w->alone == s)
+		w->alone = NULL;
 	sess_retire(s);
 	if (w->wk->draining && w->n == 0)
 		leave_soon(w);
 }
 
 /* --- claiming ------------------------------------------------------------------------------------------------------------------ */
+
+static void
+on_given_up(void *ctx, const PGresult *r, const struct err *e)
+{
+	if (e != NULL)
+		log_err("give_up_failed", e, NULL);	/* the lease has no session here: on_leases gives it back, and it comes again */
+}
+
+/* A session that is to end instead of being run: without reading more of it than its row. */
+static bool
+give_up(struct work *w, struct sess *s)
+{
+	bool end = s->t.broken || s->t.attempts >= w->wk->conf.poison_attempts;
+
+	if (!end)
+		return false;
+	log_error("session_given_up", "session", s->t.id, "attempts", LOGN(s->t.attempts), "why", s->t.broken ? "unreadable" : "crash", NULL);
+	DBQ_RUN(w->wk->db, STMT_WORKER_BLAME, on_given_up, w, w->wk->name, s->t.id, DBN(s->epoch), DBN(w->wk->conf.poison_attempts), "f",
+	    s->t.broken ? "unreadable" : "crash");
+	sess_lost(s);
+	return true;
+}
+
+static void
+take(struct work *w, const PGresult *r, int i)
+{
+	struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
+	struct sess *old = find(w, s->t.id);
+
+	if (old != NULL)
+		sess_lost(old);	/* its lease was taken and freed again before we heard of it */
+	s->mark = w->mark;
+	s->next = *at;
+	*at = s;
+	w->n++;
+	FAILPOINT(CLAIMED);
+	if (give_up(w, s))
+		return;
+	if (s->t.attempts >= SUSPECT)
+		w->alone = s;
+	load_begin(s);
+}
 
 static void
 on_claim(void *ctx, const PGresult *r, const struct err *e)
@@ -116,21 +167,49 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 	}
 	if (n > 0)
 		routes_refresh(w->wk->routes, w->wk->db);
-	for (int i = 0; i < n; i++) {
-		struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
-		struct sess *old = find(w, s->t.id);
-
-		if (old != NULL)
-			sess_lost(old);	/* its lease was taken and freed again before we heard of it */
-		s->mark = w->mark;
-		s->next = *at;
-		*at = s;
-		w->n++;
-		FAILPOINT(CLAIMED);
-		load_begin(s);
-	}
+	for (int i = 0; i < n; i++)
+		take(w, r, i);
 	if (w->claim_again || full)
 		work_claim(w);
+}
+
+/* Whose turn the last worker on our file died in: told before the first claim, and until the database has heard it. */
+static void
+on_blamed(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+	const struct note_left *left = &w->wk->left;
+
+	w->blaming = false;
+	if (e != NULL) {
+		log_err("blame_failed", e, "session", left->session, NULL);
+		return;
+	}
+	if (PQntuples(r) > 0)
+		log_warn("session_blamed", "session", left->session, "worker", left->worker, "attempts", pg_str(r, 0, 0), "ended",
+		    pg_str(r, 0, 1) != NULL ? "true" : "false", NULL);
+	if (PQntuples(r) > 0 && pg_str(r, 0, 1) != NULL)
+		hands_send(w->wk->hands, &(struct hands_request){ .op = "destroy", .session = left->session, .epoch = pg_int(r, 0, 1) });
+	note_begin(w->wk->note, w->wk->name);
+	w->blamed = true;
+	work_claim(w);
+}
+
+static bool
+blame(struct work *w)
+{
+	const struct note_left *left = &w->wk->left;
+
+	if (!w->blamed && left->session[0] == '\0') {
+		note_begin(w->wk->note, w->wk->name);
+		w->blamed = true;
+	}
+	if (w->blamed || w->blaming)
+		return w->blamed;
+	w->blaming = true;
+	DBQ_RUN(w->wk->db, STMT_WORKER_BLAME, on_blamed, w, left->worker, left->session, DBN(left->epoch), DBN(w->wk->conf.poison_attempts), "t",
+	    "crash");
+	return false;
 }
 
 void
@@ -139,7 +218,9 @@ work_claim(struct work *w)
 	int room = (int)w->wk->conf.turns_max - w->n;
 
 	w->claim_again = w->claiming > 0;
-	if (w->claiming > 0 || room <= 0 || w->wk->draining || !beat_registered(w->wk->beat))
+	if (w->claiming > 0 || room <= 0 || w->wk->draining || !beat_registered(w->wk->beat) || !blame(w))
+		return;
+	if ((w->alone != NULL && w->alone->t.attempts >= SUSPECT) || clock_mono_ms() < w->room_ms)
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
 	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming));
@@ -186,6 +267,61 @@ void
 work_due_in(struct work *w, int64_t ms)
 {
 	(void)loop_after(w->wk->loop, ms + 1, on_due, w);
+}
+
+/* --- suspects: who has killed a worker twice takes no neighbour down again ------------------------------------------------------- */
+
+static void
+on_suspect(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+
+	w->claiming = 0;
+	w->room_ms = 0;
+	if (e != NULL) {
+		log_err("claim_failed", e, NULL);
+		return;
+	}
+	if (PQntuples(r) > 0) {
+		log_warn("suspect_alone", "session", pg_str(r, 0, 0), "attempts", pg_str(r, 0, 9), NULL);
+		routes_refresh(w->wk->routes, w->wk->db);
+		take(w, r, 0);
+	}
+	work_claim(w);
+}
+
+static void drain_soft(struct work *w, struct sess *s);
+
+static void
+on_waits(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+	int64_t now = clock_mono_ms();
+
+	w->looking = false;
+	if (e != NULL || !pg_bool(r, 0, 0)) {
+		w->room_ms = 0;
+	} else if (now >= w->room_again_ms && w->alone == NULL && w->n > 0) {
+		log_warn("room_for_suspect", "sessions", LOGN(w->n), NULL);
+		w->room_ms = now + ROOM_MS;
+		w->room_again_ms = now + ROOM_MS + ROOM_AGAIN_MS;
+		each(w, drain_soft);
+	}
+}
+
+/* A worker without a turn takes a suspect. One that is never without hands its turns over to make room, for a while. */
+static void
+look_for_suspects(struct work *w)
+{
+	if (w->wk->draining || w->claiming > 0 || !w->blamed)
+		return;
+	if (w->n == 0) {
+		w->claiming = 1;
+		DBQ_RUN(w->wk->db, STMT_SUSPECT_CLAIM, on_suspect, w, w->wk->name);
+	} else if (w->alone == NULL && !w->looking) {
+		w->looking = true;
+		DBQ_RUN(w->wk->db, STMT_SUSPECT_WAITS, on_waits, w);
+	}
 }
 
 /* --- once a second ------------------------------------------------------------------------------------------------------------- */
@@ -276,6 +412,7 @@ second(struct work *w)
 
 	if (!dbq_ready(db) || !beat_registered(w->wk->beat))
 		return;
+	look_for_suspects(w);
 	if (!w->listing && w->n > 0) {
 		w->listing = true;
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
@@ -297,13 +434,13 @@ on_tick(void *ctx)
 	int64_t every = w->wk->conf.poll_ms < SECOND_MS ? w->wk->conf.poll_ms : SECOND_MS, now = clock_mono_ms();
 
 	w->tick = loop_after(w->wk->loop, every, on_tick, w);
+	if (now >= w->second_ms) {
+		w->second_ms = now + SECOND_MS;
+		second(w);	/* before the claim, behind which it would not look for suspects */
+	}
 	if (now >= w->poll_ms) {
 		w->poll_ms = now + w->wk->conf.poll_ms;
 		work_claim(w);
-	}
-	if (now >= w->second_ms) {
-		w->second_ms = now + SECOND_MS;
-		second(w);
 	}
 }
 

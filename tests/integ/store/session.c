@@ -245,7 +245,49 @@ reaped(void **state)
 	append_is(1, &one, "fenced");
 	expect("SELECT lease_epoch || status || (running_since IS NULL)::text || (due_at IS NOT NULL)::text FROM session", "2reschedulingtruetrue");
 	assert_int_equal(claim("me"), 3);
-	expect("SELECT attempts FROM session", "1");
+	expect("SELECT attempts FROM session", "0");		/* nobody was named */
+}
+
+static int
+blame(int64_t epoch)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_WORKER_BLAME, &r, &e, "dead", session, DBN(epoch), "3", "t", "crash") < 0)
+		fail_msg("%s", e.detail);
+	return PQntuples(r) == 0 ? 0 : (int)pg_int(r, 0, 0);
+}
+
+/* Each claim is blamed once; what is no progress leaves the count, the third ends the session and keeps its inbox. */
+static void
+blamed(void **state)
+{
+	struct err e = ERR_INIT;
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30"), 0);
+	assert_int_equal(claim("dead"), 1);
+	append_is(1, &opening, "ok");
+	assert_int_equal(blame(1), 1);
+	assert_int_equal(blame(1), 0);
+	assert_int_equal(blame(2), 0);			/* no such claim */
+	free(ask("UPDATE session SET lease_owner = NULL, due_at = clock_timestamp()"));
+	assert_int_equal(claim("dead"), 2);
+	assert_int_equal(blame(2), 2);
+	expect("SELECT status || attempts FROM session", "running2");
+	free(ask("UPDATE session SET lease_owner = NULL, due_at = clock_timestamp()"));
+	assert_int_equal(claim("other"), 0);		/* a suspect: only for who has nothing else */
+	put("m2", "user.message", "t", NULL);
+	free(ask("UPDATE session SET lease_owner = 'dead', lease_epoch = 3"));
+	assert_int_equal(blame(3), 3);
+	expect("SELECT status || attempts || (running_since IS NULL)::text || (due_at IS NULL)::text || inbox_events FROM session",
+	    "terminated3truetrue1");
+	expect("SELECT attempts || worker || reason FROM dead_letter", "3deadcrash");
+	expect("SELECT count(*) FROM suspect", "0");
+	assert_int_equal(blame(3), 0);
+	expect("SELECT dead_retry((SELECT id FROM session))::text = (SELECT id FROM session)", "t");
+	expect("SELECT status || attempts || (due_at IS NOT NULL)::text FROM session", "rescheduling0true");
 }
 
 static void
@@ -355,6 +397,7 @@ main(void)
 		cmocka_unit_test_setup(woken, fresh_session), cmocka_unit_test_setup(stamps, fresh_session),
 		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
+		cmocka_unit_test_setup(blamed, fresh_session),
 		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
 		cmocka_unit_test_setup(pipelined, fresh_session),
 	};
