@@ -59,6 +59,8 @@ CTL_COMMAND(cmd_migrate);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);
 CTL_COMMAND(cmd_check);	/* check.c */
+CTL_COMMAND(cmd_dead_list);	/* dead.c */
+CTL_COMMAND(cmd_dead_retry);	/* dead.c */
 CTL_COMMAND(cmd_failpoints);	/* failpoints.c */
 CTL_COMMAND(cmd_keygen);
 

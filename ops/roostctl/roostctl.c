@@ -37,6 +37,8 @@ static const struct command {
 	{ "keygen", NULL, cmd_keygen, "PRIVATE PUBLIC", "make the instance key pair unless it exists" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },
+	{ "dead", "list", cmd_dead_list, "", "session, attempts, last worker, reason, when, waiting events of what was given up" },
+	{ "dead", "retry", cmd_dead_retry, "ID", "let a session that was given up try again" },
 	{ "failpoints", NULL, cmd_failpoints, "", "where a debug build can be made to fail, and what a crash there leaves" },
 	{ "doctor", NULL, cmd_doctor, "", "check this machine and instance, and say what to do" },
 };
