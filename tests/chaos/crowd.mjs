@@ -12,7 +12,7 @@ function test(name, ok, more = '') {
 	console.log(`${ok ? 'ok' : 'not ok'} ${passed + failed} - ${name}${more ? ` # ${more}` : ''}`);
 }
 
-const x = await open();
+const x = await open({ worker: 'model_stall_s = 60\n' });	// the provider plays a thousand streams in one process
 const { clients, stage } = x;
 // Thirty-odd words, one each 1.5 s: every turn lasts longer than it takes to bring all of them to work.
 const text = (n) => `!provider {"word_ms":${Number(process.env.WORD_MS ?? 1500)}}\ncrowd ${n} ${'word '.repeat(30)}`;
@@ -29,7 +29,10 @@ await Promise.all(Array.from({ length: 24 }, async () => {
 }));
 test(`${N} sessions created`, sessions.length === N, `${sessions.length}`);
 const count = async (where) => Number((await sql(`SELECT count(*) FROM session WHERE ${where}`))[0][0]);
-await until('all of them run', async () => await count(`status = 'running' AND lease_owner IS NOT NULL`) === N, 60_000);
+const atWork = "status = 'running' AND lease_owner IS NOT NULL";
+await until('all of them run', async () => await count(atWork) === N, 60_000).catch(() => undefined);
+const running = await count(atWork);
+test('all are at work at the same moment', running === N, `${running}`);
 
 const owners = await sql('SELECT w.id, count(*) FROM session s JOIN worker w ON w.id = s.lease_owner GROUP BY 1');
 const victims = services('worker').slice(0, all ? undefined : 1);

@@ -92,9 +92,10 @@ const SETTINGS = {
 };
 
 // Short times, a control file for failpoints, a Redis user that may do anything; then everything starts anew with them.
-export async function prepare(control) {
+export async function prepare(control, more = {}) {
 	for (const [kind, lines] of Object.entries(SETTINGS))
-		for (const s of services(kind)) appendFileSync(path.join(stateDir, 'conf', `${s}.conf`), `\nfailpoint_file = ${control}\n${lines}`);
+		for (const s of services(kind))
+			appendFileSync(path.join(stateDir, 'conf', `${s}.conf`), `\nfailpoint_file = ${control}\n${lines}${more[kind] ?? ''}`);
 	const acl = path.join(stateDir, 'conf/redis.acl');
 	if (!readFileSync(acl, 'utf8').includes('user chaos ')) appendFileSync(acl, 'user chaos on >chaos ~* resetchannels +@all\n');
 	await sv('-w', '20', 'restart', services().filter((s) => !['postgres', 'nginx'].includes(s)));

@@ -12,11 +12,12 @@ import { History } from './history.mjs';
 import { check, prepare, quiet, roostctl, stateDir, violations } from './instance.mjs';
 import { stage } from './load.mjs';
 
-export async function open() {
+// settings: further lines for the conf of a kind of service, { worker: 'lease_s = 2\n' }
+export async function open(settings) {
 	const dir = mkdtempSync(path.join(os.tmpdir(), 'roost-chaos-seen-'));
 	const provider = await startProvider();
 	provider.requests.push = () => 0;		// a soak's requests are not kept
-	await prepare(control);
+	await prepare(control, settings);
 	const catalogue = path.join(dir, 'catalogue.json');
 	writeFileSync(catalogue, readFileSync(new URL('../../e2e/catalogue.json', import.meta.url), 'utf8').replaceAll('@URL@', provider.url));
 	execFileSync(roostctl, ['-c', path.join(stateDir, 'conf/roostctl.conf'), 'models', 'apply', catalogue]);
