@@ -112,7 +112,21 @@ free_port() {
 	die "found no free port"
 }
 
+# Large bodies are spooled before anybody asks for a key. They get a file system in memory of their own, so that a flood of them fills
+# that and not the disk that Postgres writes to: 1 GB, or an eighth of a small machine's memory.
+nginx_body() {
+	local mb
+	if mountpoint -q "$STATE/body"; then
+		return 0
+	fi
+	mb=$(awk '/^MemTotal:/ { mb = int($2 / 8192); print mb < 1024 ? mb : 1024 }' /proc/meminfo)
+	folder "$STATE/body" 700 roost-nginx:roost-nginx
+	mount -t tmpfs -o "size=${mb}m,mode=700,uid=$(id -u roost-nginx),gid=$(id -g roost-nginx),nosuid,nodev,noexec" roost-body "$STATE/body" ||
+		warn "cannot mount a file system for request bodies: they will use the disk of $STATE"
+}
+
 setup_nginx() {
+	nginx_body
 	nginx_render "$STATE/conf" root:root
 	folder "$STATE/nginx" 700 roost-nginx:roost-nginx	# nginx makes its own in it: a folder of a service is no place for root
 	folder "$RUN/nginx" 755 roost-nginx:roost-nginx

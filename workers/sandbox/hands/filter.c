@@ -32,17 +32,31 @@ DEFINE_CLEANUP(scmp_filter_ctx, scmp, seccomp_release)
 static const char *const allowed[] = {
 #define ALLOW(name) #name,
 #define DENY(name)
+#define QUIET(name)
 #include "syscalls.def"
 #undef ALLOW
 #undef DENY
+#undef QUIET
 };
 
 static const char *const denied[] = {
 #define ALLOW(name)
 #define DENY(name) #name,
+#define QUIET(name)
 #include "syscalls.def"
 #undef ALLOW
 #undef DENY
+#undef QUIET
+};
+
+static const char *const quiet[] = {
+#define ALLOW(name)
+#define DENY(name)
+#define QUIET(name) #name,
+#include "syscalls.def"
+#undef ALLOW
+#undef DENY
+#undef QUIET
 };
 
 /* A name that this libseccomp or architecture does not know stays at the default, ENOSYS. */
@@ -67,6 +81,8 @@ add_lists(scmp_filter_ctx ctx)
 		rc = add(ctx, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
 	for (i = 0; i < sizeof denied / sizeof *denied && rc == 0; i++)
 		rc = add(ctx, SCMP_ACT_ERRNO(EPERM), denied[i], 0, NULL);
+	for (i = 0; i < sizeof quiet / sizeof *quiet && rc == 0; i++)
+		rc = add(ctx, SCMP_ACT_ERRNO(0), quiet[i], 0, NULL);
 	return rc;
 }
 
