@@ -80,6 +80,23 @@ SELECT m.session_id, format('%s at seq %s names another tenant, key, agent or en
        IS DISTINCT FROM (s.organization_id, s.workspace_id, s.api_key_id, s.agent_id, s.environment_id)
  LIMIT 1000
 
+-- stmt: check_gaps  for: admin
+-- A gap belongs to a request whose tokens were not billed; a finished request without any tokens is one
+SELECT g.session_id, format('a gap at seq %s, where %s', g.seq, CASE WHEN e.seq IS NULL THEN 'no request begins' ELSE 'the request is billed' END)
+  FROM meter_gap g JOIN session s ON s.id = g.session_id
+  LEFT JOIN event e ON e.session_id = g.session_id AND e.seq = g.seq AND e.type = 'span.model_request_start'
+ WHERE ($1::text IS NULL OR g.session_id = $1::text)
+   AND (e.seq IS NULL OR EXISTS (SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
+        (SELECT min(x.seq) FROM event x WHERE x.session_id = g.session_id AND x.seq > g.seq AND x.type = 'span.model_request_end')))
+UNION ALL
+SELECT x.session_id, format('the request that ended at seq %s has neither tokens nor a gap', x.seq)
+  FROM event x
+ WHERE ($1::text IS NULL OR x.session_id = $1::text) AND x.type = 'span.model_request_end' AND x.body LIKE '%"is_error":false%'
+   AND NOT EXISTS (SELECT FROM meter_event m WHERE m.session_id = x.session_id AND m.seq = x.seq)
+   AND NOT EXISTS (SELECT FROM meter_gap g WHERE g.session_id = x.session_id AND g.seq =
+       (SELECT max(b.seq) FROM event b WHERE b.session_id = x.session_id AND b.seq < x.seq AND b.type = 'span.model_request_start'))
+ LIMIT 1000
+
 -- stmt: check_tenants  for: admin
 SELECT s.id, 'its workspace belongs to another organization'
   FROM session s LEFT JOIN workspace w ON w.id = s.workspace_id

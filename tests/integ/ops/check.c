@@ -23,7 +23,7 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "session", "inbox", "action", "worker" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "inbox", "action", "worker" };
 #define NTABLES (sizeof tables / sizeof *tables)
 
 static char *
@@ -268,6 +268,10 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	    "DELETE FROM meter_event WHERE session_id = 'sesn_plain' AND meter = 'tokens.input'", "tokens totals" },
 	{ "a row bills another",
 	    "UPDATE meter_event SET organization_id = 'other' WHERE session_id = 'sesn_plain'", "owner" },
+	{ "a gap where nothing was asked", "INSERT INTO meter_gap SELECT session_id, 1, organization_id, workspace_id, model, 'failed', recorded_at FROM "
+	    "meter_event WHERE session_id = 'sesn_plain' AND meter = 'tokens.input'", "gaps" },
+	{ "a gap that was billed", "INSERT INTO meter_gap SELECT session_id, " SEQ_OF("sesn_plain", "span.model_request_start") ", organization_id, "
+	    "workspace_id, model, 'failed', recorded_at FROM meter_event WHERE session_id = 'sesn_plain' AND meter = 'tokens.input'", "gaps" },
 	{ "totals are changed",
 	    "UPDATE session SET active_us = active_us + 1, input_tokens = input_tokens - 1 WHERE id = 'sesn_plain'", "totals" },
 	{ "it ran longer than it lived",
@@ -301,7 +305,7 @@ static void
 restore(void)
 {
 	for (size_t i = 0; i < NTABLES; i++)
-		free(rig_sql("TRUNCATE public.%s; INSERT INTO public.%s SELECT * FROM kept.%s", tables[i], tables[i], tables[i]));
+		free(rig_sql("TRUNCATE public.%s CASCADE; INSERT INTO public.%s SELECT * FROM kept.%s", tables[i], tables[i], tables[i]));
 }
 
 static void
