@@ -1,7 +1,7 @@
 // Faults that need a story of their own: { f, name, run(x) }; run throws when something is not as it must be.
 import { setTimeout as pause } from 'node:timers/promises';
 import { arm, disarm, reached } from './failpoints.mjs';
-import { healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
+import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
 
@@ -69,6 +69,26 @@ export const cases = [
 		const late = (await sql(`SELECT session_id, min(us(processed_at)) FROM event WHERE type = 'session.status_running' AND session_id IN (${
 			ids.map((i) => `'${i}'`).join()}) AND us(processed_at) > ${at} GROUP BY 1`)).filter(([, us]) => Number(us) - Number(at) > 2e6);
 		if (late.length > 0) throw new Error(`late: ${late.map(([id, us]) => `${id} ${(Number(us) - Number(at)) / 1e6} s`).join(', ')}`);
+	} },
+	{ f: 'F33 F54 I19', name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
+		const poison = await session(x), others = await Promise.all(Array.from({ length: 8 }, () => session(x)));
+		arm(`model.after/${poison} kill`);
+		await x.clients.say(poison, 'words');
+		await Promise.all(others.map((id) => x.clients.say(id, `${bash('sleep 1; echo one')}\n\n${bash('sleep 1; echo two')}\n\n${bash('echo three')}`)));
+		const end = await x.clients.settled(poison, 60_000);
+		disarm();
+		if (end !== 'terminated') throw new Error(`it is ${end}`);
+		const last = (await events(x, poison)).filter((e) => e.type === 'session.error').at(-1);
+		if (last?.error.retry_status.type !== 'terminal') throw new Error(JSON.stringify(last));
+		for (const id of others) {
+			if (await x.clients.settled(id, 60_000) !== 'idle') throw new Error(`its neighbour ${id} suffers`);
+			const log = await events(x, id);
+			if (log.at(-1).stop_reason.type !== 'end_turn' || log.filter((e) => e.type === 'agent.tool_result').length !== 3) throw new Error(`${id} was not finished`);
+		}
+		if (!(await ctl('dead', 'list')).some(([id]) => id === poison)) throw new Error('roostctl dead list does not know it');
+		await ctl('dead', 'retry', poison);
+		if (await x.clients.settled(poison, 20_000) !== 'idle') throw new Error('sent back, it does not finish');
+		if (!(await events(x, poison)).some((e) => e.type === 'agent.message')) throw new Error('sent back, it does not answer');
 	} },
 	{ f: 'F43', name: 'a damaged row harms its session only', async run(x) {
 		const bad = await session(x), good = await session(x);
