@@ -34,10 +34,10 @@ SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
 SELECT worker_id, sessions FROM worker_reap($1, $2::int)
 
 -- Take up to $2 due sessions, oldest first. Fair order between organizations comes later. The ids go through an array so that no idea
--- of how many are due can make the planner read all sessions.
+-- of how many are due can make the planner read all sessions. Suspects are taken alone (suspect_claim).
 -- stmt: session_claim  for: worker
-UPDATE session s SET lease_owner = $1, lease_epoch = s.lease_epoch + 1, attempts = s.attempts + 1
- WHERE s.id = ANY (ARRAY(SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL
+UPDATE session s SET lease_owner = $1, lease_epoch = s.lease_epoch + 1
+ WHERE s.id = ANY (ARRAY(SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL AND d.attempts < 2
                           ORDER BY d.due_at LIMIT $2::int FOR UPDATE SKIP LOCKED))
 RETURNING s.id, s.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
           s.attempts, s.agent, s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens,
