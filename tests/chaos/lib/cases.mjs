@@ -83,7 +83,8 @@ export const cases = [
 		for (const id of others) {
 			if (await x.clients.settled(id, 60_000) !== 'idle') throw new Error(`its neighbour ${id} suffers`);
 			const log = await events(x, id);
-			if (log.at(-1).stop_reason.type !== 'end_turn' || log.filter((e) => e.type === 'agent.tool_result').length !== 3) throw new Error(`${id} was not finished`);
+			const results = log.filter((e) => e.type === 'agent.tool_result').length;
+			if (log.at(-1).stop_reason.type !== 'end_turn' || results !== 3) throw new Error(`${id} was not finished`);
 		}
 		if (!(await ctl('dead', 'list')).some(([id]) => id === poison)) throw new Error('roostctl dead list does not know it');
 		await ctl('dead', 'retry', poison);

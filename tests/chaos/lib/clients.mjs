@@ -67,7 +67,9 @@ export class Clients {
 		return this.send(session, [{ type: 'user.message', content: [{ type: 'text', text: `${mark}\n${text}` }] }], [mark]);
 	}
 
-	async create(params) {
+	// No two creates are equal: without a key a retry could be taken for one of an equal call before (gateway/README.md, "What remains").
+	async create(equal) {
+		const params = { metadata: { mark: this.mark() }, ...equal };
 		const marks = (params.initial_events ?? []).map((e) => e.content[0].text.split('\n')[0]);
 		const got = await this.op('create', () => this.c.beta.sessions.create(params));
 		if (got) this.history.ack(got.id, [], marks);

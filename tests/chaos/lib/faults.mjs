@@ -9,7 +9,9 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
-import { healthy, pidOf, redis, redisMany, restarted, runDir, sandboxes, services, signal, sql, sv, until } from './instance.mjs';
+import {
+	healthy, pidOf, redis, redisFull, redisMany, redisRoom, restarted, runDir, sandboxes, services, signal, sql, sv, until,
+} from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
 
@@ -122,11 +124,7 @@ export const faults = [
 	} },
 	{ f: 'F23', name: 'kill -9 of Redis', strike: () => kill('redis') },
 	{ f: 'F56', name: 'Redis connected but mute for two seconds', strike: () => frozen('redis', 2000) },
-	{ f: 'F56', name: 'Redis full', async strike() {
-		await redis('CONFIG', 'SET', 'maxmemory', '1');
-		await pause(1500);
-		await redis('CONFIG', 'SET', 'maxmemory', '256mb');
-	} },
+	{ f: 'F56', name: 'Redis full', strike: () => redisFull(() => pause(1500)) },
 	{ f: 'F24', name: 'publications lost', async strike() {
 		for (let i = 0; i < 10; i++) {
 			await redis('XTRIM', 'sse:0', 'MAXLEN', '0');
@@ -192,5 +190,5 @@ export async function heal() {
 	await until('every service runs', () => services().every((s) => pidOf(s) > 1));
 	await healthy();
 	for (const role of ['roost_gw', 'roost_worker']) await sql(`ALTER ROLE ${role} CONNECTION LIMIT -1`, 'postgres');
-	await redis('CONFIG', 'SET', 'maxmemory', '256mb').catch(() => undefined);
+	await redisRoom().catch(() => undefined);
 }

@@ -76,6 +76,20 @@ export async function sql(text, user = 'roost_admin') {
 export const redis = (...args) => run('redis-cli', ['-s', path.join(runDir, 'redis/redis.sock'), '--user', 'chaos', '--pass', 'chaos', '--no-auth-warning', ...args],
 	{ timeout: 10_000 });
 
+let room;	// Redis' own limit
+
+// Redis takes nothing while fn runs: its memory is full.
+export async function redisFull(fn) {
+	room ??= (await redis('CONFIG', 'GET', 'maxmemory')).stdout.trim().split('\n').at(-1);
+	await redis('CONFIG', 'SET', 'maxmemory', '1');
+	try {
+		await fn();
+	} finally {
+		await redisRoom();
+	}
+}
+export const redisRoom = async () => room && redis('CONFIG', 'SET', 'maxmemory', room);
+
 // Many commands through one client.
 export function redisMany(commands) {
 	const done = redis();

@@ -1,7 +1,7 @@
 // Every failpoint, at every state of a turn in which it can be reached, with a way to get there: { point, way }. The scenarios are small
 // lives of one session; they return the session and the status in which it must come to rest.
 import { setTimeout as pause } from 'node:timers/promises';
-import { redis, sql, until } from './instance.mjs';
+import { redisFull, sql, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
 const message = (mark, text) => ({ type: 'user.message', content: [{ type: 'text', text: `${mark}\n${text}` }] });
@@ -103,10 +103,10 @@ export const ways = {
 	async gap(x) {
 		const id = await session(x);
 		await watch(x, id);
-		await redis('CONFIG', 'SET', 'maxmemory', '1');
-		await say(x, id, bash('echo x'));
-		await pause(300);
-		await redis('CONFIG', 'SET', 'maxmemory', '256mb');
+		await redisFull(async () => {
+			await say(x, id, bash('echo x'));
+			await pause(300);
+		});
 		return { id, want: 'idle' };
 	},
 };
