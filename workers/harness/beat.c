@@ -62,7 +62,7 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 	if (!b->registered) {
 		b->registered = true;
 		log_info("worker_ready", "worker", b->wk->name, NULL);
-		work_claim(b->wk->work);
+		work_begin(b->wk->work);
 	}
 }
 

@@ -444,6 +444,14 @@ on_tick(void *ctx)
 	}
 }
 
+void
+work_begin(struct work *w)
+{
+	w->second_ms = clock_mono_ms() + SECOND_MS;
+	second(w);
+	work_claim(w);
+}
+
 /* --- life ---------------------------------------------------------------------------------------------------------------------- */
 
 struct work *

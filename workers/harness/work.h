@@ -13,6 +13,8 @@
 struct work *work_new(struct wk *wk);
 void work_free(struct work **w);
 
+/* This worker is registered: look after dead ones now, not at the next second (all may have died together), then claim. */
+void work_begin(struct work *w);
 /* Take due sessions, as many as there is room for. */
 void work_claim(struct work *w);
 /* Every lease is lost: this worker had been declared dead. */
