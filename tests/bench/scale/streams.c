@@ -65,8 +65,9 @@ cost(const char *service)
 	struct cost all, c;
 	DIR *d = opendir("/proc");
 
+	must(d != NULL);
 	(void)cost_one(pid, &all);
-	for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;)
+	for (struct dirent *e; (e = readdir(d)) != NULL;)
 		if (atoi(e->d_name) > 0 && cost_one(atoi(e->d_name), &c) == pid) {
 			all.rss_kb += c.rss_kb;
 			all.cpu_us += c.cpu_us;
@@ -119,7 +120,7 @@ int
 main(int argc, char **argv)
 {
 	int n = argc > 1 ? atoi(argv[1]) : 9500;
-	struct http **s = xcalloc((size_t)n, sizeof(*s)), *h;
+	struct http **s = xcalloc((size_t)n, sizeof(struct http *)), *h;	/* NOLINT(bugprone-sizeof-expression): pointers it is */
 	struct cost hub = { 0 }, nginx = { 0 }, hub2, nginx2;
 	char *session[SESSIONS];
 	double began;
