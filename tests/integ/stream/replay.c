@@ -104,7 +104,7 @@ from_any_place(void **state)
 		sr_commit_many("x", 10, 0);
 		c = resume(cases[i].query, cases[i].header);
 		sr_expect(&c, "event: ping\n");
-		assert_int_equal(c.last, cases[i].first - 1);		/* where it begins */
+		assert_int_equal(c.last - c.events, cases[i].first - 1);	/* where it begins; events may have come with the ping */
 		sr_emit("x");
 		sr_expect_seq(&c, 11, SR_SOON_MS);
 		assert_int_equal(c.events, 11 - cases[i].first + 1);
