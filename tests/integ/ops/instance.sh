@@ -55,6 +55,8 @@ same() { [ "$before" = "$(pids)" ]; }
 check "restarts nothing" same
 mode() { [ "$(stat -c %a "$ROOST_VAR/dev.env")" = 600 ] && [ "$(grep -c '^export ' "$ROOST_VAR/dev.env")" = 7 ]; }
 check "dev.env is private and complete" mode
+own_body() { [ "$(stat -c %U:%a "$ROOST_STATE/body")" = roost-nginx:700 ] && [ "$(df --output=fstype,size -m "$ROOST_STATE/body" | awk 'NR == 2 { print $1, ($2 <= 1024) }')" = 'tmpfs 1' ]; }
+check "request bodies have a small file system of their own" own_body
 
 # --- who runs as whom ------------------------------------------------------------------------------------------------------------
 runs_as() {

@@ -318,6 +318,30 @@ end_session(enum db_stmt stmt, const char *workspace)
 
 #define end_is(stmt, ws, want) do { AUTO(str) char *got_ = end_session((stmt), (ws)); assert_string_equal(got_, (want)); } while (0)
 
+/* What only the harness may see is refused by the database itself to the processes that talk to clients. */
+static void
+private_columns(void **state)
+{
+	static const struct { const char *user, *sql; bool allowed; } cases[] = {
+		{ "roost_gw", "SELECT body FROM event", true },		{ "roost_stream", "SELECT body FROM event", true },
+		{ "roost_gw", "SELECT private FROM event", false },	{ "roost_stream", "SELECT private FROM event", false },
+		{ "roost_gw", "SELECT fragment FROM event", false },	{ "roost_stream", "SELECT * FROM event", false },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		AUTO(str) char *to = dsn(cases[i].user);
+		PGconn *c = PQconnectdb(to);
+		AUTO(pgres) PGresult *r = PQexec(c, cases[i].sql);
+		const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+		if (cases[i].allowed)
+			assert_int_equal(PQresultStatus(r), PGRES_TUPLES_OK);
+		else
+			assert_string_equal(code ? code : "none", "42501");	/* insufficient_privilege */
+		PQfinish(c);
+	}
+}
+
 static void
 ending(void **state)
 {
@@ -399,6 +423,7 @@ main(void)
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
 		cmocka_unit_test_setup(blamed, fresh_session),
 		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
+		cmocka_unit_test(private_columns),
 		cmocka_unit_test_setup(pipelined, fresh_session),
 	};
 
