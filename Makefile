@@ -28,7 +28,7 @@ LIBINC  := -Ilib/base -Ilib/store -Ilib/bus -I$(OUT)/gen
 BINS := roost-gateway roost-stream roost-worker roost-hands roost-init roostctl
 
 SRC_roost-gateway := $(wildcard gateway/*.c gateway/api/*.c)
-SRC_roost-stream  := $(wildcard gateway/stream/*.c) $(wildcard gateway/auth.c)
+SRC_roost-stream  := $(wildcard gateway/stream/*.c) gateway/auth.c gateway/refusal.c
 SRC_roost-worker  := $(wildcard workers/harness/*.c workers/model/*.c)
 SRC_roost-hands   := $(wildcard workers/sandbox/hands/*.c workers/sandbox/common/*.c)
 SRC_roost-init    := $(wildcard workers/sandbox/init/*.c workers/sandbox/common/*.c)

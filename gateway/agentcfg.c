@@ -116,10 +116,8 @@ agentcfg_session(struct db *db, const char *id, int version, const json_t *store
 	json_object_update(cfg, (json_t *)stored);
 	json_object_del(cfg, "metadata");
 	if (overrides) {
-		if (json_is_null(model)) {
-			err_set(e, EK_INVALID, 0, "agent.model: a model is required and cannot be cleared");
-			return err_code(e, "agent_model_required");
-		}
+		if (json_is_null(model))
+			return err_coded(e, EC_AGENT_MODEL_REQUIRED, "agent.model: a model is required and cannot be cleared");
 		if (model) {
 			/* an override's effort is ignored and the agent's own dropped: the model's default holds */
 			effort_free = json_is_object(model) ? json_copy(model) : json_incref(model);

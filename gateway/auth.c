@@ -266,11 +266,7 @@ int
 auth_check(struct auth *a, struct db *db, const struct auth_headers *h, enum auth_scope scope, enum auth_beta beta,
     struct tenant_key *out, struct err *e)
 {
-	struct tenant_key key;
-
-	if (key_check(a, db, h, &key, e) < 0 || beta_check(h, beta, e) < 0 || version_check(h, e) < 0 ||
-	    scope_check(h, &key, scope, e) < 0)
+	if (key_check(a, db, h, out, e) < 0 || beta_check(h, beta, e) < 0 || version_check(h, e) < 0)
 		return -1;
-	*out = key;
-	return 0;
+	return scope_check(h, out, scope, e);
 }

@@ -40,7 +40,7 @@ void auth_headers_read(struct auth_headers *h, char *const *envp);
 struct auth *auth_open(const struct conf *c, struct err *e);
 void auth_close(struct auth **a);
 
-/* Every check above. *out is written on success only. A suspended organization is the caller's business (out->suspended). */
+/* Every check above. *out is written as soon as the key is known: a later refusal still says whose it is. A suspended organization is the caller's business (out->suspended). */
 int auth_check(struct auth *a, struct db *db, const struct auth_headers *h, enum auth_scope scope, enum auth_beta beta,
     struct tenant_key *out, struct err *e);
 

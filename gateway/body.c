@@ -102,18 +102,15 @@ check_headers(const char *content_type, const char *encoding, struct buf *text, 
 	size_t len = 0;
 	const char *charset = charset_of(content_type, &len);
 
-	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0) {
-		err_set(e, EK_INVALID, 0, "Content-Encoding \"%.40s\" is not supported; send the body as it is", encoding);
-		return err_code(e, "request_body_encoding_unsupported");
-	}
+	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
+		return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported; send the body as it is", encoding);
 	if (!charset || is(charset, len, "utf-8") || is(charset, len, "utf8") || is(charset, len, "us-ascii"))
 		return 0;
 	if (is(charset, len, "iso-8859-1")) {
 		latin1_to_utf8(text);
 		return 0;
 	}
-	err_set(e, EK_INVALID, 0, "Unsupported charset \"%.*s\"; use UTF-8", len > 40 ? 40 : (int)len, charset);
-	return err_code(e, "unsupported_charset");
+	return err_coded(e, EC_UNSUPPORTED_CHARSET, "Unsupported charset \"%.*s\"; use UTF-8", len > 40 ? 40 : (int)len, charset);
 }
 
 /* How many values a text can hold at most: separators outside strings. */

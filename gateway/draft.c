@@ -68,10 +68,8 @@ draft_check(const char *list, size_t index, const json_t *event, struct err *e)
 	*dot = '_';
 	if (is(type, "user.tool_result"))
 		return err_set(e, EK_FORBIDDEN, 0, "%s: only the worker of a self-hosted environment may send this event", where);
-	if (is(type, "system.message")) {
-		err_set(e, EK_INVALID, 0, "%s: the model does not support system messages in a conversation", where);
-		return err_code(e, "model_does_not_support_mid_conversation_system");
-	}
+	if (is(type, "system.message"))
+		return err_coded(e, EC_MODEL_NO_SYSTEM_MESSAGE, "%s: the model does not support system messages in a conversation", where);
 	if (deny && !is(result, "deny"))
 		return err_set(e, EK_INVALID, 0, "%s.deny_message: only allowed when result is \"deny\"", where);
 	json_array_foreach(json_object_get(event, "content"), i, block)

@@ -81,10 +81,8 @@ config(const json_t *given, const json_t *stored, json_t **out, struct err *e)
 	const char *type = jx_str(given, "type"), *was = jx_str(stored, "type");
 	json_t *net;
 
-	if (type && was && strcmp(type, was) != 0) {
-		err_set(e, EK_INVALID, 0, "config.type: cannot change from \"%s\" to \"%s\"", was, type);
-		return err_code(e, "invalid_config_type_change");
-	}
+	if (type && was && strcmp(type, was) != 0)
+		return err_coded(e, EC_INVALID_CONFIG_TYPE_CHANGE, "config.type: cannot change from \"%s\" to \"%s\"", was, type);
 	net = networking(json_object_get(given, "networking"), json_object_get(stored, "networking"), e);
 	if (!net)
 		return -1;

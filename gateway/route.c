@@ -32,13 +32,13 @@ static const struct {
 int
 route_nowhere(struct gw_req *r, struct err *e)
 {
-	return err_set(e, EK_NOT_FOUND, 0, "Not found");
+	return err_set(e, EK_NO_ROUTE, 0, "Not found");
 }
 
 int
 route_elsewhere(struct gw_req *r, struct err *e)
 {
-	return err_set(e, EK_NOT_FOUND, 0, "Not found");
+	return err_set(e, EK_NO_ROUTE, 0, "Not found");
 }
 
 /* A segment that may stand in a path: not empty, no dot segment however encoded, no encoded slash. Decoded into the arena, or NULL. */
@@ -94,7 +94,7 @@ route_match(const char *method, const char *raw_path, struct arena *a, const str
 	}
 	if (used)
 		return err_set(e, EK_METHOD, 0, "Method not allowed");
-	return err_set(e, EK_NOT_FOUND, 0, "Not found");
+	return err_set(e, EK_NO_ROUTE, 0, "Not found");
 }
 
 const char *

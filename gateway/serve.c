@@ -17,13 +17,11 @@
 #include "body.h"
 #include "clock.h"
 #include "failpoint.h"
-#include "jw.h"
 #include "jx.h"
 #include "log.h"
 #include "once.h"
+#include "refusal.h"
 #include "route.h"
-
-#define RETRY_AFTER_S "1"
 
 int
 req_active(const char *organization_state, struct err *e)
@@ -131,31 +129,12 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text,
 	return rc;
 }
 
-/* The envelope of contract 1.11. */
 static void
 envelope(struct gw_req *r, const struct err *e)
 {
-	struct jw w;
-
 	buf_reset(&r->out);
 	r->status = err_http(e->kind);
-	jw_begin(&w, &r->out);
-	jw_obj(&w);
-	jw_kstr(&w, "type", "error");
-	jw_key(&w, "error");
-	jw_obj(&w);
-	jw_kstr(&w, "type", err_type(e->kind));
-	jw_kstr(&w, "message", e->pub);
-	if (e->code[0]) {
-		jw_key(&w, "details");
-		jw_obj(&w);
-		jw_kstr(&w, "error_code", e->code);
-		jw_obj_end(&w);
-	}
-	jw_obj_end(&w);
-	jw_kstr(&w, "request_id", r->id);
-	jw_obj_end(&w);
-	jw_end(&w);
+	refusal_body(&r->out, e, r->id);
 }
 
 static void
@@ -163,22 +142,13 @@ reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *all
 {
 	AUTO(buf) struct buf head = BUF_INIT(4096);
 
-	buf_printf(&head, "Status: %d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\nrequest-id: %s\r\n", r->status, r->out.len,
-	    r->id);
-	if (r->who.organization_id[0])
-		buf_printf(&head, "anthropic-organization-id: %s\r\n", r->who.organization_id);
-	if (r->who.workspace_id[0])
-		buf_printf(&head, "anthropic-workspace-id: %s\r\n", r->who.workspace_id);
+	buf_printf(&head, "Status: %d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n", r->status, r->out.len);
+	reply_headers(&head, r->id, &r->who);
+	refusal_headers(&head, e);
 	if (allow[0])
 		buf_printf(&head, "Allow: %s\r\n", allow);
-	if (e->kind == EK_CONFLICT)
-		buf_str(&head, "x-should-retry: false\r\n");
-	if (e->kind == EK_BUSY)
-		buf_str(&head, "x-should-retry: true\r\n");
 	if (r->replayed && e->kind == EK_NONE)
 		buf_str(&head, "idempotent-replayed: true\r\n");
-	if (e->kind == EK_BUSY || r->status == 429 || r->status == 503 || r->status == 529)
-		buf_str(&head, "retry-after: " RETRY_AFTER_S "\r\n");
 	buf_str(&head, "\r\n");
 	FCGX_PutStr(head.data, (int)head.len, fcgi->out);
 	FCGX_PutStr(r->out.data ? r->out.data : "", (int)r->out.len, fcgi->out);

@@ -270,26 +270,44 @@ limits_string(const struct shape_field *f, const json_t *v, const struct at *at,
 	return 0;
 }
 
+/* Metadata's refusal names every problem (contract 1.11): put one behind those before. */
+static void
+problem(struct err *all, const struct err *one, int *n)
+{
+	size_t used = strlen(all->pub);
+
+	if ((*n)++ == 0)
+		*all = *one;
+	else
+		snprintf(all->pub + used, sizeof all->pub - used, "; %s", one->pub);
+}
+
 static int
 limits_map(const struct shape_field *f, const json_t *v, const struct at *at, struct err *e)
 {
-	int rc = 0;
+	int n = 0;
 	const char *key;
 	json_t *value;
+	struct err one;
 
-	if (!(f->flags & F_DEL) && (int64_t)json_object_size(v) > f->max)
-		rc = limit_error(at, e, "at most %lld pairs are allowed", (long long)f->max);
+	if (!(f->flags & F_DEL) && (int64_t)json_object_size(v) > f->max) {
+		limit_error(at, &one, "at most %lld pairs are allowed", (long long)f->max);
+		problem(e, &one, &n);
+	}
 	json_object_foreach((json_t *)v, key, value) {
 		const struct at here = { .up = at, .key = key };
+		int bad = 0;
 
-		if (rc == 0 && !key[0])
-			rc = limit_error(at, e, "keys must not be empty");
-		if (rc == 0 && shape_chars(key) > SHAPE_KEY_CHARS)
-			rc = limit_error(&here, e, "key must be at most %lld characters", (long long)SHAPE_KEY_CHARS);
-		if (rc == 0 && json_is_string(value) && shape_chars(json_string_value(value)) > SHAPE_VALUE_CHARS)
-			rc = limit_error(&here, e, "value must be at most %lld characters", (long long)SHAPE_VALUE_CHARS);
+		if (!key[0])
+			bad = limit_error(at, &one, "keys must not be empty");
+		else if (shape_chars(key) > SHAPE_KEY_CHARS)
+			bad = limit_error(&here, &one, "key must be at most %lld characters", (long long)SHAPE_KEY_CHARS);
+		else if (json_is_string(value) && shape_chars(json_string_value(value)) > SHAPE_VALUE_CHARS)
+			bad = limit_error(&here, &one, "value must be at most %lld characters", (long long)SHAPE_VALUE_CHARS);
+		if (bad)
+			problem(e, &one, &n);
 	}
-	return rc < 0 ? err_code(e, "invalid_metadata") : 0;
+	return n > 0 ? err_code(e, EC_INVALID_METADATA) : 0;
 }
 
 static int
@@ -452,6 +470,5 @@ shape_pairs(const json_t *metadata, struct err *e)
 {
 	if (json_object_size(metadata) <= SHAPE_PAIRS)
 		return 0;
-	err_set(e, EK_INVALID, 0, "metadata: at most %d pairs are allowed", SHAPE_PAIRS);
-	return err_code(e, "invalid_metadata");
+	return err_coded(e, EC_INVALID_METADATA, "metadata: at most %d pairs are allowed", SHAPE_PAIRS);
 }

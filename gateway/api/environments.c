@@ -69,10 +69,8 @@ update_locked(struct gw_req *r, const struct environment_locked *now, struct err
 
 	if (req_active(now->organization_state, e) < 0)
 		return -1;
-	if (now->archived) {
-		err_set(e, EK_INVALID, 0, "Environment %s is archived.", r->param[0]);
-		return err_code(e, "environment_archived");
-	}
+	if (now->archived)
+		return err_coded(e, EC_ENVIRONMENT_ARCHIVED, "Environment %s is archived.", r->param[0]);
 	if (jx_parse(now->body, strlen(now->body), &stored, e) < 0 || envcfg_update(stored, r->body, &cfg, e) < 0)
 		return -1;
 	if (json_equal(stored, cfg))

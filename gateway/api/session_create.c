@@ -52,14 +52,10 @@ parts_check(const struct wanted *w, const struct session_parts *p, struct err *e
 		return err_set(e, EK_NOT_FOUND, 0, "agent.version: %d not found", w->version);
 	if (p->agent_archived)
 		return err_set(e, EK_INVALID, 0, "agent %s is archived and cannot be used to create a session", w->agent_id);
-	if (!p->environment) {
-		err_set(e, EK_NOT_FOUND, 0, "Environment %s not found.", w->environment_id);
-		return err_code(e, "environment_not_found");
-	}
-	if (p->environment_archived) {
-		err_set(e, EK_INVALID, 0, "Environment %s is archived.", w->environment_id);
-		return err_code(e, "environment_archived");
-	}
+	if (!p->environment)
+		return err_coded(e, EC_ENVIRONMENT_NOT_FOUND, "Environment %s not found.", w->environment_id);
+	if (p->environment_archived)
+		return err_coded(e, EC_ENVIRONMENT_ARCHIVED, "Environment %s is archived.", w->environment_id);
 	return 0;
 }
 

@@ -24,8 +24,8 @@
 #include "db.h"
 #include "hub_frame.h"
 #include "id.h"
-#include "jw.h"
 #include "log.h"
+#include "refusal.h"
 #include "target.h"
 #include "xalloc.h"
 
@@ -46,8 +46,7 @@ struct visit {
 	FCGX_Request *r;
 	char request_id[ID_MAX];
 	struct target target;
-	struct tenant_key key;
-	bool known;			/* key is set */
+	struct tenant_key key;		/* zero until it is known */
 };
 
 static const char *
@@ -56,17 +55,6 @@ param(const struct visit *v, const char *name)
 	const char *value = FCGX_GetParam(name, v->r->envp);
 
 	return value ? value : "";
-}
-
-static void
-common_headers(const struct visit *v, struct buf *out)
-{
-	buf_printf(out, "request-id: %s\r\n", v->request_id);
-	if (!v->known)
-		return;
-	buf_printf(out, "anthropic-organization-id: %s\r\n", v->key.organization_id);
-	if (v->key.workspace_id[0])
-		buf_printf(out, "anthropic-workspace-id: %s\r\n", v->key.workspace_id);
 }
 
 static const char *
@@ -85,44 +73,19 @@ reason(int status)
 }
 
 static void
-put_error(struct buf *out, const struct visit *v, const struct err *e)
-{
-	struct jw w;
-
-	jw_begin(&w, out);
-	jw_obj(&w);
-	jw_kstr(&w, "type", "error");
-	jw_key(&w, "error");
-	jw_obj(&w);
-	jw_kstr(&w, "type", err_type(e->kind));
-	jw_kstr(&w, "message", e->pub);
-	if (e->code[0]) {
-		jw_key(&w, "details");
-		jw_obj(&w);
-		jw_kstr(&w, "error_code", e->code);
-		jw_obj_end(&w);
-	}
-	jw_obj_end(&w);
-	jw_kstr(&w, "request_id", v->request_id);
-	jw_obj_end(&w);
-	jw_end(&w);
-}
-
-static void
 refuse(struct visit *v, const struct err *e)
 {
 	AUTO(buf) struct buf out = BUF_INIT(0);
 	int status = err_http(e->kind);
 
 	buf_printf(&out, "Status: %d %s\r\nContent-Type: application/json\r\n", status, reason(status));
-	common_headers(v, &out);
+	reply_headers(&out, v->request_id, &v->key);
+	refusal_headers(&out, e);
 	if (e->kind == EK_METHOD)
 		buf_str(&out, "Allow: GET\r\n");
-	if (status == 503)
-		buf_str(&out, "retry-after: 1\r\n");
 	buf_str(&out, "\r\n");
 	if (strcmp(param(v, "REQUEST_METHOD"), "HEAD") != 0)
-		put_error(&out, v, e);
+		refusal_body(&out, e, v->request_id);
 	FCGX_PutStr(out.data, (int)out.len, v->r->out);
 	if (status >= 500)
 		log_err("stream_refused", e, "request_id", v->request_id, "session", v->target.session, NULL);
@@ -156,7 +119,6 @@ check(struct visit *v, struct err *e)
 	headers(v, &h);
 	if (auth_check(v->d->auth, v->db, &h, AUTH_WORKSPACE, AUTH_BETA_MANAGED, &v->key, e) < 0)
 		return -1;
-	v->known = true;
 	if (target_ids(&v->target, e) < 0 || target_query(uri[len] ? uri + len + 1 : NULL, &v->target, e) < 0)
 		return -1;
 	if (!*param(v, "HTTP_LAST_EVENT_ID"))
@@ -213,7 +175,7 @@ put_head(const struct visit *v, int64_t seen, struct buf *out)
 	AUTO(buf) struct buf text = BUF_INIT(0);
 
 	buf_str(&text, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
-	common_headers(v, &text);
+	reply_headers(&text, v->request_id, &v->key);
 	buf_printf(&text, "\r\nid: %" PRId64 "\n" HUB_PING, seen);
 	hub_frame_text(out, text.data, text.len);
 }

@@ -91,7 +91,7 @@ target_route(const char *path, struct target *out, struct err *e)
 	if (n >= 5 && is(&w[0], "v1") && is(&w[1], "sessions") && is(&w[n - 1], "stream") && is(&w[3], n == 5 ? "events" : "threads") &&
 	    id_text(&w[2], out->session) && (n == 5 || id_text(&w[4], out->thread)))
 		return 0;
-	return err_set(e, EK_NOT_FOUND, 0, "Not found");
+	return err_set(e, EK_NO_ROUTE, 0, "Not found");
 }
 
 int

@@ -10,12 +10,24 @@
 
 static const struct {
 	const char *name, *type;
-	int http, retry;
+	int http;
+	enum err_retry retry;
 } kinds[EK_COUNT] = {
-	[EK_NONE] = { "NONE", "", 200, 0 },
-#define ERR(name, http, type, retry) [EK_##name] = { #name, type, http, retry },
+	[EK_NONE] = { "NONE", "", 200, RETRY_FINAL },
+#define ERR(name, http, type, retry) [EK_##name] = { #name, type, http, RETRY_##retry },
 #include "err.def"
 #undef ERR
+};
+
+static const struct {
+	const char *text;
+	enum err_kind kind;
+	enum err_retry retry;
+} codes[EC_COUNT] = {
+	[EC_NONE] = { "", EK_NONE, RETRY_KIND },
+#define CODE(name, text, kind, retry) [EC_##name] = { text, EK_##kind, RETRY_##retry },
+#include "errcode.def"
+#undef CODE
 };
 
 int
@@ -25,7 +37,8 @@ err_set(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 
 	e->kind = kind;
 	e->sys = sys;
-	e->code[0] = e->detail[0] = '\0';
+	e->code = EC_NONE;
+	e->detail[0] = '\0';
 	va_start(ap, fmt);
 	vsnprintf(e->pub, sizeof e->pub, fmt, ap);
 	va_end(ap);
@@ -39,7 +52,7 @@ err_fault(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 
 	e->kind = kind;
 	e->sys = sys;
-	e->code[0] = '\0';
+	e->code = EC_NONE;
 	snprintf(e->pub, sizeof e->pub, "%s",
 	    kind == EK_INTERNAL ? "Internal server error" : "The service is temporarily unavailable. Please retry.");
 	va_start(ap, fmt);
@@ -49,9 +62,23 @@ err_fault(struct err *e, enum err_kind kind, int sys, const char *fmt, ...)
 }
 
 int
-err_code(struct err *e, const char *code)
+err_coded(struct err *e, enum err_code code, const char *fmt, ...)
 {
-	snprintf(e->code, sizeof e->code, "%s", code);
+	va_list ap;
+
+	e->sys = 0;
+	e->detail[0] = '\0';
+	va_start(ap, fmt);
+	vsnprintf(e->pub, sizeof e->pub, fmt, ap);
+	va_end(ap);
+	return err_code(e, code);
+}
+
+int
+err_code(struct err *e, enum err_code code)
+{
+	e->kind = codes[code].kind;
+	e->code = code;
 	return -1;
 }
 
@@ -78,5 +105,12 @@ err_clear(struct err *e)
 
 int err_http(enum err_kind kind) { return kinds[kind].http; }
 const char *err_type(enum err_kind kind) { return kinds[kind].type; }
-int err_retryable(enum err_kind kind) { return kinds[kind].retry; }
 const char *err_name(enum err_kind kind) { return kinds[kind].name; }
+const char *err_code_name(enum err_code code) { return codes[code].text; }
+enum err_kind err_code_kind(enum err_code code) { return codes[code].kind; }
+
+enum err_retry
+err_retry(const struct err *e)
+{
+	return codes[e->code].retry != RETRY_KIND ? codes[e->code].retry : kinds[e->kind].retry;
+}

@@ -7,8 +7,7 @@
 static int
 not_found(const char *id, struct err *e)
 {
-	err_set(e, EK_NOT_FOUND, 0, "Environment %.64s not found.", id);
-	return err_code(e, "environment_not_found");
+	return err_coded(e, EC_ENVIRONMENT_NOT_FOUND, "Environment %.64s not found.", id);
 }
 
 static int

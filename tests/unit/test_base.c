@@ -36,6 +36,31 @@ errors(void **state)
 }
 
 static void
+error_codes(void **state)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(err_coded(&e, EC_FILE_EXPIRED, "File %s has expired", "x"), -1);
+	assert_int_equal(e.kind, EK_NOT_FOUND);
+	assert_string_equal(err_code_name(e.code), "file_expired");
+	assert_string_equal(e.pub, "File x has expired");
+	err_set(&e, EK_INVALID, 0, "bad");
+	assert_string_equal(err_code_name(e.code), "");
+	assert_int_equal(err_retry(&e), RETRY_FINAL);
+	err_set(&e, EK_LIMIT, 0, "slow down");
+	assert_int_equal(err_retry(&e), RETRY_AFTER);
+	err_code(&e, EC_SPEND_LIMIT_REACHED);
+	assert_int_equal(err_retry(&e), RETRY_NEVER);
+	assert_string_equal(e.pub, "slow down");
+	for (int code = EC_NONE + 1; code < EC_COUNT; code++) {
+		assert_true(err_http(err_code_kind(code)) >= 400);
+		assert_true(err_code_name(code)[0]);
+		for (int other = EC_NONE; other < code; other++)
+			assert_string_not_equal(err_code_name(code), err_code_name(other));
+	}
+}
+
+static void
 long_errors_are_cut(void **state)
 {
 	struct err e = ERR_INIT;
@@ -184,7 +209,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(errors), cmocka_unit_test(long_errors_are_cut), cmocka_unit_test(buffers), cmocka_unit_test(arenas),
+		cmocka_unit_test(errors), cmocka_unit_test(error_codes), cmocka_unit_test(long_errors_are_cut), cmocka_unit_test(buffers), cmocka_unit_test(arenas),
 		cmocka_unit_test(times), cmocka_unit_test(ids), cmocka_unit_test(settings),
 	};
 

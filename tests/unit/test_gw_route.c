@@ -46,7 +46,7 @@ matching(void **state)
 			assert_string_equal(r->path, cases[i].want);
 			continue;
 		}
-		if (rc == 0 || e.kind != (cases[i].allow[0] ? EK_METHOD : EK_NOT_FOUND))
+		if (rc == 0 || e.kind != (cases[i].allow[0] ? EK_METHOD : EK_NO_ROUTE))
 			fail_msg("%s %s", cases[i].method, cases[i].path);
 		assert_string_equal(allow, cases[i].allow);
 	}

@@ -48,7 +48,7 @@ paths(void **state)
 		if (got != (routes[i].session ? 0 : -1))
 			fail_msg("%s: %d", routes[i].path, got);
 		if (got < 0) {
-			assert_int_equal(e.kind, EK_NOT_FOUND);
+			assert_int_equal(e.kind, EK_NO_ROUTE);
 			assert_string_equal(e.pub, "Not found");
 			continue;
 		}
