@@ -23,6 +23,18 @@ catalogue_known(struct db *db, const char *model_id, bool *out_known, struct err
 	return 0;
 }
 
+int
+catalogue_model(struct db *db, const char *model_id, const char *speed, const char *geo, struct catalogue_model *out, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+
+	if (DB_RUN(db, STMT_CATALOGUE_MODEL, &res, e, model_id) < 0)
+		return err_wrap(e, "look up model");
+	*out = (struct catalogue_model){ .mid_system = PQntuples(res) == 1 && pg_bool(res, 0, 1) };
+	cost_rates_read(PQntuples(res) == 1 ? pg_str(res, 0, 0) : NULL, speed, geo, &out->rates);
+	return 0;
+}
+
 void
 catalogue_row(const PGresult *res, int row, struct catalogue_row *out)
 {
@@ -37,6 +49,7 @@ catalogue_row(const PGresult *res, int row, struct catalogue_row *out)
 		.base_url = pg_str(res, row, 7),
 		.upstream = pg_str(res, row, 8),
 		.key_sealed = pg_str(res, row, 9),
+		.price = pg_str(res, row, 10),
 	};
 }
 

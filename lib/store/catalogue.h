@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "db.h"
 #include "err.h"
 
@@ -20,6 +21,13 @@
 
 /* Is this model id known? One statement (gateway; when an agent is created, updated or overridden). */
 int catalogue_known(struct db *db, const char *model_id, bool *out_known, struct err *e);
+
+/* What the gateway must know of a model. One that is not in the catalogue has no price and can nothing. speed, geo: cost_rates_read(). */
+struct catalogue_model {
+	struct cost_rates rates;
+	bool mid_system;	/* takes system messages between the others */
+};
+int catalogue_model(struct db *db, const char *model_id, const char *speed, const char *geo, struct catalogue_model *out, struct err *e);
 
 /*
  * One row of STMT_CATALOGUE_ROUTES (worker): all routes of all models, by model and position, when the catalogue's generation is not
@@ -32,6 +40,7 @@ struct catalogue_row {
 	int64_t context_window, max_output_tokens;
 	const char *provider, *dialect, *base_url, *upstream;
 	const char *key_sealed;	/* or NULL */
+	const char *price;	/* or NULL */
 };
 
 void catalogue_row(const PGresult *res, int row, struct catalogue_row *out);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "cost.h"
 #include "jspan.h"
 #include "jx.h"
 #include "xalloc.h"
@@ -30,10 +31,13 @@ static const struct field provider_fields[] = {
 };
 static const struct field model_fields[] = {
 	{ "id", true }, { "display_name", true }, { "routes", true }, { "context_window", true }, { "max_output_tokens", true },
-	{ "price", false }, { NULL, false }
+	{ "price", false }, { "mid_conversation_system", false }, { NULL, false }
 };
 static const struct field route_fields[] = { { "provider", true }, { "upstream", true }, { NULL, false } };
-static const struct field price_fields[] = { { "currency", true }, { "per_million_tokens", true }, { NULL, false } };
+static const struct field price_fields[] = {
+	{ "currency", true }, { "per_million_tokens", true }, { "fast_per_million_tokens", false }, { "per_thousand_web_searches", false },
+	{ NULL, false }
+};
 static const struct field rate_fields[] = {
 	{ "input", true }, { "output", true }, { "cache_read", false }, { "cache_write_5m", false }, { "cache_write_1h", false },
 	{ NULL, false }
@@ -148,21 +152,12 @@ number(const struct reader *r, struct jspan at, const char *path, int64_t max, i
 static int
 decimal(const struct reader *r, struct jspan at, const char *path)
 {
-	const char *p = at.p + 1, *end = at.p + at.n - 1;
-	int whole = 0, part = 0;
+	int64_t nano;
 
 	if (!begins(at, '"'))
 		return FAIL(r, at, path, "must be a decimal number in a string, such as \"0.30\"");
-	for (; p < end && isdigit((unsigned char)*p); p++)
-		whole++;
-	if (p < end && *p == '.') {
-		for (p++; p < end && isdigit((unsigned char)*p); p++)
-			part++;
-		if (!part)
-			whole = 0;
-	}
-	if (p != end || whole < 1 || whole > 9 || part > 9)
-		return FAIL(r, at, path, "must be a decimal number, at most 9 digits before and after the point");
+	if (!cost_per_million(at.p + 1, at.n - 2, &nano))
+		return FAIL(r, at, path, "must be a decimal number, at most 9 digits before and 3 after the point");
 	return 0;
 }
 
@@ -229,10 +224,26 @@ provider(const struct reader *r, struct jspan at, const char *path, struct catfi
 }
 
 static int
+rates(const struct reader *r, struct jspan at, const char *path)
+{
+	struct jspan v[FIELDS_MAX];
+	char sub[PATH_MAX_LEN + 96];
+
+	if (members(r, at, path, rate_fields, v) < 0)
+		return -1;
+	for (int i = 0; rate_fields[i].name; i++) {
+		snprintf(sub, sizeof(sub), "%s.%s", path, rate_fields[i].name);
+		if (v[i].p && decimal(r, v[i], sub) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
 price(const struct reader *r, struct jspan at, const char *path, char **out)
 {
 	AUTO(json) json_t *tree = NULL;
-	struct jspan v[FIELDS_MAX], rates[FIELDS_MAX];
+	struct jspan v[FIELDS_MAX];
 	char sub[PATH_MAX_LEN + 48];
 
 	if (members(r, at, path, price_fields, v) < 0)
@@ -241,14 +252,14 @@ price(const struct reader *r, struct jspan at, const char *path, char **out)
 	if (!begins(v[0], '"') || v[0].n != 5 || !isupper((unsigned char)v[0].p[1]) || !isupper((unsigned char)v[0].p[2]) ||
 	    !isupper((unsigned char)v[0].p[3]))
 		return FAIL(r, v[0], sub, "must be three capital letters, such as \"USD\"");
-	snprintf(sub, sizeof(sub), "%s.per_million_tokens", path);
-	if (members(r, v[1], sub, rate_fields, rates) < 0)
-		return -1;
-	for (int i = 0; rate_fields[i].name; i++) {
-		snprintf(sub, sizeof(sub), "%s.per_million_tokens.%s", path, rate_fields[i].name);
-		if (rates[i].p && decimal(r, rates[i], sub) < 0)
+	for (int i = 1; i <= 2; i++) {
+		snprintf(sub, sizeof(sub), "%s.%s", path, price_fields[i].name);
+		if (v[i].p && rates(r, v[i], sub) < 0)
 			return -1;
 	}
+	snprintf(sub, sizeof(sub), "%s.%s", path, price_fields[3].name);
+	if (v[3].p && decimal(r, v[3], sub) < 0)
+		return -1;
 	/* Strings only, so that re-dumping changes white space and nothing else. */
 	tree = json_loadb(at.p, at.n, 0, NULL);
 	must(tree);
@@ -316,6 +327,10 @@ model(const struct reader *r, struct jspan at, const char *path, struct catfile_
 	snprintf(sub, sizeof(sub), "%s.max_output_tokens", path);
 	if (number(r, v[4], sub, m->context_window, &m->max_output_tokens) < 0)
 		return -1;
+	snprintf(sub, sizeof(sub), "%s.mid_conversation_system", path);
+	if (v[6].p && !begins(v[6], 't') && !begins(v[6], 'f'))
+		return FAIL(r, v[6], sub, "must be true or false");
+	m->mid_system = begins(v[6], 't');
 	snprintf(sub, sizeof(sub), "%s.price", path);
 	return v[5].p && !begins(v[5], 'n') ? price(r, v[5], sub, &m->price) : 0;
 }

@@ -2,7 +2,12 @@
  * catfile: the catalogue file of `roostctl models apply`, checked and read. Knows no database.
  *
  *   {"providers":[{"name","dialect","base_url","api_key"?}],
- *    "models":[{"id","display_name","routes":[{"provider","upstream"}],"context_window","max_output_tokens","price"?}]}
+ *    "models":[{"id","display_name","routes":[{"provider","upstream"}],"context_window","max_output_tokens","price"?,
+ *                "mid_conversation_system"?}]}
+ *
+ * price: {"currency":"USD","per_million_tokens":{"input","output","cache_read"?,"cache_write_5m"?,"cache_write_1h"?},
+ * "fast_per_million_tokens"? (the same fields), "per_thousand_web_searches"?}: decimals in strings, at most three after the point, so that
+ * a token costs whole nano-dollars (cost.h). mid_conversation_system: does the model take system messages between others?
  *
  * Every complaint names the line and the field: "line 7: models[0].price.currency: ...". An absent api_key keeps the stored one, null
  * removes it. Whether a route's provider exists is known only with the database, so routes carry their line.
@@ -41,6 +46,7 @@ struct catfile_model {
 	int nroutes;
 	int64_t context_window, max_output_tokens;
 	char *price;		/* compact JSON, or NULL */
+	bool mid_system;
 };
 
 struct catfile {

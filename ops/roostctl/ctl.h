@@ -55,6 +55,7 @@ CTL_COMMAND(cmd_key_list);
 CTL_COMMAND(cmd_key_revoke);
 CTL_COMMAND(cmd_models_apply);	/* models.c */
 CTL_COMMAND(cmd_models_list);	/* models.c */
+CTL_COMMAND(cmd_models_export);	/* models_export.c */
 CTL_COMMAND(cmd_migrate);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);

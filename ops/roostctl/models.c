@@ -138,9 +138,10 @@ apply_model(struct apply *a, const struct catfile_model *m, int at, struct err *
 		buf_printf(&routes, "%s%s\t%s", i ? "\n" : "", m->routes[i].provider, m->routes[i].upstream);
 	existed = PQntuples(old) == 1;
 	equal = existed && same(pg_str(old, 0, 0), m->display_name) && pg_int(old, 0, 1) == m->context_window &&
-	    pg_int(old, 0, 2) == m->max_output_tokens && same(pg_str(old, 0, 3), m->price) && same(pg_str(old, 0, 4), routes.data);
+	    pg_int(old, 0, 2) == m->max_output_tokens && same(pg_str(old, 0, 3), m->price) && same(pg_str(old, 0, 4), routes.data) &&
+	    pg_bool(old, 0, 5) == m->mid_system;
 	if (!equal && DB_RUN(a->db, STMT_CATALOGUE_MODEL_PUT, NULL, e, m->id, m->display_name, DBN(m->context_window),
-	    DBN(m->max_output_tokens), m->price) < 0)
+	    DBN(m->max_output_tokens), m->price, m->mid_system ? "t" : "f") < 0)
 		return -1;
 	if (!equal && put_routes(a, m, e) < 0)
 		return -1;

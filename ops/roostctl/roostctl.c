@@ -33,6 +33,7 @@ static const struct command {
 	{ "key", "revoke", cmd_key_revoke, "ID", "a key id or the 12 characters after rst_; works within 30 s" },
 	{ "models", "apply", cmd_models_apply, "FILE", "make the catalogue what FILE says" },
 	{ "models", "list", cmd_models_list, "", "the models and where they go" },
+	{ "models", "export", cmd_models_export, "", "the catalogue as a file for apply, without keys" },
 	{ "migrate", NULL, cmd_migrate, "DIR", "apply the migrations of DIR that are missing" },
 	{ "keygen", NULL, cmd_keygen, "PRIVATE PUBLIC", "make the instance key pair unless it exists" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },

@@ -10,7 +10,7 @@ SELECT EXISTS (SELECT 1 FROM model WHERE id = $1::text)
 SELECT c.generation,
        NOT EXISTS (SELECT 1 FROM provider WHERE dialect <> 'scripted') AS open,
        m.id, m.context_window, m.max_output_tokens,
-       p.name, p.dialect, p.base_url, r.upstream, p.key_sealed
+       p.name, p.dialect, p.base_url, r.upstream, p.key_sealed, m.price
   FROM catalogue c, model m
   JOIN model_route r ON r.model_id = m.id
   JOIN provider p ON p.name = r.provider
@@ -37,16 +37,17 @@ INSERT INTO provider (name, dialect, base_url, key_sealed, key_hash) VALUES ($1:
 -- stmt: catalogue_model_get  for: admin
 -- in: id     rows: 0..1; routes as lines "provider<TAB>upstream"
 SELECT display_name, context_window, max_output_tokens, price,
-       (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id) AS routes
+       (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id) AS routes,
+       mid_system
   FROM model m WHERE id = $1::text;
 
 -- stmt: catalogue_model_put  for: admin
--- in: id, display_name, context_window, max_output_tokens, price
-INSERT INTO model (id, display_name, context_window, max_output_tokens, price)
-VALUES ($1::text, $2::text, $3::int, $4::int, $5::text)
+-- in: id, display_name, context_window, max_output_tokens, price, mid_system
+INSERT INTO model (id, display_name, context_window, max_output_tokens, price, mid_system)
+VALUES ($1::text, $2::text, $3::int, $4::int, $5::text, $6::boolean)
     ON CONFLICT (id) DO UPDATE
    SET display_name = excluded.display_name, context_window = excluded.context_window,
-       max_output_tokens = excluded.max_output_tokens, price = excluded.price;
+       max_output_tokens = excluded.max_output_tokens, price = excluded.price, mid_system = excluded.mid_system;
 
 -- stmt: catalogue_routes_drop  for: admin
 -- in: model id
@@ -55,6 +56,21 @@ DELETE FROM model_route WHERE model_id = $1::text;
 -- stmt: catalogue_route_put  for: admin
 -- in: model id, position, provider, upstream
 INSERT INTO model_route (model_id, position, provider, upstream) VALUES ($1::text, $2::int, $3::text, $4::text);
+
+-- What the gateway asks about the models that a session may use.
+-- stmt: catalogue_model  for: gw
+-- in: model id     rows: 0..1
+SELECT price, mid_system FROM model WHERE id = $1::text;
+
+-- Everything but the keys, as catalogue files have it (roostctl models export).
+-- stmt: catalogue_providers  for: admin
+SELECT name, dialect, base_url FROM provider WHERE name <> 'scripted' ORDER BY name;
+
+-- stmt: catalogue_models  for: admin
+-- routes: lines "provider<TAB>upstream"
+SELECT m.id, m.display_name, m.context_window, m.max_output_tokens, m.price, m.mid_system,
+       (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id)
+  FROM model m WHERE m.id <> 'roost-scripted' ORDER BY m.created_at, m.id;
 
 -- stmt: catalogue_list  for: admin
 -- One row per model for `roostctl models list`; never a key.

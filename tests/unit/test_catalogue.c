@@ -94,7 +94,7 @@ static const struct { const char *from, *to, *complaint; } bad[] = {
 	{ "\"15\"", "\"1.\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
 	{ "\"15\"", "\"-1\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
 	{ "\"15\"", "\"1e3\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
-	{ "\"15\"", "\"0.1234567890\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
+	{ "\"15\"", "\"0.1234\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
 	{ "\"cache_write_1h\"", "\"cache_write_2h\"", "line 14: models[0].price.per_million_tokens: unknown field \"cache_write_2h\"" },
 	{ "\"input\":\"3\",", "", "line 13: models[0].price.per_million_tokens: field \"input\" is missing" },
 	{ "\"models\":[", "\"models\":[7,", "line 6: models[0]: must be an object" },

@@ -15,7 +15,7 @@
 #define REFRESH_MS 5000
 
 struct entry {
-	char *id;
+	char *id, *price;		/* price may be NULL */
 	int context_window, max_output_tokens;
 	int first, n;			/* its routes */
 };
@@ -37,8 +37,10 @@ struct routes {
 static void
 forget(struct routes *r)
 {
-	for (int i = 0; i < r->nentries; i++)
+	for (int i = 0; i < r->nentries; i++) {
 		free(r->entries[i].id);
+		free(r->entries[i].price);
+	}
 	free(r->entries);
 	if (r->all)
 		explicit_bzero(r->all, (size_t)r->nall * sizeof(*r->all));
@@ -115,7 +117,8 @@ on_rows(void *ctx, const PGresult *res, const struct err *e)
 		catalogue_row(res, i, &row);
 		if (!r->nentries || strcmp(r->entries[r->nentries - 1].id, row.model_id) != 0) {
 			r->entries[r->nentries++] =
-			    (struct entry){ xstrdup(row.model_id), (int)row.context_window, (int)row.max_output_tokens, r->nall, 0 };
+			    (struct entry){ xstrdup(row.model_id), row.price != NULL ? xstrdup(row.price) : NULL, (int)row.context_window,
+			    (int)row.max_output_tokens, r->nall, 0 };
 		}
 		last = &r->entries[r->nentries - 1];
 		if (route_fill(r, &row, &r->all[r->nall])) {
@@ -200,6 +203,6 @@ routes_find(const struct routes *r, const char *model_id, struct routes_model *o
 	}
 	if (!hit)
 		return false;
-	*out = (struct routes_model){ r->all + hit->first, hit->n, hit->context_window, hit->max_output_tokens };
+	*out = (struct routes_model){ r->all + hit->first, hit->n, hit->context_window, hit->max_output_tokens, hit->price };
 	return true;
 }

@@ -23,6 +23,7 @@ struct routes_model {
 	const struct model_route *routes;	/* in order of preference; nroutes may be 0 when no key could be opened */
 	int nroutes;
 	int context_window, max_output_tokens;
+	const char *price;			/* the catalogue's price object, or NULL */
 };
 
 /*

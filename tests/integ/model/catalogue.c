@@ -323,12 +323,31 @@ test_list_and_rights(void **state)
 	assert_int_not_equal(run(NULL, "psql -h %s/pg -U roost_worker roost -c \"UPDATE provider SET base_url = ''\" >/dev/null 2>&1%s", dir, ""), 0);
 }
 
+/* What export says, apply takes for what is there; and the worker's copy has the price. */
+static void
+test_export(void **state)
+{
+	AUTO(buf) struct buf out = { 0 };
+	struct routes_model m;
+	struct cost_rates rates;
+
+	(void)state;
+	assert_int_equal(roostctl(&out, "models export"), 0);
+	assert_null(strstr(out.data, "sk-"));
+	assert_non_null(strstr(out.data, "\"output\":\"15\""));
+	assert_int_equal(apply(out.data, "catalogue\t-\tunchanged"), 0);
+	assert_true(routes_find(routes, "lab-1", &m));
+	cost_rates_read(m.price, NULL, NULL, &rates);
+	assert_int_equal(rates.token[COST_OUTPUT], 15000);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_before_any_provider), cmocka_unit_test(test_apply), cmocka_unit_test(test_bad_changes_nothing),
 		cmocka_unit_test(test_change), cmocka_unit_test(test_moved_row), cmocka_unit_test(test_list_and_rights),
+		cmocka_unit_test(test_export),
 	};
 
 	return cmocka_run_group_tests_name("model catalogue", tests, start, stop);
