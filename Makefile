@@ -28,13 +28,13 @@ LIBINC  := -Ilib/base -Ilib/store -Ilib/bus -I$(OUT)/gen
 BINS := roost-gateway roost-stream roost-worker roost-hands roost-init roostctl
 
 SRC_roost-gateway := $(wildcard gateway/*.c gateway/api/*.c)
-SRC_roost-stream  := $(wildcard gateway/stream/*.c) gateway/auth.c gateway/refusal.c
+SRC_roost-stream  := $(wildcard gateway/stream/*.c) gateway/auth.c gateway/head.c gateway/refusal.c
 SRC_roost-worker  := $(wildcard workers/harness/*.c workers/model/*.c)
 SRC_roost-hands   := $(wildcard workers/sandbox/hands/*.c workers/sandbox/common/*.c)
 SRC_roost-init    := $(wildcard workers/sandbox/init/*.c workers/sandbox/common/*.c)
 SRC_roostctl      := $(wildcard ops/roostctl/*.c)
 
-LIBS_roost-gateway := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
+LIBS_roost-gateway := -lfcgi -lpq -lhiredis -ljansson -lsodium -lz -lpthread
 LIBS_roost-stream  := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
 LIBS_roost-worker  := -lpq -lhiredis -lcurl -ljansson -lsodium -lpthread
 LIBS_roost-hands   := -ljansson -lcap -lseccomp -lpthread
@@ -100,7 +100,7 @@ $(OUT)/obj/tests/%.o: tests/%.c | $(GEN)
 # --- tests ---------------------------------------------------------------------------------------------------------------------
 # A test program is linked with the library and what its first line names: /* link: gateway/router.c workers/model/sse.c */
 # tests/unit/test_x.c -> $(OUT)/tests/test_x     tests/integ/stream/bus.c -> $(OUT)/integ/stream/bus
-TEST_LIBS := -lcmocka -lpq -lhiredis -lcurl -ljansson -lsodium -lfcgi -lcap -lseccomp -lpthread
+TEST_LIBS := -lcmocka -lpq -lhiredis -lcurl -ljansson -lsodium -lfcgi -lcap -lseccomp -lz -lpthread
 UNIT  := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(wildcard tests/unit/test_*.c))
 INTEG := $(patsubst tests/integ/%.c,$(OUT)/integ/%,$(wildcard tests/integ/*/*.c))
 unit: $(UNIT) ## build the unit tests into $(OUT)/tests

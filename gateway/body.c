@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <zlib.h>
 
 #include "jx.h"
 
@@ -46,9 +47,8 @@ body_read(FCGX_Request *fcgi, size_t cap, struct buf *out, struct err *e)
 		if (n <= 0)
 			break;
 		out->len += (size_t)n;
-		if (out->len > cap) {
-				return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%zu).", cap);
-		}
+		if (out->len > cap)
+			return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%zu).", cap);
 	}
 	if (announced >= 0 && out->len != (size_t)announced)
 		return err_set(e, EK_INVALID, 0, "Failed to parse request body: incomplete body");
@@ -96,14 +96,57 @@ latin1_to_utf8(struct buf *text)
 	*text = out;
 }
 
+/* The body of a gzip file of one member, at most cap bytes of it. */
 static int
-check_headers(const char *content_type, const char *encoding, struct buf *text, struct err *e)
+gunzip(struct buf *text, size_t cap, struct err *e)
+{
+	struct buf out = BUF_INIT(0);
+	z_stream z = { .next_in = (unsigned char *)text->data, .avail_in = (unsigned)text->len };
+	int rc = inflateInit2(&z, 16 + MAX_WBITS);
+
+	while (rc == Z_OK && out.len <= cap) {
+		z.next_out = (unsigned char *)buf_reserve(&out, CHUNK);
+		z.avail_out = CHUNK;
+		rc = inflate(&z, Z_NO_FLUSH);
+		out.len += CHUNK - z.avail_out;
+	}
+	inflateEnd(&z);
+	buf_free(text);
+	*text = out;
+	if (out.len > cap)
+		return err_coded(e, EC_BODY_TOO_LARGE_DECODED, "Request exceeds the maximum allowed number of bytes (%zu) after decoding.", cap);
+	if (rc != Z_STREAM_END || z.avail_in > 0)
+		return err_coded(e, EC_BODY_ENCODING_INVALID, "The body is not valid gzip");
+	return 0;
+}
+
+static int
+decode(const char *encoding, size_t cap, struct buf *text, struct err *e)
+{
+	if (!encoding || !*encoding || strcasecmp(encoding, "identity") == 0)
+		return 0;
+	if (strcasecmp(encoding, "gzip") == 0 || strcasecmp(encoding, "x-gzip") == 0)
+		return gunzip(text, cap, e);
+	return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported; use gzip or none", encoding);
+}
+
+/* An absent type is taken for JSON. */
+static int
+check_type(const char *content_type, struct err *e)
+{
+	size_t len = content_type ? strcspn(content_type, "; \t") : 0;
+
+	if (len == 0 || is(content_type, len, "application/json") || (len > 5 && strncasecmp(content_type + len - 5, "+json", 5) == 0))
+		return 0;
+	return err_set(e, EK_MEDIA_TYPE, 0, "Content-Type \"%.*s\" is not supported; use application/json", len > 80 ? 80 : (int)len, content_type);
+}
+
+static int
+to_utf8(const char *content_type, struct buf *text, struct err *e)
 {
 	size_t len = 0;
 	const char *charset = charset_of(content_type, &len);
 
-	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
-		return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported; send the body as it is", encoding);
 	if (!charset || is(charset, len, "utf-8") || is(charset, len, "utf8") || is(charset, len, "us-ascii"))
 		return 0;
 	if (is(charset, len, "iso-8859-1")) {
@@ -141,7 +184,7 @@ blank(const struct buf *b)
 }
 
 int
-body_parse(const struct shape *s, const char *content_type, const char *content_encoding, struct buf *text, json_t **out,
+body_parse(const struct shape *s, const char *content_type, const char *content_encoding, size_t cap, struct buf *text, json_t **out,
     struct err *e)
 {
 	AUTO(json) json_t *v = NULL;
@@ -149,7 +192,7 @@ body_parse(const struct shape *s, const char *content_type, const char *content_
 	*out = NULL;
 	if (s == &shape_none)
 		return 0;
-	if (text->len > 0 && check_headers(content_type, content_encoding, text, e) < 0)
+	if (text->len > 0 && (check_type(content_type, e) < 0 || decode(content_encoding, cap, text, e) < 0 || to_utf8(content_type, text, e) < 0))
 		return -1;
 	if (blank(text)) {
 		if (s == &shape_empty)

@@ -19,10 +19,10 @@ int body_read(FCGX_Request *fcgi, size_t cap, struct buf *out, struct err *e);
 void body_drain(FCGX_Request *fcgi);
 
 /*
- * Parse and check: content-type charset, content-encoding, JSON, shape. *out is NULL for an absent body where the shape allows that
- * (`empty`, `none`). text may be rewritten (ISO-8859-1 becomes UTF-8).
+ * Parse and check: content-type (415), content-encoding (none or gzip, at most cap bytes decoded), charset, JSON, shape. *out is NULL for
+ * an absent body where the shape allows that (`empty`, `none`). text may be rewritten (decoded; ISO-8859-1 becomes UTF-8).
  */
-int body_parse(const struct shape *s, const char *content_type, const char *content_encoding, struct buf *text, json_t **out,
+int body_parse(const struct shape *s, const char *content_type, const char *content_encoding, size_t cap, struct buf *text, json_t **out,
     struct err *e);
 
 #endif

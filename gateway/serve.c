@@ -1,5 +1,5 @@
 /*
- * serve: see serve.h. The order of checks is the contract's: route (404, 405) -> key (401) -> beta (404) -> version (400) -> kind of key
+ * serve: see serve.h. The order of checks is the contract's: size of the head (414, 431) -> route (404, 405) -> key (401) -> beta (404) -> version (400) -> kind of key
  * (403) -> suspended organization (403, writes) -> path ids (400) -> body size (413) -> query and body (400) -> handler. Memory is spent
  * on a body only for an authenticated caller; an unread one is drained, because the connection is kept.
  *
@@ -17,6 +17,7 @@
 #include "body.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "head.h"
 #include "jx.h"
 #include "log.h"
 #include "once.h"
@@ -102,7 +103,8 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 	if (body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0 || attempt_of(r, fcgi, text, &id, e) < 0)
 		return -1;
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
-	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), text, &r->body, e) < 0)
+	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"),
+	    (size_t)t->gw->conf->body_max, text, &r->body, e) < 0)
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
@@ -181,7 +183,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 
 	method = method ? method : "";
 	request_id(r.id);
-	if (route_match(method, raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
+	if (head_check(fcgi->envp, &e) == 0 && route_match(method, raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
 		allow[0] = '\0';
 	if (r.route)
 		(void)run(t, &r, fcgi, &text, &e);

@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "db.h"
+#include "head.h"
 #include "hub_frame.h"
 #include "id.h"
 #include "log.h"
@@ -62,7 +63,7 @@ reason(int status)
 {
 	static const struct { int status; const char *text; } reasons[] = {
 		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
-		{ 405, "Method Not Allowed" }, { 429, "Too Many Requests" }, { 500, "Internal Server Error" },
+		{ 405, "Method Not Allowed" }, { 414, "URI Too Long" }, { 429, "Too Many Requests" }, { 431, "Request Header Fields Too Large" }, { 500, "Internal Server Error" },
 		{ 503, "Service Unavailable" }, { 504, "Gateway Timeout" },
 	};
 
@@ -112,7 +113,7 @@ check(struct visit *v, struct err *e)
 	AUTO(str) char *path = xstrndup(uri, len);
 	struct auth_headers h;
 
-	if (target_route(path, &v->target, e) < 0)
+	if (head_check(v->r->envp, e) < 0 || target_route(path, &v->target, e) < 0)
 		return -1;
 	if (strcmp(param(v, "REQUEST_METHOD"), "GET") != 0)
 		return err_set(e, EK_METHOD, 0, "Method not allowed");
