@@ -1,6 +1,8 @@
 /*
- * agentcfg: see agentcfg.h. Plain fields follow the update rules of the shape table; model, tools, multiagent and execution_identity
- * have rules of their own, which are here. Trees are copied before they are changed.
+ * agentcfg: see agentcfg.h. Plain fields follow the update rules of the shape table; model, tools, MCP servers, skills, multiagent and
+ * execution_identity have rules of their own, which are here. Trees are copied before they are changed.
+ *
+ * There is no store of skills yet, so a skill that is named does not exist.
  */
 #include "agentcfg.h"
 
@@ -58,25 +60,75 @@ model_resolve(struct db *db, const json_t *param, const json_t *before, json_t *
 	return 0;
 }
 
+int
+agentcfg_tools(const json_t *body, json_t *cfg, struct err *e)
+{
+	bool tools = json_object_get(body, "tools") != NULL;
+	json_t *resolved;
+
+	if (tools) {
+		if (toolset_resolve(json_object_get(cfg, "tools"), &resolved, e) < 0)
+			return -1;
+		json_object_set_new(cfg, "tools", resolved);
+	}
+	if (!tools && !json_object_get(body, "mcp_servers"))
+		return 0;
+	return toolset_servers(json_object_get(cfg, "tools"), json_object_get(cfg, "mcp_servers"), e);
+}
+
+/* for_session: the words in which a session's create is refused. */
+static int
+skills_check(const json_t *skills, bool for_session, struct err *e)
+{
+	const json_t *first = json_array_get(skills, 0);
+	const char *version = jx_str(first, "version");
+	size_t i;
+	json_t *v;
+
+	if (!first)
+		return 0;
+	json_array_foreach(skills, i, v)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(jx_str(json_array_get(skills, k), "skill_id"), jx_str(v, "skill_id")) == 0)
+				return err_set(e, EK_INVALID, 0, "Agent has invalid configuration: duplicate skill_id \"%.128s\"", jx_str(v, "skill_id"));
+	return err_set(e, EK_INVALID, 0, for_session ? "Could not resolve one or more skills: skill \"%.128s\" version \"%.128s\" not found" :
+	    "Agent has invalid configuration: `skill_id` `%.128s` version `%.128s` not found", jx_str(first, "skill_id"),
+	    version ? version : "latest");
+}
+
+static int
+identity_resolve(const json_t *given, json_t **out, struct err *e)
+{
+	const char *arn = jx_str(given, "role_arn"), *account;
+
+	if (arn) {
+		account = strncmp(arn, "arn:aws", 7) == 0 ? strstr(arn, ":iam::") : NULL;
+		if (!account || strspn(account + 6, "0123456789") != 12 || strncmp(account + 18, ":role/", 6) != 0 || !account[24])
+			return err_set(e, EK_INVALID, 0, "execution_identity.role_arn: must be the ARN of an IAM role");
+	}
+	*out = json_is_null(given) ? identity_default() : json_incref((json_t *)given);
+	return 0;
+}
+
 /* The fields with rules of their own, where body names them. cfg is changed. */
 static int
-own_fields(struct db *db, const json_t *body, json_t *cfg, struct err *e)
+own_fields(struct db *db, const json_t *body, bool for_session, json_t *cfg, struct err *e)
 {
 	const json_t *model = json_object_get(body, "model"), *identity = json_object_get(body, "execution_identity");
-	json_t *resolved;
+	json_t *resolved = NULL;
 
 	if (model) {
 		if (model_resolve(db, model, json_object_get(cfg, "model"), &resolved, e) < 0)
 			return -1;
 		json_object_set_new(cfg, "model", resolved);
 	}
-	if (json_object_get(body, "tools")) {
-		if (toolset_resolve(json_object_get(cfg, "tools"), &resolved, e) < 0)
+	if (agentcfg_tools(body, cfg, e) < 0 || skills_check(json_object_get(body, "skills"), for_session, e) < 0)
+		return -1;
+	if (identity) {
+		if (identity_resolve(identity, &resolved, e) < 0)
 			return -1;
-		json_object_set_new(cfg, "tools", resolved);
+		json_object_set_new(cfg, "execution_identity", resolved);
 	}
-	if (identity)
-		json_object_set_new(cfg, "execution_identity", json_is_null(identity) ? identity_default() : json_incref((json_t *)identity));
 	return shape_pairs(json_object_get(cfg, "metadata"), e);
 }
 
@@ -87,7 +139,7 @@ agentcfg_create(struct db *db, const json_t *body, json_t **out, struct err *e)
 	    "mcp_servers", "skills", "multiagent", "execution_identity", identity_default(), "metadata");
 
 	shape_update(&shape_agent_create, cfg, body);
-	if (own_fields(db, body, cfg, e) < 0)
+	if (own_fields(db, body, false, cfg, e) < 0)
 		return -1;
 	*out = steal(cfg);
 	return 0;
@@ -99,7 +151,7 @@ agentcfg_update(struct db *db, const json_t *stored, const json_t *body, json_t 
 	AUTO(json) json_t *cfg = json_copy((json_t *)stored);
 
 	shape_update(&shape_agent_update, cfg, body);
-	if (own_fields(db, body, cfg, e) < 0)
+	if (own_fields(db, body, false, cfg, e) < 0)
 		return -1;
 	*out = steal(cfg);
 	return 0;
@@ -127,7 +179,7 @@ agentcfg_session(struct db *db, const char *id, int version, const json_t *store
 			json_object_del(cfg, "model");
 		}
 		shape_update(&shape_agent_overrides, cfg, bare);
-		if (own_fields(db, bare, cfg, e) < 0)
+		if (own_fields(db, bare, true, cfg, e) < 0)
 			return -1;
 	}
 	*out = steal(cfg);

@@ -17,6 +17,12 @@ int agentcfg_create(struct db *db, const json_t *body, json_t **out, struct err 
 int agentcfg_update(struct db *db, const json_t *stored, const json_t *body, json_t **out, struct err *e);
 
 /*
+ * The tools and mcp_servers of cfg, to which body has just been applied by its shape: resolved, and fit for each other. cfg is changed.
+ * Nothing happens when body names neither.
+ */
+int agentcfg_tools(const json_t *body, json_t *cfg, struct err *e);
+
+/*
  * The wire's SessionAgent: id and version of the base, its configuration without metadata, and the overrides (agent_overrides, or NULL)
  * of contract 2.3.
  */

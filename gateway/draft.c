@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cost.h"
 #include "jw.h"
 #include "jx.h"
 #include "xalloc.h"
@@ -216,20 +217,29 @@ draft_make(json_t *event, struct inbox_item *out)
 }
 
 void
-draft_updated(const json_t *title, const json_t *metadata, struct inbox_item *out)
+draft_updated(const struct draft_changes *c, struct inbox_item *out)
 {
 	struct buf stem = BUF_INIT(0);
-	AUTO(str) char *text = metadata && json_object_size(metadata) ? jx_dump(metadata) : NULL;
+	AUTO(str) char *text = c->metadata && json_object_size(c->metadata) ? jx_dump(c->metadata) : NULL;
+	struct jw w;
 
 	memset(out, 0, sizeof *out);
 	out->type = "session.updated";
 	stem_begin(&stem, out);
-	if (json_is_null(title))
+	if (json_is_null(c->title))
 		buf_str(&stem, ",\"title\":null");
-	else if (title)
-		stem_string(&stem, "title", json_string_value(title));
+	else if (c->title)
+		stem_string(&stem, "title", json_string_value(c->title));
 	if (text)
 		buf_printf(&stem, ",\"metadata\":%s", text);
+	if (c->agent)
+		buf_printf(&stem, ",\"agent\":%s", c->agent);
+	if (c->budget) {
+		buf_str(&stem, ",\"budget\":");
+		jw_begin(&w, &stem);
+		cost_write_budget(&w, c->budget_cents);
+		jw_end(&w);
+	}
 	out->stem = buf_steal(&stem);
 }
 

@@ -6,6 +6,8 @@
 #define ROOST_GATEWAY_DRAFT_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "buf.h"
 #include "err.h"
@@ -23,8 +25,14 @@ int draft_check(const char *list, size_t index, const json_t *event, struct err 
  */
 void draft_make(json_t *event, struct inbox_item *out);
 
-/* A session.updated with what changed: title (NULL: not changed; JSON null: cleared), metadata (NULL: not changed). */
-void draft_updated(const json_t *title, const json_t *metadata, struct inbox_item *out);
+/* A session.updated with what changed. NULL: not changed; title JSON null: cleared; agent: the snapshot's text. */
+struct draft_changes {
+	const json_t *title, *metadata;
+	const char *agent;
+	bool budget;			/* changed, to this many cents; 0: removed */
+	int64_t budget_cents;
+};
+void draft_updated(const struct draft_changes *c, struct inbox_item *out);
 
 /* The item as the API shows it: stem, processed_at, brace. stamp NULL writes null. */
 void draft_echo(struct buf *b, const char *stem, const char *stamp);

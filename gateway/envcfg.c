@@ -1,6 +1,6 @@
 /*
- * envcfg: see envcfg.h. Sub-fields of config that are left out keep their value. Sandboxes have no network yet, which is the strictest
- * reading of every networking setting, so networking is checked and kept.
+ * envcfg: see envcfg.h. Sub-fields of config that are left out keep their value. Networking, packages and self_hosted are checked and
+ * kept here; what a session can have of them is fit.c's (sandboxes have no network yet: the strictest reading of every networking setting).
  */
 #include "envcfg.h"
 
@@ -34,7 +34,7 @@ hosts_check(const json_t *hosts, struct err *e)
 
 		if (strstr(host, "://"))
 			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a URL scheme. Entries must be bare hostnames like "
-			    "\"example.com\".", host);
+			    "\"google.com\".", host);
 		if (strchr(host, ':'))
 			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a port. Entries must be bare hostnames without ports.",
 			    host);
@@ -75,19 +75,36 @@ packages(const json_t *given, const json_t *stored)
 	return out;
 }
 
+/* Under a limited network packages can only be installed where package managers are allowed (contract 8.1). */
+static int
+packages_check(const json_t *net, const json_t *lists, struct err *e)
+{
+	if (strcmp(jx_str(net, "type"), "limited") != 0 || jx_bool(net, "allow_package_managers", 0))
+		return 0;
+	for (size_t i = 0; i < sizeof managers / sizeof *managers; i++)
+		if (json_array_size(json_object_get(lists, managers[i])) > 0)
+			return err_set(e, EK_INVALID, 0, "config.packages.%s: packages require networking.allow_package_managers to be true under limited "
+			    "networking", managers[i]);
+	return 0;
+}
+
 static int
 config(const json_t *given, const json_t *stored, json_t **out, struct err *e)
 {
 	const char *type = jx_str(given, "type"), *was = jx_str(stored, "type");
-	json_t *net;
+	AUTO(json) json_t *net = NULL, *lists = NULL;
 
 	if (type && was && strcmp(type, was) != 0)
 		return err_coded(e, EC_INVALID_CONFIG_TYPE_CHANGE, "config.type: cannot change from \"%s\" to \"%s\"", was, type);
+	if (type && strcmp(type, "self_hosted") == 0) {
+		*out = json_pack("{ss}", "type", type);
+		return 0;
+	}
 	net = networking(json_object_get(given, "networking"), json_object_get(stored, "networking"), e);
-	if (!net)
+	lists = packages(json_object_get(given, "packages"), json_object_get(stored, "packages"));
+	if (!net || packages_check(net, lists, e) < 0)
 		return -1;
-	*out = json_pack("{ss so so}", "type", "cloud", "networking", net, "packages",
-	    packages(json_object_get(given, "packages"), json_object_get(stored, "packages")));
+	*out = json_pack("{ss sO sO}", "type", "cloud", "networking", net, "packages", lists);
 	return 0;
 }
 
@@ -98,20 +115,6 @@ scope_check(const json_t *body, struct err *e)
 
 	if (scope && strcmp(scope, "organization") != 0)
 		return err_set(e, EK_INVALID, 0, "scope: \"%s\" is not available to this organization", scope);
-	return 0;
-}
-
-int
-envcfg_create(const json_t *body, json_t **out, struct err *e)
-{
-	AUTO(json) json_t *cfg = json_pack("{ss s{} ss}", "description", "", "metadata", "scope", "organization");
-	json_t *resolved;
-
-	if (scope_check(body, e) < 0 || config(json_object_get(body, "config"), NULL, &resolved, e) < 0)
-		return -1;
-	shape_update(&shape_environment_create, cfg, body);
-	json_object_set_new(cfg, "config", resolved);
-	*out = steal(cfg);
 	return 0;
 }
 
@@ -129,6 +132,21 @@ metadata(json_t *cfg, const json_t *patch)
 			json_object_del(merged, key);
 	}
 	json_object_set_new(cfg, "metadata", merged);
+}
+
+int
+envcfg_create(const json_t *body, json_t **out, struct err *e)
+{
+	AUTO(json) json_t *cfg = json_pack("{ss s{} ss}", "description", "", "metadata", "scope", "organization");
+	json_t *resolved;
+
+	if (scope_check(body, e) < 0 || config(json_object_get(body, "config"), NULL, &resolved, e) < 0)
+		return -1;
+	shape_update(&shape_environment_create, cfg, body);
+	json_object_set_new(cfg, "config", resolved);
+	metadata(cfg, json_object_get(body, "metadata"));
+	*out = steal(cfg);
+	return 0;
 }
 
 int

@@ -4,6 +4,7 @@
  */
 #include "sessionenc.h"
 
+#include "cost.h"
 #include "jw.h"
 
 static void
@@ -46,7 +47,8 @@ session_encode(struct buf *b, const struct session_row *s, const char *status)
 	jw_kraw(&w, "metadata", s->metadata);
 	jw_kraw(&w, "resources", "[]");
 	jw_kraw(&w, "vault_ids", "[]");
-	jw_knull(&w, "budget");
+	jw_key(&w, "budget");
+	cost_write_budget(&w, s->budget);
 	jw_kraw(&w, "outcome_evaluations", "[]");
 	jw_key(&w, "stats");
 	jw_obj(&w);

@@ -1,16 +1,19 @@
 /*
  * toolset: see toolset.h. Resolution order of a setting: the tool's own config, the toolset's default_config, the toolset's default
- * (enabled, always_allow). Nothing here knows which tools the worker really offers; names are the contract's eight.
+ * (enabled; always_allow for the built-in tools, always_ask for those of an MCP server). Nothing here knows which tools the worker really
+ * offers; names are the contract's eight.
  */
 #include "toolset.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "buf.h"
 #include "jx.h"
 #include "webtool.h"
 
 #define AGENT_TOOLSET "agent_toolset_20260401"
+#define MCP_TOOLSET "mcp_toolset"
 #define BUILTINS 8
 
 static const char *const builtins[BUILTINS] = { "bash", "read", "write", "edit", "glob", "grep", "web_fetch", "web_search" };
@@ -36,15 +39,23 @@ setting(const json_t *first, const json_t *second, const char *key)
 }
 
 static json_t *
-policy_or_allow(json_t *policy)
+policy_or(json_t *policy, const char *dflt)
 {
-	return policy ? policy : json_pack("{ss}", "type", "always_allow");
+	return policy ? policy : json_pack("{ss}", "type", dflt);
 }
 
 static json_t *
 true_or(json_t *enabled)
 {
 	return enabled ? enabled : json_true();
+}
+
+/* A toolset's default_config in full. A new reference. */
+static json_t *
+default_resolve(const json_t *dflt, const char *policy)
+{
+	return json_pack("{so so}", "enabled", true_or(setting(dflt, NULL, "enabled")),
+	    "permission_policy", policy_or(setting(dflt, NULL, "permission_policy"), policy));
 }
 
 static int
@@ -58,7 +69,7 @@ config_resolve(const char *where, const json_t *config, const json_t *dflt, cons
 	json_object_set_new(r, "type", json_string(name));
 	json_object_set_new(r, "name", json_string(name));
 	json_object_set_new(r, "enabled", true_or(setting(config, dflt, "enabled")));
-	json_object_set_new(r, "permission_policy", policy_or_allow(setting(config, dflt, "permission_policy")));
+	json_object_set_new(r, "permission_policy", policy_or(setting(config, dflt, "permission_policy"), "always_allow"));
 	if (strncmp(name, "web_", 4) == 0 && webtool_resolve(where, name, config, tools, r, e) < 0)
 		return -1;
 	*out = steal(r);
@@ -85,9 +96,41 @@ agent_toolset(size_t at, const json_t *tool, const json_t *tools, json_t **out, 
 			return -1;
 		json_array_append_new(configs, resolved);
 	}
-	*out = json_pack("{ss s{so so} so}", "type", AGENT_TOOLSET, "default_config",
-	    "enabled", true_or(setting(dflt, NULL, "enabled")),
-	    "permission_policy", policy_or_allow(setting(dflt, NULL, "permission_policy")), "configs", steal(configs));
+	*out = json_pack("{ss so so}", "type", AGENT_TOOLSET, "default_config", default_resolve(dflt, "always_allow"), "configs",
+	    steal(configs));
+	return 0;
+}
+
+static int
+mcp_toolset(size_t at, const json_t *tool, const json_t *tools, json_t **out, struct err *e)
+{
+	const json_t *dflt = json_object_get(tool, "default_config");
+	const char *server = jx_str(tool, "mcp_server_name");
+	AUTO(json) json_t *configs = json_array();
+	json_t *config, *resolved;
+	size_t i;
+
+	for (i = 0; i < at; i++) {
+		const char *other = jx_str(json_array_get(tools, i), "mcp_server_name");
+
+		if (other && strcmp(other, server) == 0)
+			return err_set(e, EK_INVALID, 0, "tools.%zu." MCP_TOOLSET ": duplicate entry for server \"%.255s\"; each MCP server may have at "
+			    "most one " MCP_TOOLSET, at, server);
+	}
+	json_array_foreach(json_object_get(tool, "configs"), i, config) {
+		const char *name = jx_str(config, "name");
+
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(jx_str(json_array_get(configs, k), "name"), name) == 0)
+				return err_set(e, EK_INVALID, 0, "tools.%zu." MCP_TOOLSET ".configs.%zu: duplicate entry for tool \"%.128s\"", at, i, name);
+		resolved = default_resolve(NULL, "always_ask");
+		json_object_set_new(resolved, "name", json_string(name));
+		json_object_set_new(resolved, "enabled", true_or(setting(config, dflt, "enabled")));
+		json_object_set_new(resolved, "permission_policy", policy_or(setting(config, dflt, "permission_policy"), "always_ask"));
+		json_array_append_new(configs, resolved);
+	}
+	*out = json_pack("{ss ss so so}", "type", MCP_TOOLSET, "mcp_server_name", server, "default_config",
+	    default_resolve(dflt, "always_ask"), "configs", steal(configs));
 	return 0;
 }
 
@@ -185,24 +228,118 @@ toolset_resolve(const json_t *tools, json_t **out, struct err *e)
 {
 	AUTO(json) json_t *list = json_array();
 	bool toolset_seen = false;
-	int count = 0;
+	size_t i, count = 0;
 	json_t *tool;
-	size_t i;
 
 	json_array_foreach(tools, i, tool) {
-		bool builtin = strcmp(jx_str(tool, "type"), AGENT_TOOLSET) == 0;
+		bool builtin = strcmp(jx_str(tool, "type"), AGENT_TOOLSET) == 0, mcp = strcmp(jx_str(tool, "type"), MCP_TOOLSET) == 0;
 		json_t *resolved = NULL;
 
 		if (builtin && toolset_seen)
 			return err_set(e, EK_INVALID, 0, "tools.%zu." AGENT_TOOLSET ": duplicate entry; at most one " AGENT_TOOLSET " is allowed", i);
 		toolset_seen = toolset_seen || builtin;
-		if ((builtin ? agent_toolset(i, tool, tools, &resolved, e) : custom_tool(i, tool, tools, &resolved, e)) < 0)
+		if ((builtin ? agent_toolset : mcp ? mcp_toolset : custom_tool)(i, tool, tools, &resolved, e) < 0)
 			return -1;
 		json_array_append_new(list, resolved);
-		count += builtin ? BUILTINS : 1;
+		count += builtin ? BUILTINS : mcp ? json_array_size(json_object_get(resolved, "configs")) : 1;
 	}
 	if (count > TOOLSET_MAX)
 		return err_set(e, EK_INVALID, 0, "tools: at most %d tools are allowed", TOOLSET_MAX);
 	*out = steal(list);
 	return 0;
+}
+
+/* --- MCP servers ------------------------------------------------------------------------------------------------------------- */
+
+static bool
+url_ok(const char *s)
+{
+	const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : NULL;
+
+	if (!host || !*host || strchr("/:?#@", *host) || memchr(host, '@', strcspn(host, "/?#")))
+		return false;
+	for (; *host; host++)
+		if ((unsigned char)*host <= ' ' || (unsigned char)*host >= 0x7f || strchr("\"<>\\", *host))
+			return false;
+	return true;
+}
+
+static bool
+names(const json_t *list, const char *key, const char *name)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v) {
+		const char *other = jx_str(v, key);
+
+		if (other && strcmp(other, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+int
+toolset_servers(const json_t *tools, const json_t *servers, struct err *e)
+{
+	AUTO(buf) struct buf alone = BUF_INIT(300);
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(servers, i, v) {
+		const char *name = jx_str(v, "name");
+
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(jx_str(json_array_get(servers, k), "name"), name) == 0)
+				return err_set(e, EK_INVALID, 0, "mcp_servers.%zu.name: duplicate name \"%.255s\"", i, name);
+		if (!url_ok(jx_str(v, "url")))
+			return err_set(e, EK_INVALID, 0, "mcp_servers.%zu.url: must be an http or https URL without credentials", i);
+	}
+	json_array_foreach(tools, i, v) {
+		const char *name = jx_str(v, "mcp_server_name");
+
+		if (name && !names(servers, "name", name))
+			return err_set(e, EK_INVALID, 0, "tools.%zu." MCP_TOOLSET ": references server \"%.255s\" which is not defined in mcp_servers", i,
+			    name);
+	}
+	json_array_foreach(servers, i, v)
+		if (!names(tools, "mcp_server_name", jx_str(v, "name")))
+			buf_printf(&alone, "%s%.255s", alone.len ? " " : "", jx_str(v, "name"));
+	if (!alone.len)
+		return 0;
+	return err_set(e, EK_INVALID, 0, "mcp_servers [%s] declared but no " MCP_TOOLSET " in tools references them", alone.data);
+}
+
+/* --- what a resolved list says ------------------------------------------------------------------------------------------------ */
+
+static const json_t *
+toolset_entry(const json_t *tools)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(tools, i, v)
+		if (strcmp(jx_str(v, "type"), AGENT_TOOLSET) == 0)
+			return v;
+	return NULL;
+}
+
+const json_t *
+toolset_config(const json_t *tools, const char *builtin)
+{
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(json_object_get(toolset_entry(tools), "configs"), i, v)
+		if (strcmp(jx_str(v, "name"), builtin) == 0)
+			return v;
+	return NULL;
+}
+
+bool
+toolset_usable(const json_t *tools, const char *builtin)
+{
+	const json_t *entry = toolset_entry(tools), *own = toolset_config(tools, builtin);
+
+	return entry && jx_bool(own ? own : json_object_get(entry, "default_config"), "enabled", 0);
 }

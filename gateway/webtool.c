@@ -11,6 +11,16 @@
 
 #include "jx.h"
 
+/* ISO 3166-1 alpha-2. */
+static const char countries[] =
+	"AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD "
+	"CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF "
+	"GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN "
+	"KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA "
+	"NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI "
+	"SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI "
+	"VN VU WF WS YE YT ZA ZM ZW ";
+
 static const char *const private_names[] = { ".localhost", ".local", ".internal", ".localdomain", ".invalid" };
 
 static bool
@@ -63,6 +73,17 @@ domain_refusal(const char *entry, bool path)
 	return NULL;
 }
 
+/* The same domain? A single trailing slash does not count, nor does case. */
+static bool
+same_domain(const char *a, const char *b)
+{
+	size_t n = strlen(a), m = strlen(b);
+
+	n -= n > 0 && a[n - 1] == '/';
+	m -= m > 0 && b[m - 1] == '/';
+	return n == m && strncasecmp(a, b, n) == 0;
+}
+
 static int
 domains_check(const char *where, const char *key, const json_t *list, bool path, struct err *e)
 {
@@ -70,11 +91,13 @@ domains_check(const char *where, const char *key, const json_t *list, bool path,
 	json_t *v;
 	size_t i;
 
+	if (json_is_array(list) && json_array_size(list) == 0)
+		return err_set(e, EK_INVALID, 0, "%s.%s: Empty list of domains is ambiguous. Provide at least one domain or null.", where, key);
 	json_array_foreach(list, i, v) {
 		if ((refusal = domain_refusal(json_string_value(v), path)))
 			return err_set(e, EK_INVALID, 0, "%s.%s.%zu: %s", where, key, i, refusal);
 		for (size_t k = 0; k < i; k++)
-			if (strcasecmp(json_string_value(json_array_get(list, k)), json_string_value(v)) == 0)
+			if (same_domain(json_string_value(json_array_get(list, k)), json_string_value(v)))
 				return err_set(e, EK_INVALID, 0, "%s.%s.%zu: duplicate entry", where, key, i);
 	}
 	return 0;
@@ -95,7 +118,7 @@ is_custom(const json_t *tools, const char *name)
 	return false;
 }
 
-/* One URL source in object form; a new reference, or NULL with e set. */
+/* One URL source in object form, null when it is not set; a new reference, or NULL with e set. */
 static json_t *
 source_resolve(const char *where, const char *key, const json_t *v, const json_t *tools, struct err *e)
 {
@@ -104,7 +127,7 @@ source_resolve(const char *where, const char *key, const json_t *v, const json_t
 	size_t i;
 
 	if (!v || json_is_null(v))
-		return json_pack("{ss}", "type", "all");
+		return json_null();
 	if (json_is_string(v))
 		return json_pack("{sO}", "type", v);
 	json_array_foreach(json_object_get(v, "tools"), i, ref) {
@@ -115,6 +138,11 @@ source_resolve(const char *where, const char *key, const json_t *v, const json_t
 			    client ? "a custom tool of this agent" : "web_search or web_fetch");
 			return NULL;
 		}
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(jx_str(json_array_get(json_object_get(v, "tools"), k), "name"), name) == 0) {
+				err_set(e, EK_INVALID, 0, "%s.url_sources.%s.tools.%zu.name: duplicate name \"%.80s\"", where, key, i, name);
+				return NULL;
+			}
 	}
 	return json_incref((json_t *)v);
 }
@@ -135,7 +163,7 @@ sources_resolve(const char *where, const json_t *sources, const json_t *tools, j
 
 		if (!v)
 			return -1;
-		none += strcmp(jx_str(v, "type"), "none") == 0;
+		none += jx_str(v, "type") && strcmp(jx_str(v, "type"), "none") == 0;
 		json_object_set_new(out, keys[i], v);
 	}
 	if (none == 3)
@@ -152,26 +180,56 @@ copy_or_null(const json_t *from, const char *key, json_t *to)
 	json_object_set_new(to, key, v ? json_incref(v) : json_null());
 }
 
+/* A domain list is shown where it is set: the wire's type has no null for it. */
+static void
+copy_list(const json_t *from, const char *key, json_t *to)
+{
+	json_t *v = json_object_get(from, key);
+
+	if (json_is_array(v))
+		json_object_set(to, key, v);
+}
+
+/* Area/Place of the IANA database, by its form. */
+static bool
+timezone_ok(const char *s)
+{
+	static const char legal[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-/";
+
+	return s[0] >= 'A' && s[0] <= 'Z' && !s[strspn(s, legal)] && !strstr(s, "//") && s[strlen(s) - 1] != '/';
+}
+
+static int
+location_check(const char *where, const json_t *location, struct err *e)
+{
+	const char *country = jx_str(location, "country"), *zone = jx_str(location, "timezone"), *at;
+
+	at = country ? strstr(countries, country) : NULL;
+	if (country && (!at || at[2] != ' '))
+		return err_set(e, EK_INVALID, 0, "%s.user_location.country: not a country the search provider supports", where);
+	if (zone && !timezone_ok(zone))
+		return err_set(e, EK_INVALID, 0, "%s.user_location.timezone: must be an IANA timezone like \"America/Los_Angeles\"", where);
+	return 0;
+}
+
 int
 webtool_resolve(const char *where, const char *name, const json_t *config, const json_t *tools, json_t *resolved, struct err *e)
 {
 	const json_t *allowed = json_object_get(config, "allowed_domains"), *blocked = json_object_get(config, "blocked_domains");
 	bool search = strcmp(name, "web_search") == 0;
-	const char *country;
 
 	if (allowed && blocked && !json_is_null(allowed) && !json_is_null(blocked))
 		return err_set(e, EK_INVALID, 0, "%s: Only one of allowed_domains or blocked_domains may be set.", where);
 	if (domains_check(where, "allowed_domains", allowed, search, e) < 0 || domains_check(where, "blocked_domains", blocked, search, e) < 0)
 		return -1;
-	copy_or_null(config, "allowed_domains", resolved);
-	copy_or_null(config, "blocked_domains", resolved);
+	copy_list(config, "allowed_domains", resolved);
+	copy_list(config, "blocked_domains", resolved);
 	if (!search) {
 		copy_or_null(config, "max_content_tokens", resolved);
 		return sources_resolve(where, json_object_get(config, "url_sources"), tools, resolved, e);
 	}
-	country = jx_str(json_object_get(config, "user_location"), "country");
-	if (country && !(country[0] >= 'A' && country[0] <= 'Z' && country[1] >= 'A' && country[1] <= 'Z'))
-		return err_set(e, EK_INVALID, 0, "%s.user_location.country: not a country the search provider supports", where);
+	if (location_check(where, json_object_get(config, "user_location"), e) < 0)
+		return -1;
 	copy_or_null(config, "user_location", resolved);
 	return 0;
 }

@@ -8,8 +8,10 @@
 #include "after.h"
 #include "agentcfg.h"
 #include "api.h"
+#include "budget.h"
 #include "draft.h"
 #include "failpoint.h"
+#include "fit.h"
 #include "inbox.h"
 #include "jx.h"
 #include "session.h"
@@ -20,12 +22,13 @@ struct wanted {
 	const char *agent_id, *environment_id;
 	int version;			/* 0: the newest */
 	const json_t *overrides;	/* or NULL */
+	int64_t budget;			/* cents; 0: none */
 };
 
 static int
 wanted_of(const json_t *body, struct wanted *w, struct err *e)
 {
-	const json_t *agent = json_object_get(body, "agent");
+	const json_t *agent = json_object_get(body, "agent"), *budget = json_object_get(body, "budget");
 
 	*w = (struct wanted){ .environment_id = jx_str(body, "environment_id") };
 	if (json_is_string(agent)) {
@@ -40,7 +43,7 @@ wanted_of(const json_t *body, struct wanted *w, struct err *e)
 		return err_set(e, EK_INVALID, 0, "agent: Invalid agent ID.");
 	if (!id_ok("env_", w->environment_id))
 		return err_set(e, EK_INVALID, 0, "environment_id: Invalid environment ID.");
-	return 0;
+	return budget && !json_is_null(budget) ? budget_read(budget, &w->budget, e) : 0;
 }
 
 static int
@@ -64,12 +67,14 @@ static char *
 snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
-	AUTO(json) json_t *stored = NULL, *agent = NULL;
+	AUTO(json) json_t *stored = NULL, *agent = NULL, *environment = NULL;
 	struct session_parts p;
 
 	if (session_parts(r->db, r->who.workspace_id, w->agent_id, w->version, w->environment_id, &res, &p, e) < 0 ||
 	    parts_check(w, &p, e) < 0 || jx_parse(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
-	    agentcfg_session(r->db, w->agent_id, p.version, stored, w->overrides, &agent, e) < 0)
+	    agentcfg_session(r->db, w->agent_id, p.version, stored, w->overrides, &agent, e) < 0 ||
+	    jx_parse(p.environment_body, strlen(p.environment_body), &environment, e) < 0 || fit_check(agent, environment, e) < 0 ||
+	    (w->budget && budget_model(r->db, json_object_get(agent, "model"), e) < 0))
 		return NULL;
 	*out_version = p.version;
 	return jx_dump(agent);
@@ -86,7 +91,8 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 	char thread[ID_MAX];
 	struct session_new s = { .workspace = r->who.workspace_id, .organization = r->who.organization_id, .id = id,
 	    .agent_id = w->agent_id, .environment_id = w->environment_id, .key_id = r->who.key_id, .thread_id = id_new("sthr_", thread),
-	    .title = title && title[0] ? title : NULL, .metadata = bag ? bag : "{}", .agent = agent, .agent_version = version };
+	    .title = title && title[0] ? title : NULL, .metadata = bag ? bag : "{}", .agent = agent, .agent_version = version,
+	    .budget = w->budget };
 	struct session_row row;
 
 	if (session_create(r->db, &s, &res, &row, e) < 0)

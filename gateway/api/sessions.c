@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "after.h"
+#include "agentcfg.h"
 #include "api.h"
+#include "budget.h"
 #include "clock.h"
 #include "dedupe.h"
 #include "draft.h"
+#include "fit.h"
 #include "inbox.h"
 #include "jw.h"
 #include "jx.h"
@@ -47,14 +50,41 @@ updatable(const struct session_locked *now, const char *id, struct err *e)
 	return 0;
 }
 
+/* The agent snapshot with the body's tools and mcp_servers, as text, or NULL when that changes nothing. The session's row is locked. */
+static int
+agent_changed(struct gw_req *r, const struct session_locked *now, char **out, struct err *e)
+{
+	const json_t *change = json_object_get(r->body, "agent");
+	AUTO(pgres) PGresult *row = NULL;
+	AUTO(pgres) PGresult *env = NULL;
+	AUTO(json) json_t *before = NULL, *after = NULL, *environment = NULL;
+	const char *agent, *environment_body;
+
+	if (!change || json_object_size(change) == 0)
+		return 0;
+	if (strcmp(now->wire_status, "idle") != 0)
+		return err_set(e, EK_INVALID, 0, "agent: cannot be updated while the session's status is \"%s\"", now->wire_status);
+	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &agent, &environment_body, e) < 0 ||
+	    jx_parse(agent, strlen(agent), &before, e) < 0 ||
+	    (environment_body && jx_parse(environment_body, strlen(environment_body), &environment, e) < 0))
+		return -1;
+	after = json_copy(before);
+	shape_update(&shape_session_agent_update, after, change);
+	if (agentcfg_tools(change, after, e) < 0 || fit_check(after, environment, e) < 0)
+		return -1;
+	if (!json_equal(before, after))
+		*out = jx_dump(after);
+	return 0;
+}
+
 /* Write what changed, put session.updated into the inbox, and commit. */
 static int
 update_locked(struct gw_req *r, const struct session_locked *now, char owner[INBOX_OWNER], bool *out_changed, struct err *e)
 {
 	AUTO(json) json_t *before = json_pack("{ss?}", "title", now->title), *bag = NULL, *after = NULL;
+	struct draft_changes c = { 0 };
 	const json_t *title, *metadata;
-	bool new_title, new_bag;
-	AUTO(str) char *text = NULL;
+	AUTO(str) char *text = NULL, *agent = NULL;
 	struct inbox_item item;
 	int rc;
 
@@ -65,19 +95,23 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	shape_update(&shape_session_update, after, r->body);
 	title = json_object_get(after, "title");
 	metadata = json_object_get(after, "metadata");
-	if (shape_pairs(metadata, e) < 0)
+	if (shape_pairs(metadata, e) < 0 || agent_changed(r, now, &agent, e) < 0 ||
+	    budget_update(json_object_get(r->body, "budget"), now->budget, &c.budget_cents, e) < 0)
 		return -1;
-	new_title = !json_equal(title, json_object_get(before, "title"));
-	new_bag = !json_equal(metadata, bag);
-	*out_changed = new_title || new_bag;
+	c.title = json_equal(title, json_object_get(before, "title")) ? NULL : title;
+	c.metadata = json_equal(metadata, bag) ? NULL : metadata;
+	c.agent = agent;
+	c.budget = c.budget_cents != now->budget;
+	*out_changed = c.title || c.metadata || c.agent || c.budget;
 	if (!*out_changed)
 		return db_commit(r->db, e);
-	if (now->inbox_events >= r->conf->inbox_max_events)
+	if (now->inbox_events >= r->conf->inbox_max_events ||
+	    now->inbox_bytes + (int64_t)(agent ? strlen(agent) : 0) > r->conf->inbox_max_bytes)
 		return err_set(e, EK_LIMIT, 0, "Too many events wait in this session; update it when it has processed them.");
 	text = jx_dump(metadata);
-	if (session_put(r->db, r->who.workspace_id, r->param[0], json_string_value(title), text, e) < 0)
+	if (session_put(r->db, r->who.workspace_id, r->param[0], json_string_value(title), text, agent, c.budget_cents, e) < 0)
 		return -1;
-	draft_updated(new_title ? title : NULL, new_bag ? metadata : NULL, &item);
+	draft_updated(&c, &item);
 	rc = inbox_put_commit(r->db, r->param[0], (struct inbox_item *[]){ &item }, 1, owner, e);
 	inbox_item_free(&item);
 	return rc;

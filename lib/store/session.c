@@ -21,7 +21,7 @@ session_row(const PGresult *res, int row, struct session_row *out)
 	    .updated = pg_str(res, row, 7), .archived = pg_str(res, row, 8), .active_us = pg_int(res, row, 9),
 	    .duration_us = pg_int(res, row, 10), .input = pg_int(res, row, 11), .output = pg_int(res, row, 12),
 	    .cache_read = pg_int(res, row, 13), .cache_5m = pg_int(res, row, 14), .cache_1h = pg_int(res, row, 15),
-	    .used = pg_bool(res, row, 16) };
+	    .used = pg_bool(res, row, 16), .budget = pg_int(res, row, 17) };
 }
 
 int
@@ -32,7 +32,7 @@ session_parts(struct db *db, const char *workspace, const char *agent, int versi
 		return err_wrap(e, "read agent %s and environment %s", agent, environment);
 	*out = (struct session_parts){ .agent = pg_str(*res, 0, 0) != NULL, .version = (int)pg_int(*res, 0, 1),
 	    .agent_body = pg_str(*res, 0, 2), .agent_archived = pg_bool(*res, 0, 3), .environment = pg_str(*res, 0, 4) != NULL,
-	    .environment_archived = pg_bool(*res, 0, 5) };
+	    .environment_archived = pg_bool(*res, 0, 5), .environment_body = pg_str(*res, 0, 6) };
 	return 0;
 }
 
@@ -42,7 +42,8 @@ session_create(struct db *db, const struct session_new *s, PGresult **res, struc
 	AUTO(pgres) PGresult *r = NULL;
 
 	if (DB_RUN(db, STMT_SESSION_INSERT, &r, e, s->workspace, s->organization, s->id, s->agent_id, DBN(s->agent_version),
-	    s->environment_id, s->key_id, s->thread_id, s->title, s->metadata, s->agent) < 0)
+	    s->environment_id, s->key_id, s->thread_id, s->title, s->metadata, s->agent,
+	    s->budget ? DBN(s->budget) : NULL) < 0)
 		return err_wrap(e, "create session");
 	if (PQntuples(r) == 0)
 		return err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
@@ -82,6 +83,22 @@ session_names(struct db *db, const char *workspace, const char *id, PGresult **r
 }
 
 int
+session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_agent,
+    const char **out_environment, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (DB_RUN(db, STMT_SESSION_SETUP, &r, e, workspace, id) < 0)
+		return err_wrap(e, "get agent of session %s", id);
+	if (PQntuples(r) == 0)
+		return not_found(e);
+	*out_agent = pg_str(r, 0, 0);
+	*out_environment = pg_str(r, 0, 1);
+	*res = steal(r);
+	return 0;
+}
+
+int
 session_exists(struct db *db, const char *workspace, const char *id, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
@@ -98,7 +115,7 @@ locked_row(const PGresult *r, struct session_locked *out, struct err *e)
 		return not_found(e);
 	*out = (struct session_locked){ .status = pg_str(r, 0, 0), .wire_status = pg_str(r, 0, 1), .archived = pg_bool(r, 0, 2),
 	    .thread_id = pg_str(r, 0, 3), .inbox_events = pg_int(r, 0, 4), .inbox_bytes = pg_int(r, 0, 5),
-	    .organization_state = pg_str(r, 0, 6), .title = pg_str(r, 0, 7), .metadata = pg_str(r, 0, 8) };
+	    .organization_state = pg_str(r, 0, 6), .title = pg_str(r, 0, 7), .metadata = pg_str(r, 0, 8), .budget = pg_int(r, 0, 10) };
 	return 0;
 }
 
@@ -124,9 +141,12 @@ session_begin(struct db *db, const char *workspace, const char *id, PGresult **r
 }
 
 int
-session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, struct err *e)
+session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, const char *agent,
+    int64_t budget, struct err *e)
 {
-	return DB_RUN(db, STMT_SESSION_PUT, NULL, e, workspace, id, title, metadata) < 0 ? err_wrap(e, "update session %s", id) : 0;
+	if (DB_RUN(db, STMT_SESSION_PUT, NULL, e, workspace, id, title, metadata, agent, budget ? DBN(budget) : NULL) < 0)
+		return err_wrap(e, "update session %s", id);
+	return 0;
 }
 
 int
@@ -136,14 +156,14 @@ session_list(struct db *db, const char *workspace, const struct session_filter *
 	    f->agent_version ? DBN(f->agent_version) : NULL, f->statuses, f->archived ? "t" : "f", f->gt, f->gte, f->lt, f->lte, f->position,
 	    DBN(f->limit), DBN(f->bytes)) < 0)
 		return err_wrap(e, "list sessions");
-	*found = PQntuples(*res) ? pg_int(*res, 0, 17) : 0;
+	*found = PQntuples(*res) ? pg_int(*res, 0, 18) : 0;
 	return 0;
 }
 
 int64_t
 session_list_created(const PGresult *res, int row)
 {
-	return pg_int(res, row, 18);
+	return pg_int(res, row, 19);
 }
 
 int

@@ -14,6 +14,7 @@ struct session_row {
 	int64_t active_us, duration_us;
 	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens */
 	bool used;		/* anything was consumed */
+	int64_t budget;		/* cents; 0: none */
 };
 
 void session_row(const PGresult *res, int row, struct session_row *out);
@@ -22,7 +23,7 @@ void session_row(const PGresult *res, int row, struct session_row *out);
 struct session_parts {
 	bool agent, agent_archived, environment, environment_archived;
 	int version;			/* 0: the agent has no such version */
-	const char *agent_body;
+	const char *agent_body, *environment_body;
 };
 int session_parts(struct db *db, const char *workspace, const char *agent, int version, const char *environment, PGresult **res,
     struct session_parts *out, struct err *e);
@@ -30,6 +31,7 @@ int session_parts(struct db *db, const char *workspace, const char *agent, int v
 struct session_new {
 	const char *workspace, *organization, *id, *agent_id, *environment_id, *key_id, *thread_id, *title, *metadata, *agent;
 	int agent_version;
+	int64_t budget;			/* cents; 0: none */
 };
 /* EK_FORBIDDEN: the organization is suspended. The caller owns *res. */
 int session_create(struct db *db, const struct session_new *s, PGresult **res, struct session_row *out, struct err *e);
@@ -39,6 +41,9 @@ int session_get(struct db *db, const char *workspace, const char *id, PGresult *
 /* Its primary thread and agent snapshot, borrowed from *res. EK_NOT_FOUND. */
 int session_names(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_thread, const char **out_agent,
     struct err *e);
+/* Its agent snapshot and the body of its environment (NULL: deleted), borrowed from *res. EK_NOT_FOUND. */
+int session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_agent,
+    const char **out_environment, struct err *e);
 int session_exists(struct db *db, const char *workspace, const char *id, struct err *e);
 
 /* Within a transaction: the row lock and what the checks of a change need. Strings are borrowed from *res. EK_NOT_FOUND. */
@@ -47,13 +52,15 @@ struct session_locked {
 	const char *wire_status, *thread_id, *organization_state, *title, *metadata;
 	bool archived;
 	int64_t inbox_events, inbox_bytes;
+	int64_t budget;			/* cents; 0: none */
 };
 int session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e);
 /* BEGIN, session_lock() and action_list() (inbox.h) in one round trip. After a failure call db_rollback(). */
 int session_begin(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, PGresult **actions,
     struct err *e);
-/* Within the same transaction. */
-int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, struct err *e);
+/* Within the same transaction. agent NULL: unchanged; budget 0: none. */
+int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, const char *agent,
+    int64_t budget, struct err *e);
 
 /* Filters: NULL or 0 for none; times are microseconds as text; statuses is a Postgres array. */
 struct session_filter {

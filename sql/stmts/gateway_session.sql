@@ -1,26 +1,27 @@
 -- Sessions and their events as the API shows them. A session's columns for the wire, in this order everywhere:
 --   id, agent, environment_id, title, metadata, status, created, updated, archived, active_us (an open interval counts up to now),
---   duration_us, input, output, cache read, cache 5m, cache 1h, used (anything was consumed)
+--   duration_us, input, output, cache read, cache 5m, cache 1h, used (anything was consumed), budget_cents
 
 -- What a session is made of, in one read: the agent's version ($3 NULL: the newest) and the environment. Columns are NULL where
 -- something is missing.
 -- in: workspace, agent, version or NULL, environment
 -- stmt: session_parts  for: gw
-SELECT a.id, v.version, v.body, a.archived_at IS NOT NULL, e.id, e.archived_at IS NOT NULL
+SELECT a.id, v.version, v.body, a.archived_at IS NOT NULL, e.id, e.archived_at IS NOT NULL, e.body
   FROM (SELECT 1) one
   LEFT JOIN agent a ON a.workspace_id = $1::text AND a.id = $2::text
   LEFT JOIN agent_version v ON v.agent_id = a.id AND v.version = coalesce($3::int, a.version)
   LEFT JOIN environment e ON e.workspace_id = $1::text AND e.id = $4::text;
 
 -- No row: the organization is suspended.
--- in: workspace, organization, id, agent id, agent version, environment, key, thread, title, metadata, agent
+-- in: workspace, organization, id, agent id, agent version, environment, key, thread, title, metadata, agent, budget or NULL
 -- stmt: session_insert  for: gw
 INSERT INTO session AS s (id, organization_id, workspace_id, agent_id, agent_version, environment_id, api_key_id, thread_id, title,
-                          metadata, agent, last_at, created_at, updated_at)
-SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text, $9::text, $10::text, $11::text, t, t, t
+                          metadata, agent, last_at, created_at, updated_at, budget_cents)
+SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text, $9::text, $10::text, $11::text, t, t, t,
+       $12::bigint
   FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
 RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
-          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, false;
+          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, false, s.budget_cents;
 
 -- stmt: session_get  for: gw
 SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at), wire_stamp(s.created_at),
@@ -28,7 +29,7 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
        s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
        us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
        s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
-       s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0
+       s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0, s.budget_cents
   FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
 -- Each filter that leaves few of many sessions is worded so that an index holds just those (0020_scale.sql): at work, ended, not archived.
@@ -37,7 +38,7 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
 --     cursor id or NULL, limit, bytes
 -- stmt: session_list_desc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
@@ -45,7 +46,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
            s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
            s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
-           us(s.created_at) AS created_us
+           s.budget_cents, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
@@ -65,7 +66,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
 -- The same, the other way.
 -- stmt: session_list_asc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
@@ -73,7 +74,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
            s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
            s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
-           us(s.created_at) AS created_us
+           s.budget_cents, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
@@ -90,14 +91,21 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
   WINDOW w AS (ORDER BY q.id)) p
  WHERE n = 1 OR (n <= $11::int AND bytes <= $12::bigint) ORDER BY id;
 
--- in: workspace, session, title, metadata
+-- in: workspace, session, title, metadata, agent (NULL: unchanged), budget (NULL: none)
 -- stmt: session_put  for: gw
-UPDATE session SET title = $3::text, metadata = $4::text, updated_at = clock_timestamp()
+UPDATE session SET title = $3::text, metadata = $4::text, agent = coalesce($5::text, agent), budget_cents = $6::bigint,
+       updated_at = clock_timestamp()
  WHERE workspace_id = $1::text AND id = $2::text;
 
 -- Does the session exist in this workspace?
 -- stmt: session_exists  for: gw
 SELECT 1 FROM session WHERE workspace_id = $1::text AND id = $2::text;
+
+-- What a session runs with: its agent snapshot and its environment, if that is still there.
+-- stmt: session_setup  for: gw
+SELECT s.agent, e.body
+  FROM session s LEFT JOIN environment e ON e.workspace_id = s.workspace_id AND e.id = s.environment_id
+ WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
 -- What the events that close a session's log name.
 -- stmt: session_names  for: gw

@@ -4,7 +4,7 @@
 -- Gateway, first statement of a transaction that sends events: the row lock and what the checks need.
 -- stmt: session_lock  for: gw
 SELECT s.status, wire_status(s.status, s.inbox_wakes, s.due_at), s.archived_at IS NOT NULL, s.thread_id, s.inbox_events, s.inbox_bytes,
-       o.state, s.title, s.metadata, us(s.last_at)
+       o.state, s.title, s.metadata, us(s.last_at), s.budget_cents
   FROM session s JOIN organization o ON o.id = s.organization_id
  WHERE s.workspace_id = $1 AND s.id = $2 FOR UPDATE OF s
 

@@ -14,6 +14,7 @@
 
 #define TOOLSET(x) "[{\"type\":\"agent_toolset_20260401\"" x "}]"
 #define ALLOW "\"permission_policy\":{\"type\":\"always_allow\"}"
+#define JUDGE "\"permission_policy\":{\"type\":\"auto\"}"
 #define ASK "\"permission_policy\":{\"type\":\"always_ask\"}"
 
 static const struct { const char *given, *want; } resolved[] = {
@@ -26,8 +27,13 @@ static const struct { const char *given, *want; } resolved[] = {
 	  TOOLSET(",\"default_config\":{\"enabled\":false," ASK "},\"configs\":[{\"type\":\"read\",\"name\":\"read\",\"enabled\":true," ALLOW "}]") },
 	{ TOOLSET(",\"configs\":[{\"name\":\"web_fetch\",\"max_content_tokens\":5,\"url_sources\":{\"user_input\":\"none\"}}]"),
 	  TOOLSET(",\"default_config\":{\"enabled\":true," ALLOW "},\"configs\":[{\"type\":\"web_fetch\",\"name\":\"web_fetch\",\"enabled\":true," ALLOW ","
-	  "\"allowed_domains\":null,\"blocked_domains\":null,\"max_content_tokens\":5,\"url_sources\":{\"client_tool_results\":{\"type\":\"all\"},"
-	  "\"server_tool_results\":{\"type\":\"all\"},\"user_input\":{\"type\":\"none\"}}}]") },
+	  "\"max_content_tokens\":5,\"url_sources\":{\"client_tool_results\":null,\"server_tool_results\":null,\"user_input\":{\"type\":\"none\"}}}]") },
+	{ "[{\"type\":\"mcp_toolset\",\"mcp_server_name\":\"s\"}]",
+	  "[{\"type\":\"mcp_toolset\",\"mcp_server_name\":\"s\",\"default_config\":{\"enabled\":true," ASK "},\"configs\":[]}]" },
+	{ "[{\"type\":\"mcp_toolset\",\"mcp_server_name\":\"s\",\"default_config\":{\"enabled\":false," JUDGE "},\"configs\":[{\"name\":\"a\"},"
+	  "{\"name\":\"b\",\"enabled\":true," ALLOW "}]}]",
+	  "[{\"type\":\"mcp_toolset\",\"mcp_server_name\":\"s\",\"default_config\":{\"enabled\":false," JUDGE "},\"configs\":["
+	  "{\"name\":\"a\",\"enabled\":false," JUDGE "},{\"name\":\"b\",\"enabled\":true," ALLOW "}]}]" },
 };
 
 static json_t *
@@ -75,7 +81,7 @@ static const struct { const char *tool, *list, *refusal; } domains[] = {
 	{ "web_search", "[\"::1\"]", "IP addresses" }, { "web_search", "[\"[::1]\"]", "IP addresses" },
 	{ "web_search", "[\"localhost\"]", "registrable" }, { "web_search", "[\"com\"]", "registrable" },
 	{ "web_search", "[\"x.internal\"]", "public" }, { "web_search", "[\"b\xc3\xbc" "cher.example\"]", "ASCII" },
-	{ "web_search", "[\"example.com\",\"EXAMPLE.com\"]", "duplicate" }, { "web_search", "[\".example.com\"]", "hostname" },
+	{ "web_search", "[\"example.com\",\"EXAMPLE.com\"]", "duplicate" }, { "web_fetch", "[\"example.com\",\"example.com/\"]", "duplicate" }, { "web_search", "[\".example.com\"]", "hostname" },
 };
 
 static void
@@ -93,11 +99,89 @@ domain_lists(void **state)
 	}
 }
 
+#define WEB(name, more) TOOLSET(",\"configs\":[{\"name\":\"" name "\"," more "}]")
+#define MCP(name, more) "{\"type\":\"mcp_toolset\",\"mcp_server_name\":\"" name "\"" more "}"
+static const struct { const char *tools, *refusal; } refusals[] = {
+	{ WEB("web_search", "\"allowed_domains\":[]"), "allowed_domains: Empty list of domains is ambiguous. Provide at least one domain or null." },
+	{ WEB("web_fetch", "\"blocked_domains\":[]"), "blocked_domains: Empty list of domains" },
+	{ WEB("web_search", "\"user_location\":{\"type\":\"approximate\",\"country\":\"de\"}"), "user_location.country: not a country the search" },
+	{ WEB("web_search", "\"user_location\":{\"type\":\"approximate\",\"country\":\"ZZ\"}"), "user_location.country: not a country the search" },
+	{ WEB("web_search", "\"user_location\":{\"type\":\"approximate\",\"country\":\"A \"}"), "user_location.country: not a country the search" },
+	{ WEB("web_search", "\"user_location\":{\"type\":\"approximate\",\"country\":\"DE\",\"timezone\":\"Europe/Berlin\"}"), NULL },
+	{ WEB("web_search", "\"user_location\":{\"type\":\"approximate\",\"timezone\":\"../../etc\"}"), "user_location.timezone: must be" },
+	{ WEB("web_fetch", "\"url_sources\":{\"client_tool_results\":\"none\",\"server_tool_results\":\"none\",\"user_input\":\"none\"}"),
+	  "url_sources: at least one source" },
+	{ WEB("web_fetch", "\"url_sources\":{\"server_tool_results\":{\"type\":\"only\",\"tools\":[{\"type\":\"tool_reference\",\"name\":\"bash\"}]}}"),
+	  "tools.0.name: \"bash\" is not web_search or web_fetch" },
+	{ WEB("web_fetch", "\"url_sources\":{\"server_tool_results\":{\"type\":\"except\",\"tools\":[{\"type\":\"tool_reference\",\"name\":\"web_fetch\"},"
+	  "{\"type\":\"tool_reference\",\"name\":\"web_fetch\"}]}}"), "tools.1.name: duplicate name" },
+	{ WEB("web_fetch", "\"url_sources\":{\"client_tool_results\":{\"type\":\"only\",\"tools\":[{\"type\":\"tool_reference\",\"name\":\"x\"}]}}"),
+	  "tools.0.name: \"x\" is not a custom tool" },
+	{ "[" MCP("a", "") "," MCP("a", "") "]",
+	  "tools.1.mcp_toolset: duplicate entry for server \"a\"; each MCP server may have at most one mcp_toolset" },
+	{ "[" MCP("a", "") "," MCP("b", "") "]", NULL },
+	{ "[" MCP("a", ",\"configs\":[{\"name\":\"x\"},{\"name\":\"x\"}]") "]", "tools.0.mcp_toolset.configs.1: duplicate entry for tool \"x\"" },
+};
+
+static void
+refused(void **state)
+{
+	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+		AUTO(json) json_t *tools = parsed(refusals[i].tools), *got = NULL;
+		struct err e = ERR_INIT;
+		int rc = toolset_resolve(tools, &got, &e);
+
+		if (refusals[i].refusal ? rc == 0 || !strstr(e.pub, refusals[i].refusal) : rc != 0)
+			fail_msg("%s: %s", refusals[i].tools, rc ? e.pub : "accepted");
+	}
+}
+
+#define URL(name, url) "{\"type\":\"url\",\"name\":\"" name "\",\"url\":\"" url "\"}"
+static const struct { const char *tools, *servers, *refusal; } matches[] = {
+	{ "[]", "[]", NULL },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https://mcp.example.com/x?y=1") "]", NULL },
+	{ "[" MCP("b", "") "," MCP("a", "") "]", "[" URL("a", "http://localhost:8080") "," URL("b", "https://[::1]:1/") "]", NULL },
+	{ "[" MCP("x", "") "]", "[]", "tools.0.mcp_toolset: references server \"x\" which is not defined in mcp_servers" },
+	{ "[]", "[" URL("x", "https://x.com") "," URL("y", "https://y.com") "]",
+	  "mcp_servers [x y] declared but no mcp_toolset in tools references them" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https://x.com") "," URL("a", "https://y.com") "]", "mcp_servers.1.name: duplicate name \"a\"" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "ftp://x.com") "]", "mcp_servers.0.url: must be an http or https URL" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https://") "]", "mcp_servers.0.url: must be" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https:///x") "]", "mcp_servers.0.url: must be" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https://u:p@x.com/") "]", "mcp_servers.0.url: must be" },
+	{ "[" MCP("a", "") "]", "[" URL("a", "https://x.com/a b") "]", "mcp_servers.0.url: must be" },
+};
+
+static void
+servers(void **state)
+{
+	for (size_t i = 0; i < sizeof matches / sizeof *matches; i++) {
+		AUTO(json) json_t *tools = parsed(matches[i].tools), *list = parsed(matches[i].servers);
+		struct err e = ERR_INIT;
+		int rc = toolset_servers(tools, list, &e);
+
+		if (matches[i].refusal ? rc == 0 || !strstr(e.pub, matches[i].refusal) : rc != 0)
+			fail_msg("%s: %s", matches[i].servers, rc ? e.pub : "accepted");
+	}
+}
+
+static void
+usable(void **state)
+{
+	AUTO(json) json_t *tools = parsed(TOOLSET(",\"default_config\":{\"enabled\":false," ALLOW "},\"configs\":[{\"name\":\"read\",\"enabled\":true}]"));
+	AUTO(json) json_t *none = parsed("[]");
+
+	assert_true(toolset_usable(tools, "read"));
+	assert_false(toolset_usable(tools, "bash"));
+	assert_false(toolset_usable(none, "read"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(resolution), cmocka_unit_test(fixed_point), cmocka_unit_test(domain_lists),
+		cmocka_unit_test(refused), cmocka_unit_test(servers), cmocka_unit_test(usable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,11 +260,9 @@ describe('agents', { concurrency: true }, () => {
 		['metadata key empty', { metadata: { '': 'v' } }, /metadata/],
 		['metadata value too long', { metadata: { k: long(513) } }, /metadata/],
 		['metadata value not a string', { metadata: { k: 1 } }, /metadata/],
-		['skills', { skills: [{ type: 'anthropic', skill_id: 'xlsx' }] }, /not supported yet/],
-		['MCP servers', { mcp_servers: [{ type: 'url', name: 'm', url: 'https://mcp.example.com' }], tools: [{ type: 'mcp_toolset', mcp_server_name: 'm' }] },
-			/not supported yet/],
+		['a skill nobody has', { skills: [{ type: 'anthropic', skill_id: 'xlsx' }] },
+			exactly('Agent has invalid configuration: `skill_id` `xlsx` version `latest` not found')],
 		['multiagent', { multiagent: { type: 'coordinator', agents: [{ type: 'self' }] } }, /not supported yet/],
-		['policy auto', { tools: [{ ...TOOLSET, default_config: { permission_policy: { type: 'auto' } } }] }, /not supported yet/],
 		['both web lists', { tools: [{ ...TOOLSET, configs: [{ name: 'web_search', allowed_domains: ['a.com'], blocked_domains: ['b.com'] }] }] },
 			containing('Only one of allowed_domains or blocked_domains may be set.')],
 	];

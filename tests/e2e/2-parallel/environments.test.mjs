@@ -130,7 +130,7 @@ describe('environments', { concurrency: true }, () => {
 			[{ config: { type: 'moon' } }, /config\.type/],
 			[{ config: [] }, /config/],
 			[{ scope: 'account' }, /scope/],
-			[cloud({ packages: { pip: ['requests'] } }), /not supported yet/],
+			[cloud({ networking: { type: 'limited' }, packages: { pip: ['requests'] } }), /allow_package_managers/],
 			[cloud({ networking: { type: 'open' } }), /networking\.type/],
 			[limited('https://example.com'), /contains a URL scheme/],
 			[limited('example.com:443'), /contains a port/],

@@ -128,10 +128,10 @@ agent_tools(void **state)
 	contains(a, "{\"tools\":[{\"type\":\"agent_toolset_20260401\",\"default_config\":{\"enabled\":false,\"permission_policy\":{\"type\":\"always_ask\"}},"
 	    "\"configs\":[{\"type\":\"bash\",\"name\":\"bash\",\"enabled\":true,\"permission_policy\":{\"type\":\"always_ask\"}},"
 	    "{\"type\":\"web_search\",\"name\":\"web_search\",\"enabled\":false,\"permission_policy\":{\"type\":\"always_allow\"},"
-	    "\"allowed_domains\":[\"example.com\"],\"blocked_domains\":null,\"user_location\":null},"
-	    "{\"type\":\"web_fetch\",\"name\":\"web_fetch\",\"enabled\":false,\"permission_policy\":{\"type\":\"always_ask\"},\"allowed_domains\":null,"
-	    "\"blocked_domains\":null,\"max_content_tokens\":null,\"url_sources\":{\"client_tool_results\":{\"type\":\"only\",\"tools\":"
-	    "[{\"type\":\"tool_reference\",\"name\":\"mine\"}]},\"server_tool_results\":{\"type\":\"all\"},\"user_input\":{\"type\":\"none\"}}}]},"
+	    "\"allowed_domains\":[\"example.com\"],\"user_location\":null},"
+	    "{\"type\":\"web_fetch\",\"name\":\"web_fetch\",\"enabled\":false,\"permission_policy\":{\"type\":\"always_ask\"},"
+	    "\"max_content_tokens\":null,\"url_sources\":{\"client_tool_results\":{\"type\":\"only\",\"tools\":"
+	    "[{\"type\":\"tool_reference\",\"name\":\"mine\"}]},\"server_tool_results\":null,\"user_input\":{\"type\":\"none\"}}}]},"
 	    "{\"type\":\"custom\",\"name\":\"mine\",\"description\":\"d\",\"input_schema\":{\"type\":\"object\"}}]}");
 }
 
@@ -215,8 +215,6 @@ agent_rules(void **state)
 		  "tools.0.agent_toolset_20260401.configs.0.type: must be equal" },
 		{ TOOLS("{\"type\":\"agent_toolset_20260401\",\"configs\":[{\"name\":\"find\"}]}"),
 		  "Failed to parse request: tools[0].configs[0].name: \"find\" is not a valid value; expected one of " },
-		{ TOOLS("{\"type\":\"agent_toolset_20260401\",\"configs\":[{\"name\":\"bash\",\"permission_policy\":{\"type\":\"auto\"}}]}"),
-		  "tools.0.agent_toolset_20260401.configs.0.permission_policy: type \"auto\" is not supported yet" },
 		{ TOOLS(CUSTOM("a b")), "tools.0.custom.name: must match" }, { TOOLS(CUSTOM("bash")), "tools.0.custom.name: \"bash\" is the name" },
 		{ TOOLS(CUSTOM("mcp__x")), "tools.0.custom.name: the prefix mcp__" },
 		{ TOOLS(CUSTOM("x") "," CUSTOM("x")), "tools.1.custom.name: duplicate" },
@@ -229,11 +227,9 @@ agent_rules(void **state)
 		  "tools.0.agent_toolset_20260401.configs.0: Only one of allowed_domains or blocked_domains may be set." },
 		{ TOOLS("{\"type\":\"agent_toolset_20260401\",\"configs\":[{\"name\":\"web_fetch\",\"allowed_domains\":[\"10.0.0.1\"]}]}"),
 		  "tools.0.agent_toolset_20260401.configs.0.allowed_domains.0: IP addresses are not supported" },
-		{ "{\"name\":\"A\",\"model\":\"m\",\"mcp_servers\":[{\"type\":\"url\",\"name\":\"x\",\"url\":\"https://x.com\"}]}", "mcp_servers: not supported yet" },
-		{ "{\"name\":\"A\",\"model\":\"m\",\"skills\":[{\"type\":\"custom\",\"skill_id\":\"x\"}]}", "skills: not supported yet" },
 		{ "{\"name\":\"A\",\"model\":\"m\",\"multiagent\":{\"type\":\"coordinator\",\"agents\":[\"x\"]}}", "multiagent: not supported yet" },
 		{ "{\"name\":\"A\",\"model\":\"m\",\"execution_identity\":{\"type\":\"aws_role\",\"role_arn\":\"x\"}}",
-		  "execution_identity: type \"aws_role\" is not supported yet" },
+		  "execution_identity.role_arn: must be the ARN of an IAM role" },
 		{ "{\"name\":\"A\",\"model\":{\"id\":\"m\",\"speed\":\"fast\"}}", "model.speed: \"fast\" is not supported" },
 		{ "{\"name\":\"A\",\"model\":{\"id\":\"m\",\"inference_geo\":\"us\"}}", "model.inference_geo: \"us\" is not supported" },
 	};
@@ -313,9 +309,6 @@ environment_rules(void **state)
 	BAD(409, uri, "{\"name\":\"taken\"}", "An environment named \"taken\" already exists.");
 	json_decref(gwr_ok(GWR_B, "POST", "/v1/environments", "{\"name\":\"taken\"}"));
 	BAD(400, "/v1/environments", "{\"name\":\"x\",\"scope\":\"account\"}", "scope: ");
-	BAD(400, "/v1/environments", "{\"name\":\"x\",\"config\":{\"type\":\"self_hosted\"}}", "config: type \"self_hosted\" is not supported yet");
-	BAD(400, "/v1/environments", "{\"name\":\"x\",\"config\":{\"type\":\"cloud\",\"packages\":{\"pip\":[\"x\"]}}}",
-	    "config.packages.pip: not supported yet");
 	BAD(400, "/v1/environments", "{\"name\":\"x\",\"config\":{\"type\":\"cloud\",\"networking\":{\"type\":\"limited\",\"allowed_hosts\":[\"https://a.b\"]}}}",
 	    "`allowed_hosts` entry \"https://a.b\" contains a URL scheme.");
 	BAD(400, "/v1/environments", "{\"name\":\"x\",\"config\":{\"type\":\"cloud\",\"networking\":{\"type\":\"limited\",\"allowed_hosts\":[\"a.b:443\"]}}}",
@@ -394,7 +387,6 @@ session_later(void **state)
 	static const struct { const char *field, *message; } cases[] = {
 		{ "\"resources\":[{\"type\":\"file\",\"file_id\":\"x\"}]", "resources: not supported yet" },
 		{ "\"vault_ids\":[\"vlt_x\"]", "vault_ids: not supported yet" },
-		{ "\"budget\":{\"type\":\"limit\",\"max_list_cost\":{\"amount\":\"1\",\"currency\":\"USD\"}}", "budget: not supported yet" },
 		{ "\"initial_events\":[{\"type\":\"user.define_outcome\",\"description\":\"d\",\"rubric\":{\"type\":\"text\",\"content\":\"c\"}}]",
 		  "initial_events.0.user_define_outcome: type \"user.define_outcome\" is not supported yet" },
 		{ "\"initial_events\":[{\"type\":\"user.interrupt\"}]", "Failed to parse request: initial_events[0].type: \"user.interrupt\"" },
@@ -443,8 +435,6 @@ session_update(void **state)
 	json_decref(post(uri, "{\"metadata\":{\"a\":null}}"));
 	json_decref(post(uri, "{\"metadata\":{\"b\":null}}"));
 	BAD(400, uri, "{\"vault_ids\":[]}", "vault_ids: not supported yet");
-	BAD(400, uri, "{\"agent\":{\"tools\":[{\"type\":\"agent_toolset_20260401\"}]}}", "agent.tools: not supported yet");
-	BAD(400, uri, "{\"budget\":{\"type\":\"limit\",\"max_list_cost\":{\"amount\":\"1\",\"currency\":\"USD\"}}}", "budget: not supported yet");
 	list = get(events);
 	data = json_object_get(list, "data");
 	assert_int_equal(json_array_size(data), 4);
