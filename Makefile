@@ -37,7 +37,7 @@ SRC_roostctl      := $(wildcard ops/roostctl/*.c)
 LIBS_roost-gateway := -lfcgi -lpq -lhiredis -ljansson -lsodium -lz -lpthread
 LIBS_roost-stream  := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
 LIBS_roost-worker  := -lpq -lhiredis -lcurl -ljansson -lsodium -lpthread
-LIBS_roost-hands   := -ljansson -lcap -lseccomp -lpthread
+LIBS_roost-hands   := -lsodium -ljansson -lcap -lseccomp -lpthread
 LIBS_roost-init    := -ljansson -lcap -lseccomp -lpthread
 LIBS_roostctl      := -lpq -lhiredis -ljansson -lsodium -lcap -lpthread
 

@@ -3,7 +3,7 @@
 
 setup_users() {
 	local group user
-	for group in roost-api roost-sse roost-hands; do
+	for group in roost-api roost-sse roost-hands roost-blob; do
 		getent group "$group" >/dev/null || groupadd --system "$group"
 	done
 	for user in roost-pg roost-redis roost-nginx roost-gw roost-stream roost-worker roost-log; do
@@ -34,6 +34,16 @@ setup_folders() {
 	folder "$STATE/sv" 700 root:root
 	folder "$STATE/log" 711 root:root
 	folder "$STATE/sandbox" 700 root:root
+	setup_blobs
+}
+
+# Contents of files (lib/base/blob.h): the gateway writes, workers and nginx read by their group, hands is root. All folders are made
+# here, so that none ever belongs to root.
+setup_blobs() {
+	local dirs=("$STATE"/blobs "$STATE"/blobs/tmp "$STATE"/blobs/{0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f}{0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f})
+	mkdir -p "${dirs[@]}"
+	chown roost-gw:roost-blob "${dirs[@]}"
+	chmod 2750 "${dirs[@]}"
 }
 
 # var/ of the checkout: links to where things are, owned by who called. bin/roostctl: the operator's tool.
