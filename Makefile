@@ -120,6 +120,8 @@ asan: ## unit and integration suites under AddressSanitizer and UBSan
 	tests/run --asan
 lint: ## clang-tidy, cppcheck, shellcheck, nginx -t, layer and header checks
 	tests/lint
+conformance: ## what of the contract the end-to-end tests have seen, all validated against the SDK's own types
+	tests/conformance/run
 soak: ## random faults under random load: make soak SEED=1 MINUTES=10
 	SEED=$(SEED) MINUTES=$(MINUTES) tests/chaos/soak
 bench: ## measure and print the table of ratios (build/bench/)
@@ -142,6 +144,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all unit integ test soak asan lint bench bench-sse up down demo clean help
+.PHONY: all unit integ test conformance soak asan lint bench bench-sse up down demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -16,18 +16,27 @@ let b, session, w, first;
 const psql = (sql) => execFileSync('psql', ['-qAt', '-h', path.join(runDir(), 'pg'), '-U', 'roost_admin', '-c', sql, 'roost'],
 	{ encoding: 'utf8' }).trim();
 
-// A past as turns make it: one in ten a user's message, three in ten seen by the model.
+// A past as turns make it: one in ten a user's message, three in ten seen by the model. Each event is what its type says.
+const BLOCK = JSON.stringify({ type: 'text', text: 'word '.repeat(300) });
+const CONTENT = `"content":[${BLOCK}]`;
+const USAGE = { input_tokens: 1, output_tokens: 1, cache_creation_input_tokens: 0, cache_read_input_tokens: 0 };
+const KINDS = [
+	['session.status_running'], ['user.message', CONTENT, 'u'], ['span.model_request_start'], ['agent.message', CONTENT, 'a'],
+	['span.model_request_end', `"model_request_start_id":"sevt_01${'1'.repeat(22)}","is_error":false,"model_usage":${JSON.stringify(USAGE)}`],
+	['agent.thinking'], ['session.updated', '"title":"long"'], ['agent.message', CONTENT, 'a'], ['session.usage', '"usage":{"input_tokens":1}'],
+	['session.status_idle', '"stop_reason":{"type":"end_turn"},"stop_details":null'],
+];
+const eventId = (n) => `sevt_01${String(n).replaceAll('0', 'z').padStart(22, '1')}`;
+
 const grow = (id) => psql(`
-	WITH s AS (SELECT * FROM session WHERE id = '${id}'), kind(n, type, role) AS (VALUES (0, 'session.status_running', NULL),
-	  (1, 'user.message', 'u'), (2, 'span.model_request_start', NULL), (3, 'agent.message', 'a'), (4, 'span.model_request_end', NULL),
-	  (5, 'agent.thinking', NULL), (6, 'session.updated', NULL), (7, 'agent.message', 'a'), (8, 'session.usage', NULL),
-	  (9, 'session.status_idle', NULL))
+	WITH s AS (SELECT * FROM session WHERE id = '${id}'),
+	  kind(n, type, rest, role) AS (VALUES ${KINDS.map(([type, rest, role], n) => `(${n}, '${type}', '${rest ? `,${rest}` : ''}', ${role ? `'${role}'` : 'NULL'})`)}),
+	  e AS (SELECT e, 'sevt_01' || lpad(translate(e::text, '0', 'z'), 22, '1') AS id FROM generate_series(1, ${EVENTS}) e)
 	INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body, role, fragment)
-	SELECT s.id, s.last_seq + e, 'sevt_long' || e, type, s.thread_id, s.last_at + e * interval '1 us',
-	       '{"id":"sevt_long' || e || '","type":"' || type || '","content":[{"type":"text","text":"' || repeat('word ', 90) || '"}],"processed_at":"' ||
-	       wire_stamp(s.last_at + e * interval '1 us') || '"}', role::"char",
-	       CASE WHEN role IS NOT NULL THEN '{"type":"text","text":"' || repeat('word ', 90) || '"}' END
-	  FROM s, generate_series(1, ${EVENTS}) e JOIN kind ON n = e % 10;
+	SELECT s.id, s.last_seq + e, e.id, type, s.thread_id, s.last_at + e * interval '1 us',
+	       '{"id":"' || e.id || '","type":"' || type || '"' || rest || ',"processed_at":"' || wire_stamp(s.last_at + e * interval '1 us') || '"}',
+	       role::"char", CASE WHEN role IS NOT NULL THEN '${BLOCK}' END
+	  FROM s, e JOIN kind ON n = e % 10;
 	UPDATE session SET last_seq = last_seq + ${EVENTS}, last_at = last_at + ${EVENTS} * interval '1 us' WHERE id = '${id}'`);
 
 // Resident memory of our processes, in kB: the most that one of a kind has grown by since `forget`, whatever ran before this file.
@@ -81,9 +90,9 @@ describe('a log of 100,000 events', { concurrency: false }, () => {
 
 	test('is streamed: a subscriber that was there gets all of it', async () => {
 		const began = performance.now();
-		await w.until((e) => e.id === `sevt_long${EVENTS}`, { ms: 60_000 });
+		await w.until((e) => e.id === eventId(EVENTS), { ms: 60_000 });
 		console.log(`# streamed, ${(performance.now() - began).toFixed(0)} ms after the lists`);
-		assert.deepEqual(w.persisted.slice(-EVENTS).map((e) => e.id), Array.from({ length: EVENTS }, (_, k) => `sevt_long${k + 1}`));
+		assert.deepEqual(w.persisted.slice(-EVENTS).map((e) => e.id), Array.from({ length: EVENTS }, (_, k) => eventId(k + 1)));
 	});
 
 	test('goes on: claimed, read and answered; the stream has what the list has', async () => {

@@ -4,6 +4,7 @@
 // exported before node starts. Requests are never retried by these clients: a test sees what the server answered first.
 import { randomBytes } from 'node:crypto';
 import Anthropic from '@anthropic-ai/sdk';
+import './conform.mjs';
 
 export { Anthropic };
 

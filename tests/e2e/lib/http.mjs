@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import tls from 'node:tls';
 import { apiKey, baseURL, caFile, BETA, VERSION } from './client.mjs';
+import { conforms } from './conform.mjs';
 import { opened } from './open.mjs';
 import { DEADLINE } from './until.mjs';
 
@@ -44,7 +45,15 @@ function exchange(method, path, { body, headers: more, ms = DEADLINE }) {
 			const parts = [];
 			res.on('data', (d) => parts.push(d));
 			res.on('error', reject);
-			res.on('end', () => resolve(answer(res.statusCode, res.headers, Buffer.concat(parts).toString('utf8'))));
+			res.on('end', () => {
+				const text = Buffer.concat(parts).toString('utf8');
+				try {
+					conforms({ method, path, status: res.statusCode, headers: res.headers, text });
+				} catch (e) {
+					reject(e);
+				}
+				resolve(answer(res.statusCode, res.headers, text));
+			});
 		});
 		req.on('timeout', () => req.destroy(new Error(`${method} ${path}: no answer within ${ms} ms`)));
 		req.on('error', (e) => reject(Object.assign(e, { reused: req.reusedSocket })));
@@ -81,6 +90,7 @@ export class Wire {
 	constructor(socket) {
 		this.socket = socket;
 		this.buffer = Buffer.alloc(0);
+		this.asked = [];
 		this.ended = false;
 		this.wake = () => {};
 		socket.on('data', (d) => {
@@ -97,6 +107,7 @@ export class Wire {
 	}
 
 	write(bytes) {
+		for (const [, method, path] of String(bytes).matchAll(/(?:^|\r\n\r\n)([A-Z]+) (\/\S*) HTTP\/1\.1\r\n/g)) this.asked.push({ method, path });
 		this.socket.write(bytes);
 		return this;
 	}
@@ -135,7 +146,10 @@ export class Wire {
 			h[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
 		}
 		if (status === 100) return { status, headers: h, text: '' };
-		return answer(status, h, head ? '' : (await this.#body(h, ms)).toString('utf8'));
+		const text = head ? '' : (await this.#body(h, ms)).toString('utf8');
+		// What was not recognised as a request can only be refused.
+		conforms({ ...this.asked.shift() ?? { method: '?', path: '/?' }, ...(head ? { method: 'HEAD' } : {}), status, headers: h, text });
+		return answer(status, h, text);
 	}
 
 	async #body(h, ms) {

@@ -2,6 +2,7 @@
 import https from 'node:https';
 import { readFileSync } from 'node:fs';
 import { baseURL, caFile } from './client.mjs';
+import { conforms, conformingStream } from './conform.mjs';
 import { headers } from './http.mjs';
 import { opened } from './open.mjs';
 import { DEADLINE } from './until.mjs';
@@ -14,7 +15,11 @@ export class Sse {
 			const req = https.get(new URL(path, baseURL), { ca, agent: false, headers: headers({ accept: 'text/event-stream', ...more }) }, (res) => {
 				clearTimeout(timer);
 				req.off('error', failed);
-				resolve(opened(new Sse(req, res)));
+				try {
+					resolve(opened(new Sse(req, res, path)));
+				} catch (e) {
+					reject(e);
+				}
 			});
 			const timer = setTimeout(() => req.destroy(new Error(`no headers within ${ms} ms`)), ms);
 			const failed = (e) => {
@@ -25,7 +30,7 @@ export class Sse {
 		});
 	}
 
-	constructor(req, res) {
+	constructor(req, res, path) {
 		this.req = req;
 		this.res = res;
 		this.status = res.statusCode;
@@ -35,11 +40,13 @@ export class Sse {
 		this.frames = [];
 		this.mark = 0;
 		this.waiters = new Set();
+		if (this.status === 200) this.checker = conformingStream('GET', path, this.status, this.headers);
 		req.on('error', () => {});
 		res.setEncoding('utf8');
 		res.on('data', (d) => this.#take(d));
 		this.ended = new Promise((resolve) => {
 			res.on('close', () => {
+				if (!this.checker && this.raw) this.#try(() => conforms({ method: 'GET', path, status: this.status, headers: this.headers, text: this.raw }));
 				this.over = true;
 				for (const w of [...this.waiters]) w();
 				resolve();
@@ -55,9 +62,21 @@ export class Sse {
 			const raw = this.rest.slice(0, i);
 			const lines = raw.split('\n').filter((l) => l !== '');
 			const field = (name) => lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).replace(/^ /, '')).join('\n');
-			this.frames.push({ raw, lines, id: field('id'), event: field('event'), data: field('data'), comment: lines.every((l) => l.startsWith(':')) });
+			const frame = { raw, lines, id: field('id'), event: field('event'), data: field('data'), comment: lines.every((l) => l.startsWith(':')) };
+			this.frames.push(frame);
+			if (frame.event) this.#try(() => this.checker?.frame(frame.event, frame.data));
 		}
 		for (const w of [...this.waiters]) w();
+	}
+
+	// What does not conform breaks the stream for whoever waits for it.
+	#try(check) {
+		try {
+			check();
+		} catch (e) {
+			this.invalid ??= e;
+			this.req.destroy();
+		}
 	}
 
 	// What a client that reconnects says that it has got: the last `id:` of the stream, pings included.
@@ -78,6 +97,7 @@ export class Sse {
 				fn(v);
 			};
 			const look = () => {
+				if (this.invalid) return finish(reject, this.invalid);
 				for (; this.mark < this.frames.length; this.mark++) {
 					if (pred(this.frames[this.mark])) return finish(resolve, this.frames[this.mark++]);
 				}
