@@ -66,18 +66,18 @@ describe('agents', { concurrency: true }, () => {
 		assert.deepEqual(a.tools, [{ ...TOOLSET, default_config: { enabled: true, permission_policy: ALLOW }, configs: [] }]);
 	});
 
-	test('web tools are echoed with all their keys', async () => {
+	test('web tools are echoed with all keys that may be null', async () => {
 		const a = await makeAgent(c, { tools: [{ ...TOOLSET, configs: [
 			{ name: 'web_search', allowed_domains: ['example.com'] }, { name: 'web_fetch', enabled: false },
 		] }] });
 		const [search, fetch] = a.tools[0].configs;
 		assert.deepEqual(search, {
 			type: 'web_search', name: 'web_search', enabled: true, permission_policy: ALLOW,
-			allowed_domains: ['example.com'], blocked_domains: null, user_location: null,
+			allowed_domains: ['example.com'], user_location: null,
 		});
 		assert.deepEqual(fetch, {
 			type: 'web_fetch', name: 'web_fetch', enabled: false, permission_policy: ALLOW,
-			allowed_domains: null, blocked_domains: null, max_content_tokens: null, url_sources: null,
+			max_content_tokens: null, url_sources: null,
 		});
 	});
 

@@ -26,12 +26,12 @@ const KINDS = [
 	['agent.thinking'], ['session.updated', '"title":"long"'], ['agent.message', CONTENT, 'a'], ['session.usage', '"usage":{"input_tokens":1}'],
 	['session.status_idle', '"stop_reason":{"type":"end_turn"},"stop_details":null'],
 ];
-const eventId = (n) => `sevt_01${String(n).replaceAll('0', 'z').padStart(22, '1')}`;
+const eventId = (n) => `sevt_01${String(n).replaceAll('0', 'z').padStart(22, 'z')}`;
 
 const grow = (id) => psql(`
 	WITH s AS (SELECT * FROM session WHERE id = '${id}'),
 	  kind(n, type, rest, role) AS (VALUES ${KINDS.map(([type, rest, role], n) => `(${n}, '${type}', '${rest ? `,${rest}` : ''}', ${role ? `'${role}'` : 'NULL'})`)}),
-	  e AS (SELECT e, 'sevt_01' || lpad(translate(e::text, '0', 'z'), 22, '1') AS id FROM generate_series(1, ${EVENTS}) e)
+	  e AS (SELECT e, 'sevt_01' || lpad(translate(e::text, '0', 'z'), 22, 'z') AS id FROM generate_series(1, ${EVENTS}) e)
 	INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body, role, fragment)
 	SELECT s.id, s.last_seq + e, e.id, type, s.thread_id, s.last_at + e * interval '1 us',
 	       '{"id":"' || e.id || '","type":"' || type || '"' || rest || ',"processed_at":"' || wire_stamp(s.last_at + e * interval '1 us') || '"}',
