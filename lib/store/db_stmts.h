@@ -19,6 +19,6 @@ extern const struct db_stmt_def db_stmts[];
 int db_result_err(const PGresult *r, enum db_stmt stmt, struct err *e);
 
 /* The text[] for PQconnectdbParams-like use: dsn plus our session settings. The caller frees. */
-char *db_conninfo(const char *dsn, int timeout_ms);
+char *db_conninfo(const char *dsn, int timeout_ms, int lock_ms);
 
 #endif

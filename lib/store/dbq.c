@@ -21,6 +21,7 @@
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 2000
 #define IN_FLIGHT_MAX 64	/* statements sent and unanswered; more wait here, so that neither side blocks on full socket buffers */
+#define LOCK_MS 500		/* a statement that waits for a lock holds up all that are behind it: it fails, and its caller tries again */
 #define GROUP_MAX 32		/* statements of one commit: beyond that the measured gain is small (performance.md section 3) */
 
 enum state { DOWN, CONNECTING, PREPARING, READY };
@@ -52,6 +53,7 @@ struct dbq {
 	bool all_answered;		/* every statement of the oldest group has its result: its sync comes next */
 	int nsent, npending;
 	int joined_out;			/* joined groups sent and not yet synced: 0 or 1 */
+	unsigned connections;
 	int64_t backoff_ms;
 	struct loop_timer *retry;
 };
@@ -95,7 +97,7 @@ dbq_new(struct loop *loop, const char *dsn, enum db_user user, int timeout_ms)
 	struct dbq *q = xcalloc(1, sizeof *q);
 
 	q->loop = loop;
-	q->conninfo = db_conninfo(dsn, timeout_ms);
+	q->conninfo = db_conninfo(dsn, timeout_ms, LOCK_MS);
 	q->user = user;
 	q->fd = -1;
 	q->waiting.tail = &q->waiting.head;
@@ -127,6 +129,7 @@ dbq_free(struct dbq **qp)
 }
 
 bool dbq_ready(const struct dbq *q) { return q->state == READY; }
+unsigned dbq_connections(const struct dbq *q) { return q->connections; }
 int dbq_pending(const struct dbq *q) { return q->npending; }
 
 static void
@@ -404,6 +407,7 @@ prepare_read(struct dbq *q)
 			continue;
 		if (st == PGRES_PIPELINE_SYNC) {
 			q->state = READY;
+			q->connections++;
 			q->backoff_ms = BACKOFF_FIRST_MS;
 			send_waiting(q);
 			return;

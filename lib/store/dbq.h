@@ -29,6 +29,8 @@ void dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *p
 
 /* Connected and prepared? */
 bool dbq_ready(const struct dbq *q);
+/* How often it has been connected: another number than before means that session state (locks) is gone. */
+unsigned dbq_connections(const struct dbq *q);
 /* Statements not yet answered. */
 int dbq_pending(const struct dbq *q);
 
