@@ -92,7 +92,7 @@ replay_event(struct gw_req *r, const char *line, struct err *e)
 static int
 replay_events(struct gw_req *r, const char *lines, struct err *e)
 {
-	if (session_exists(r->db, r->who.workspace_id, r->param[0], e) < 0)
+	if (session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0)
 		return -1;
 	buf_str(&r->out, "{\"data\":[");
 	for (const char *p = lines; *p; p = strchr(p, '\n') + 1) {

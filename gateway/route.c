@@ -19,13 +19,14 @@ const struct route routes[] = {
 };
 const size_t routes_count = sizeof routes / sizeof *routes;
 
-/* What a path parameter must look like. prefix NULL: any printable text. */
+/* What a path parameter must look like. prefix NULL: any printable text. A refusal that ends in ": " is followed by what was sent. */
 static const struct {
 	const char *name, *prefix, *refusal;
 } params_known[] = {
 	{ "agent_id", "agent_", "Invalid agent ID." },
 	{ "environment_id", "env_", "Invalid environment ID." },
 	{ "session_id", "sesn_", "Invalid session ID." },
+	{ "thread_id", "sthr_", "Invalid thread ID: " },
 	{ "model_id", NULL, "Invalid model ID." },
 };
 
@@ -132,7 +133,8 @@ route_check_params(const struct route *r, const char *const params[REQ_PARAMS], 
 			if (strcmp(params_known[i].name, name) != 0)
 				continue;
 			if (params_known[i].prefix ? !id_ok(params_known[i].prefix, params[n]) : !printable(params[n]))
-				return err_set(e, EK_INVALID, 0, "%s", params_known[i].refusal);
+				return err_set(e, EK_INVALID, 0, "%s%.100s", params_known[i].refusal,
+				    params_known[i].refusal[strlen(params_known[i].refusal) - 1] == ' ' ? params[n] : "");
 		}
 	return 0;
 }

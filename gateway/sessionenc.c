@@ -4,8 +4,11 @@
  */
 #include "sessionenc.h"
 
+#include <string.h>
+
 #include "cost.h"
 #include "jw.h"
+#include "jx.h"
 
 static void
 usage(struct jw *w, const struct session_row *s)
@@ -64,4 +67,55 @@ session_encode(struct buf *b, const struct session_row *s, const char *status)
 	jw_kstr(&w, "archived_at", s->archived);
 	jw_obj_end(&w);
 	jw_end(&w);
+}
+
+/* Consumption of a thread; its runtime is not part of its cost (contract 9.1). */
+static void
+thread_usage(struct jw *w, const struct thread_row *t)
+{
+	const struct session_row as_session = { .input = t->input, .output = t->output, .cache_read = t->cache_read,
+	    .cache_5m = t->cache_5m, .cache_1h = t->cache_1h, .active_us = t->active_us, .used = true };
+
+	if (t->moved)
+		usage(w, &as_session);
+	else
+		jw_knull(w, "usage");
+}
+
+int
+thread_encode(struct buf *b, const char *session_id, const struct thread_row *t, struct err *e)
+{
+	AUTO(json) json_t *agent = NULL;
+	struct jw w;
+
+	if (jx_parse(t->agent, strlen(t->agent), &agent, e) < 0)
+		return err_fault(e, EK_INTERNAL, 0, "stored agent of thread %s", t->id);
+	json_object_del(agent, "multiagent");
+	jw_begin(&w, b);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "session_thread");
+	jw_kstr(&w, "id", t->id);
+	jw_kstr(&w, "session_id", session_id);
+	jw_kstr(&w, "parent_thread_id", t->parent_id);
+	jw_kjson(&w, "agent", agent);
+	jw_kstr(&w, "status", t->status);
+	jw_key(&w, "stats");
+	if (t->moved) {
+		jw_obj(&w);
+		jw_key(&w, "active_seconds");
+		jw_seconds(&w, t->active_us / 1000);
+		jw_key(&w, "duration_seconds");
+		jw_seconds(&w, t->duration_us / 1000);
+		jw_obj_end(&w);
+	} else {
+		jw_null(&w);
+	}
+	thread_usage(&w, t);
+	jw_kstr(&w, "workflow_run_id", t->workflow_run_id);
+	jw_kstr(&w, "created_at", t->created);
+	jw_kstr(&w, "updated_at", t->updated);
+	jw_kstr(&w, "archived_at", t->archived);
+	jw_obj_end(&w);
+	jw_end(&w);
+	return 0;
 }

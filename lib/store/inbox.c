@@ -123,7 +123,7 @@ int
 event_list(struct db *db, const char *session, const struct event_filter *f, PGresult **res, int64_t *found, struct err *e)
 {
 	if (DB_RUN(db, f->desc ? STMT_EVENT_LIST_DESC : STMT_EVENT_LIST_ASC, res, e, session, DBN(f->seq), DBN(f->inbox_seq), f->types, f->gt,
-	    f->gte, f->lt, f->lte, DBN(f->limit), DBN(f->bytes)) < 0)
+	    f->gte, f->lt, f->lte, DBN(f->limit), DBN(f->bytes), f->thread) < 0)
 		return err_wrap(e, "list events of session %s", session);
 	*found = PQntuples(*res) ? pg_int(*res, 0, 4) : 0;
 	return 0;

@@ -53,9 +53,9 @@ void action_row(const PGresult *res, int row, struct action_row *out);
 int event_find(struct db *db, const char *session, const char *id, PGresult **res, const char **out_text, bool *out_closed,
     const char **out_stamp, struct err *e);
 
-/* The log, then what waits. Positions: only what lies beyond them. Strings of filters as in session_filter. The caller owns *res. */
+/* A thread's log, then what waits. Positions: only what lies beyond them. Strings of filters as in session_filter. The caller owns *res. */
 struct event_filter {
-	const char *types, *gt, *gte, *lt, *lte;
+	const char *thread, *types, *gt, *gte, *lt, *lte;
 	int64_t seq, inbox_seq, limit, bytes;
 	bool desc;
 };

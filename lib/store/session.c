@@ -4,6 +4,7 @@
  */
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,13 +100,17 @@ session_setup(struct db *db, const char *workspace, const char *id, PGresult **r
 }
 
 int
-session_exists(struct db *db, const char *workspace, const char *id, struct err *e)
+session_exists(struct db *db, const char *workspace, const char *id, char out_thread[ID_MAX], struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
 	if (DB_RUN(db, STMT_SESSION_EXISTS, &r, e, workspace, id) < 0)
 		return err_wrap(e, "find session %s", id);
-	return PQntuples(r) == 1 ? 0 : not_found(e);
+	if (PQntuples(r) == 0)
+		return not_found(e);
+	if (out_thread)
+		snprintf(out_thread, ID_MAX, "%s", pg_str(r, 0, 0));
+	return 0;
 }
 
 static int

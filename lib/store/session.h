@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "err.h"
+#include "id.h"
 
 /* Strings are borrowed from the result. agent and metadata are JSON text. */
 struct session_row {
@@ -44,7 +45,8 @@ int session_names(struct db *db, const char *workspace, const char *id, PGresult
 /* Its agent snapshot and the body of its environment (NULL: deleted), borrowed from *res. EK_NOT_FOUND. */
 int session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_agent,
     const char **out_environment, struct err *e);
-int session_exists(struct db *db, const char *workspace, const char *id, struct err *e);
+/* Is it there? out_thread (may be NULL) receives its primary thread. EK_NOT_FOUND. */
+int session_exists(struct db *db, const char *workspace, const char *id, char out_thread[ID_MAX], struct err *e);
 
 /* Within a transaction: the row lock and what the checks of a change need. Strings are borrowed from *res. EK_NOT_FOUND. */
 struct session_locked {

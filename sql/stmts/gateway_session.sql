@@ -97,9 +97,9 @@ UPDATE session SET title = $3::text, metadata = $4::text, agent = coalesce($5::t
        updated_at = clock_timestamp()
  WHERE workspace_id = $1::text AND id = $2::text;
 
--- Does the session exist in this workspace?
+-- Does the session exist in this workspace? Its primary thread.
 -- stmt: session_exists  for: gw
-SELECT 1 FROM session WHERE workspace_id = $1::text AND id = $2::text;
+SELECT thread_id FROM session WHERE workspace_id = $1::text AND id = $2::text;
 
 -- What a session runs with: its agent snapshot and its environment, if that is still there.
 -- stmt: session_setup  for: gw
@@ -120,13 +120,14 @@ SELECT NULL, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM in
 -- The log, then what waits (part 1: a stem, and the stamp that an event processed on receipt shows). One statement, so that an item on
 -- its way from the inbox into the log is seen exactly once. Time filters compare the stamp (of the log: bound seq, which rises with it);
 -- an item without one fails them.
--- in: session, position in the log, position in the inbox, types or NULL, gt, gte, lt, lte (microseconds or NULL), limit, bytes
+-- One thread's events; what waits is the primary's. A thread is a filter, not a search: the log of a session is read in order anyway.
+-- in: session, position in the log, position in the inbox, types or NULL, gt, gte, lt, lte (microseconds or NULL), limit, bytes, thread
 -- stmt: event_list_asc  for: gw
 SELECT part, seq, body, stamp, found FROM (
   SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT * FROM (
       SELECT 0 AS part, seq, body, NULL AS stamp FROM event
-       WHERE session_id = $1::text AND seq > $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+       WHERE session_id = $1::text AND seq > $2::bigint AND thread_id = $11::text AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
          AND seq > greatest(0, event_seq_at($1::text, $5::bigint), event_seq_at($1::text, $6::bigint - 1))
          AND seq <= least(9223372036854775807, event_seq_at($1::text, $7::bigint - 1), event_seq_at($1::text, $8::bigint))
        ORDER BY seq LIMIT $9::int + 1) log
@@ -148,7 +149,7 @@ SELECT part, seq, body, stamp, found FROM (
   SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT * FROM (
       SELECT 0 AS part, seq, body, NULL AS stamp FROM event
-       WHERE session_id = $1::text AND seq < $2::bigint AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
+       WHERE session_id = $1::text AND seq < $2::bigint AND thread_id = $11::text AND ($4::text[] IS NULL OR type = ANY ($4::text[]))
          AND seq > greatest(0, event_seq_at($1::text, $5::bigint), event_seq_at($1::text, $6::bigint - 1))
          AND seq <= least(9223372036854775807, event_seq_at($1::text, $7::bigint - 1), event_seq_at($1::text, $8::bigint))
        ORDER BY seq DESC LIMIT $9::int + 1) log

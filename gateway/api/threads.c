@@ -1,0 +1,66 @@
+/*
+ * threads: list, retrieve and archive a session's threads, and the events of one (contract 2.3). A session has its primary thread, whose
+ * log is the session's; nothing here depends on it being the only one. An archive is of child threads: the primary ends with its session.
+ */
+#include <stdio.h>
+
+#include "api.h"
+#include "page.h"
+#include "session.h"
+#include "sessionenc.h"
+#include "thread.h"
+
+int
+api_thread_get(struct gw_req *r, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct thread_row t;
+
+	if (thread_get(r->db, r->who.workspace_id, r->param[0], r->param[1], &res, &t, e) < 0)
+		return -1;
+	return thread_encode(&r->out, r->param[0], &t, e);
+}
+
+int
+api_thread_archive(struct gw_req *r, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct thread_row t;
+
+	if (thread_get(r->db, r->who.workspace_id, r->param[0], r->param[1], &res, &t, e) < 0)
+		return -1;
+	return err_set(e, EK_INVALID, 0, "The primary thread cannot be archived; archive the session instead.");
+}
+
+int
+api_thread_list(struct gw_req *r, struct err *e)
+{
+	struct cursor at, next = { .list = CURSOR_THREADS };
+	const char *const *statuses;
+	int count = query_list(&r->query, "statuses", &statuses), n;
+	AUTO(str) char *array = count > 0 ? pg_array(statuses, count) : NULL;
+	struct thread_filter f = { .statuses = array, .limit = query_int(&r->query, "limit") };
+	AUTO(pgres) PGresult *res = NULL;
+	struct thread_row t = { 0 };
+	bool given, more;
+
+	if (page_cursor(r, CURSOR_THREADS, false, r->param[0], &at, &given, e) < 0)
+		return -1;
+	f.before = given ? at.id : NULL;
+	if (thread_list(r->db, r->who.workspace_id, r->param[0], &f, &res, &n, &more, e) < 0 ||
+	    (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0))
+		return -1;
+	page_begin(&r->out);
+	for (int i = 0; i < n; i++) {
+		page_next(&r->out, i);
+		thread_row(res, i, &t);
+		if (thread_encode(&r->out, r->param[0], &t, e) < 0)
+			return -1;
+	}
+	if (more) {
+		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
+		snprintf(next.id, sizeof next.id, "%s", t.id);
+	}
+	page_end(r, more ? &next : NULL, false, NULL);
+	return 0;
+}

@@ -1,0 +1,17 @@
+-- Threads of sessions. The primary thread's row is the session itself; child threads will have rows of their own, with the same columns:
+--   id, parent, agent, status, created, updated, archived, active_us (an open interval counts up to now), duration_us, input, output,
+--   cache read, cache 5m, cache 1h, moved (its status has changed at least once), workflow run
+
+-- Newest first. A thread id picks one.
+-- in: workspace, session, thread id or NULL, statuses or NULL, cursor id or NULL, limit
+-- stmt: thread_list  for: gw
+SELECT t.* FROM (
+  SELECT s.thread_id AS id, NULL::text, s.agent, wire_status(s.status, s.inbox_wakes, s.due_at) AS status, wire_stamp(s.created_at),
+         wire_stamp(s.updated_at), wire_stamp(s.archived_at),
+         s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
+         us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
+         s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
+         s.active_us > 0 OR s.running_since IS NOT NULL OR s.terminated_at IS NOT NULL, NULL::text
+    FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text) t
+ WHERE ($3::text IS NULL OR t.id = $3::text) AND ($4::text[] IS NULL OR t.status = ANY ($4::text[])) AND ($5::text IS NULL OR t.id < $5::text)
+ ORDER BY t.id DESC LIMIT $6::int + 1;
