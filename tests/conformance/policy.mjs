@@ -17,6 +17,7 @@ export const EXTRA = [
 // Null where a type says that the key is absent or has a value: recorded so, and the SDK does not mind.
 export const NULL_TOO = [
 	{ type: 'BetaManagedAgentsSessionUsage', keys: ['cache_creation'], why: 'contract 9.1: null until something was written to the cache' },
+	{ type: 'BetaManagedAgentsSessionThreadUsage', keys: ['cache_creation'], why: 'contract 2.3: the shape of SessionUsage' },
 ];
 
 // error_code values that the contract names and ErrorDetails does not have (contract 1.11: where they stand is not documented; ours are
