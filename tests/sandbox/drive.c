@@ -116,6 +116,55 @@ give_up(const char *fmt, ...)
 
 /* --- roost-hands --- */
 
+/* A blob store as lib/base/blob.h describes it. */
+static void
+make_store(const char *dir)
+{
+	char path[300];
+	int i;
+
+	for (i = -2; i < 256; i++) {
+		if (i < 0)
+			snprintf(path, sizeof path, "%s%s", dir, i == -2 ? "" : "/tmp");
+		else
+			snprintf(path, sizeof path, "%s/%02x", dir, (unsigned)i);
+		if (mkdir(path, 0750) < 0)
+			give_up("mkdir %s: %s", path, strerror(errno));
+	}
+}
+
+void
+blob_put(const struct hands *h, const char *id, const char *text, size_t len)
+{
+	char path[300];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%.2s/%s", h->blobs, id, id);
+	f = fopen(path, "w");
+	if (!f || fwrite(text, 1, len, f) != len || fclose(f) != 0)
+		give_up("cannot write %s", path);
+	chmod(path, 0644);
+}
+
+char *
+blob_get(const struct hands *h, const char *id, size_t *len)
+{
+	char path[300], *data = NULL;
+	struct stat st;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%.2s/%s", h->blobs, id, id);
+	f = fopen(path, "r");
+	if (f && fstat(fileno(f), &st) == 0) {
+		data = malloc((size_t)st.st_size + 1);
+		*len = fread(data, 1, (size_t)st.st_size, f);
+		data[*len] = '\0';
+	}
+	if (f)
+		fclose(f);
+	return data;
+}
+
 void
 hands_prepare(struct hands *h, const char *tag)
 {
@@ -129,6 +178,8 @@ hands_prepare(struct hands *h, const char *tag)
 	snprintf(h->sock, sizeof h->sock, "%s/s", h->dir);
 	snprintf(h->log, sizeof h->log, "%s/log", h->dir);
 	chmod(h->dir, 0711);
+	snprintf(h->blobs, sizeof h->blobs, "%s/blobs", h->dir);
+	make_store(h->blobs);
 }
 
 static void
@@ -139,8 +190,8 @@ write_conf(const struct hands *h, const char *path)
 
 	snprintf(init, sizeof init, "%s/bin/roost-init", out_dir);
 	real = realpath(init, NULL);
-	fprintf(f, "instance = %s\nrun_dir = %s\nhands_socket = %s\nworker_user = nobody\ninit_path = %s\nsandbox_dir = %s/sandbox\n%s",
-	    h->instance, h->dir, h->sock, real ? real : init, h->dir, h->extra);
+	fprintf(f, "instance = %s\nrun_dir = %s\nhands_socket = %s\nworker_user = nobody\ninit_path = %s\nsandbox_dir = %s/sandbox\nblob_dir = %s\n%s",
+	    h->instance, h->dir, h->sock, real ? real : init, h->dir, h->blobs, h->extra);
 	fclose(f);
 	free(real);
 }

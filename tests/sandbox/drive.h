@@ -12,7 +12,7 @@
 
 /* One roost-hands of our own, in a temporary directory. */
 struct hands {
-	char instance[32], dir[128], sock[160], log[160];
+	char instance[32], dir[128], sock[160], log[160], blobs[160];
 	char extra[512];	/* more lines for its settings */
 	const char *cgroup;	/* cgroup2 directory to start it in, or NULL */
 	pid_t pid;
@@ -31,6 +31,10 @@ int hands_stop(struct hands *h, int sig);
 void hands_remove(struct hands *h);
 /* Does its log contain text? */
 bool hands_logged(const struct hands *h, const char *text);
+
+/* Its blob store: put a blob there; read one (the caller frees it; NULL: there is none). */
+void blob_put(const struct hands *h, const char *id, const char *text, size_t len);
+char *blob_get(const struct hands *h, const char *id, size_t *len);
 
 /* A connection; requests are numbered by the caller's order. */
 int dial(const struct hands *h);

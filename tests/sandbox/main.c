@@ -13,7 +13,8 @@
 
 static const struct { const char *name; void (*run)(void); } groups[] = {
 	{ "inside", test_inside }, { "shell", test_shell }, { "files", test_files }, { "limits", test_limits },
-	{ "protocol", test_protocol }, { "life", test_life }, { "bench", bench },
+	{ "mounts", test_mounts },
+	{ "outputs", test_outputs }, { "protocol", test_protocol }, { "life", test_life }, { "bench", bench },
 };
 
 static bool

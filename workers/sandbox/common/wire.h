@@ -1,7 +1,7 @@
 /*
  * wire: what roost-hands and roost-init say to each other over one SOCK_SEQPACKET pair.
  *
- * Every message is one struct sb_msg of fixed size; descriptors ride along (SCM_RIGHTS, hands -> init only). Bulk data never travels
+ * Every message is one struct sb_msg of fixed size; descriptors ride along (SCM_RIGHTS; towards hands only before roost-init is there). Bulk data never travels
  * here: a call's arguments and its output are memfds made by hands, so no message can be too long and no queue can fill.
  *
  * Arguments (the args memfd): a sequence of `key NUL value NUL`, checked by hands against input.def before. Numbers are decimal,
@@ -24,6 +24,8 @@ enum sb_op {
 	SB_RUN = 1,	/* run a file tool: args, out, cgroup */
 	SB_SHELL,	/* start a shell (call = its generation) in place of the present one: cgroup */
 	SB_BASH,	/* run a command in the shell: args, out */
+	/* the child that becomes init -> hands */
+	SB_PLACES,	/* once, before READY: its mount namespace, its outputs directory */
 	/* init -> hands */
 	SB_READY,	/* the sandbox is set up; flags: SB_F_LANDLOCK */
 	SB_DONE,	/* call ended: status, flags, bytes */
@@ -63,6 +65,7 @@ enum { SB_FD_HANDS = 3, SB_FD_FILTER = 4 };
 #define SB_HOME "/home/agent"
 #define SB_WORKDIR "/workspace"
 #define SB_OUTPUTS "/mnt/session/outputs"
+#define SB_UPLOADS "/mnt/session/uploads"
 #define SB_SPILL_DIR "/tmp/tool-output"
 
 #endif

@@ -35,6 +35,7 @@ struct box {
 	int slot;
 	struct cg_box cg;
 	struct spawned sp;
+	int mounts, outputs;		/* descriptors into it (SB_PLACES); -1: not there */
 	struct loop_timer *timer;	/* STARTING: deadline; DYING: next try to remove the groups */
 	uint32_t leaves;
 	char garbage[GARBAGE_MAX][16];	/* leaves that could not be removed yet */
@@ -78,6 +79,14 @@ reap(struct box *b, int *status)
 }
 
 static void
+forget(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
 begin_dying(struct box *b)
 {
 	struct loop *l = b->h->loop;
@@ -87,9 +96,10 @@ begin_dying(struct box *b)
 	b->owner = NULL;
 	loop_cancel(l, &b->timer);
 	loop_unwatch(l, b->sp.sock);
-	close(b->sp.sock);
-	if (b->sp.report >= 0)
-		close(b->sp.report);
+	forget(&b->sp.sock);
+	forget(&b->sp.report);
+	forget(&b->mounts);		/* they would keep its file system alive */
+	forget(&b->outputs);
 	cg_box_joined(&b->cg);
 	cg_kill(b->cg.fd);
 	if (b->sp.pidfd < 0)
@@ -133,13 +143,39 @@ on_pidfd(void *ctx, int fd, uint32_t events)
 		lose(b);
 }
 
+/* One message. Descriptors are taken with the first one only, which the child sends before it is roost-init. */
+static ssize_t
+receive(struct box *b, struct sb_msg *m)
+{
+	union { char space[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } control;
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof *m };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+	int fds[2];
+	ssize_t n;
+
+	if (b->state == STARTING && b->mounts < 0) {
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof control;
+	}
+	n = recvmsg(b->sp.sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	c = n >= 0 && mh.msg_control ? CMSG_FIRSTHDR(&mh) : NULL;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds)) {
+		memcpy(fds, CMSG_DATA(c), sizeof fds);
+		b->mounts = fds[0];
+		b->outputs = fds[1];
+	}
+	return n;
+}
+
 static void
 on_sock(void *ctx, int fd, uint32_t events)
 {
 	struct box *b = ctx;
 	struct sb_msg m;
-	ssize_t n = recv(fd, &m, sizeof m, MSG_DONTWAIT);
+	ssize_t n = receive(b, &m);
 
+	(void)fd;
 	(void)events;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -147,6 +183,8 @@ on_sock(void *ctx, int fd, uint32_t events)
 		lose(b);
 		return;
 	}
+	if (m.op == SB_PLACES)
+		return;
 	if (m.op == SB_READY && b->state == STARTING) {
 		b->h->landlock = (m.flags & SB_F_LANDLOCK) != 0;
 		b->state = READY;
@@ -188,6 +226,7 @@ box_start(struct hands *h, const struct box_hooks *hooks, void *owner, struct bo
 	b->hooks = hooks;
 	b->owner = owner;
 	b->slot = slot;
+	b->mounts = b->outputs = -1;
 	h->boxes++;
 	snprintf(name, sizeof name, "sb-%u", ++h->box_seq);
 	spec.base = uids_base(h->uids, slot);
@@ -212,6 +251,9 @@ box_start(struct hands *h, const struct box_hooks *hooks, void *owner, struct bo
 
 bool box_is_ready(const struct box *b) { return b->state == READY; }
 bool box_is_frozen(const struct box *b) { return b->frozen; }
+int box_mounts(const struct box *b) { return b->mounts; }
+int box_outputs(const struct box *b) { return b->outputs; }
+uid_t box_base(const struct box *b) { return uids_base(b->h->uids, b->slot); }
 
 void
 box_drop(struct box **bp)

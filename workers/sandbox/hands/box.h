@@ -31,6 +31,10 @@ bool box_is_ready(const struct box *b);
 void box_drop(struct box **b);
 void box_freeze(struct box *b, bool frozen);
 bool box_is_frozen(const struct box *b);
+/* Descriptors into a ready box, borrowed: its mount namespace and its outputs directory; the host uid of its user 0. */
+int box_mounts(const struct box *b);
+int box_outputs(const struct box *b);
+uid_t box_base(const struct box *b);
 
 /* Send a message with up to 3 descriptors (borrowed). -1 when it cannot be delivered: the box is as good as lost. */
 int box_send(struct box *b, const struct sb_msg *m, const int *fds, int nfds);

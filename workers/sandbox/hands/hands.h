@@ -13,6 +13,7 @@
 #include "loop.h"
 #include "uids.h"
 
+struct blobs;
 struct box;
 struct call;
 struct session;
@@ -43,6 +44,9 @@ struct hands {
 	int nsessions;
 	struct call_queue done;			/* finished, not acknowledged, oldest first */
 	size_t kept;				/* bytes of their texts */
+	struct blobs *blobs;			/* NULL: no blob_dir; then no files and no outputs */
+	int outputs_dir;			/* lists of outputs not published yet (outputs.h) */
+	int outputs_pending;			/* sessions that have such a list */
 };
 
 #endif

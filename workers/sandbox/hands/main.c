@@ -3,7 +3,7 @@
  *
  * Start, in this order: settings; one lock per instance, so that a second hands cannot sweep the first one's sandboxes; private mount
  * namespace with the made /etc; the instance's cgroups (leftovers of a predecessor are killed and removed); uid range; filter; then
- * all but nine capabilities are dropped. One trial sandbox is started and must come up before the socket is opened: a host that lacks
+ * all but ten capabilities are dropped. One trial sandbox is started and must come up before the socket is opened: a host that lacks
  * something refuses here, with the step that failed, and never offers half a sandbox.
  *
  * On SIGTERM the sandboxes are killed and everything is removed; on a crash the kernel ends them (PDEATHSIG) and the next start sweeps.
@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "blobs.h"
 #include "box.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -39,7 +40,7 @@
 #define TRIAL_MS 20000
 #define STOP_MS 5000
 #define DYING_MAX 64	/* uid ranges beyond sandboxes_max, for those that are still dying */
-#define FILES_EACH 8	/* descriptors of one sandbox with a call or two */
+#define FILES_EACH 10	/* descriptors of one sandbox with a call or two */
 #define INODE_BYTES 2048	/* kernel memory of one tmpfs inode with its name, rounded up */
 
 /* The file systems live in the sandbox's memory: full disks must not become killed processes. */
@@ -80,6 +81,8 @@ lock_instance(const char *dir, struct err *e)
 static int
 prepare_mounts(struct hands *h, struct err *e)
 {
+	char view[320];
+
 	snprintf(h->root_dir, sizeof h->root_dir, "%s/root", h->conf.sandbox_dir);
 	snprintf(h->etc_dir, sizeof h->etc_dir, "%s/etc", h->conf.sandbox_dir);
 	if ((mkdir(h->root_dir, 0700) < 0 && errno != EEXIST) || (mkdir(h->etc_dir, 0700) < 0 && errno != EEXIST))
@@ -88,6 +91,9 @@ prepare_mounts(struct hands *h, struct err *e)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot make a mount namespace");
 	if (mount("etc", h->etc_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=16m,nr_inodes=4096") < 0)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot mount a tmpfs");
+	snprintf(view, sizeof view, "%s/view", h->conf.sandbox_dir);
+	if (blobs_open(&h->blobs, h->conf.blob_dir, view, e) < 0)
+		return -1;
 	return etc_build(h->etc_dir, e);
 }
 
@@ -132,6 +138,8 @@ prepare(struct hands *h, struct err *e)
 		return -1;
 	if (access("/usr/bin/rg", X_OK) < 0)
 		log_warn("ripgrep_missing", "note", "glob and grep will say so; install ripgrep", NULL);
+	if (outputs_open(h, e) < 0)
+		return -1;
 	if (cg_open(&h->cg, h->conf.instance, e) < 0)
 		return -1;
 	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max + DYING_MAX, e) < 0)

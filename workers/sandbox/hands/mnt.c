@@ -38,6 +38,7 @@ static const struct { const char *path; mode_t mode; bool tools; } dirs[] = {
 	{ "var", 0755, false }, { "var/tmp", 01777, false }, { "var/lib", 0755, false }, { "var/log", 0755, false },
 	{ "var/cache", 0755, false }, { "var/empty", 0555, false }, { "home", 0755, false }, { "home/" SB_USER, 0755, true },
 	{ "workspace", 0755, true }, { "mnt", 0755, false }, { "mnt/session", 0755, false }, { "mnt/session/outputs", 0755, true },
+	{ "mnt/session/uploads", 0755, false },
 	{ ".overlay", 0700, false }, { ".overlay/work", 0700, false }, { ".overlay/upper", 0755, true },
 };
 

@@ -13,6 +13,7 @@
 
 static const struct { cap_value_t cap; const char *name; } needed[] = {
 	{ CAP_SYS_ADMIN, "CAP_SYS_ADMIN" },	/* namespaces, mounts, cgroups */
+	{ CAP_SYS_CHROOT, "CAP_SYS_CHROOT" },	/* enter a sandbox's mount namespace to mount a file there */
 	{ CAP_SETUID, "CAP_SETUID" },		/* uid maps */
 	{ CAP_SETGID, "CAP_SETGID" },		/* gid maps */
 	{ CAP_SETPCAP, "CAP_SETPCAP" },		/* this file */

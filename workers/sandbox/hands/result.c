@@ -121,6 +121,20 @@ tell_replaced(struct call *c, struct buf *b)
 	c->s->replaced = false;
 }
 
+/* Put a remark before the result, once. */
+static void
+tell_first(struct buf *b, char **text)
+{
+	struct buf told = { 0 };
+
+	buf_str(&told, *text);
+	buf_put(&told, b->data, b->len);
+	buf_free(b);
+	*b = told;
+	free(*text);
+	*text = NULL;
+}
+
 void
 result_compose(struct call *c, const struct sb_msg *m)
 {
@@ -150,6 +164,8 @@ result_compose(struct call *c, const struct sb_msg *m)
 		buf_str(&b, "(no output)");
 	if (c->s->replaced && c->why == CALL_ENDED)
 		tell_replaced(c, &b);
+	if (c->s->outputs.note && c->why == CALL_ENDED)
+		tell_first(&b, &c->s->outputs.note);
 	c->len = b.len;
 	c->text = buf_steal(&b);
 }

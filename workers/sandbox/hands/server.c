@@ -124,6 +124,20 @@ server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh)
 }
 
 void
+server_outputs(struct hands *h, uint64_t conn, int64_t n, struct session *s)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_kbool(&w, "ok", true);
+	if (s->outputs.npending > 0)
+		outputs_write(s, &w);
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
 server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const struct call *c)
 {
 	struct buf b = { 0 };
@@ -143,6 +157,15 @@ server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const stru
 
 /* --- requests --- */
 
+/* A name that may go into paths and logs: letters, digits, - and _. */
+static bool
+good_name(const char *text)
+{
+	size_t n = text ? strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
+
+	return n > 0 && n < SESSION_ID_MAX && text[n] == '\0';
+}
+
 struct request {
 	struct hands *h;
 	uint64_t conn;
@@ -158,6 +181,10 @@ op_provision(struct request *r)
 	struct err e = ERR_INIT;
 	bool fresh;
 
+	if (session_files(r->s, json_object_get(r->doc, "files"), &e) < 0) {
+		server_error(r->h, r->conn, r->n, "invalid", e.pub);
+		return;
+	}
 	if (session_provision(r->s, &fresh, &e) < 0) {
 		log_err("sandbox_refused", &e, "session", r->session, NULL);
 		server_error(r->h, r->conn, r->n, e.kind == EK_LIMIT ? "busy" : "failed", e.pub);
@@ -189,6 +216,8 @@ op_call(struct request *r)
 
 	if (c) {
 		attach(r, c, false);
+	} else if (session_files(r->s, json_object_get(r->doc, "files"), &e) < 0) {
+		server_error(r->h, r->conn, r->n, "invalid", e.pub);
 	} else if (!tool) {
 		server_error(r->h, r->conn, r->n, "invalid", "tool: must be a string");
 	} else if (input_check(tool, json_object_get(r->doc, "input"), r->call, &in, &e) < 0) {
@@ -240,6 +269,28 @@ static void
 op_pause(struct request *r)
 {
 	session_pause(r->s);
+	outputs_pause(r->s, r->conn, r->n);
+}
+
+/* What waits to be published: of the named session, or of one whose list nobody seems to have taken care of. */
+static void
+op_outputs(struct request *r)
+{
+	struct session *s = good_name(r->session) ? session_find(r->h, r->session) : outputs_forgotten(r->h);
+
+	if (s)
+		server_outputs(r->h, r->conn, r->n, s);
+	else
+		server_ok(r->h, r->conn, r->n);
+}
+
+static void
+op_published(struct request *r)
+{
+	struct session *s = good_name(r->session) ? session_find(r->h, r->session) : NULL;
+
+	if (s)
+		outputs_done(s, json_object_get(r->doc, "blobs"), jx_bool(r->doc, "keep", true) != 0);
 	server_ok(r->h, r->conn, r->n);
 }
 
@@ -277,17 +328,10 @@ static const struct op {
 	{ "cancel",    true,  true,  false, op_cancel },
 	{ "pause",     true,  false, true,  op_pause },
 	{ "destroy",   true,  false, true,  op_destroy },
+	{ "outputs",   false, false, false, op_outputs },
+	{ "published", false, false, false, op_published },
 	{ "status",    false, false, false, op_status },
 };
-
-/* A name that may go into paths and logs: letters, digits, - and _. */
-static bool
-good_name(const char *text)
-{
-	size_t n = text ? strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
-
-	return n > 0 && n < SESSION_ID_MAX && text[n] == '\0';
-}
 
 static void
 dispatch(struct request *r, const struct op *op)

@@ -11,6 +11,7 @@
 #include "hands.h"
 
 struct call;
+struct session;
 
 /* Listen on conf.hands_socket (0660, group conf.listen_group or roost-hands when there is such a group) and serve in h->loop. */
 int server_start(struct hands *h, struct err *e);
@@ -21,6 +22,8 @@ void server_stop(void);
 void server_ok(struct hands *h, uint64_t conn, int64_t n);
 void server_error(struct hands *h, uint64_t conn, int64_t n, const char *kind, const char *message);
 void server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh);
+/* ok, and what outputs wait to be published. */
+void server_outputs(struct hands *h, uint64_t conn, int64_t n, struct session *s);
 void server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const struct call *c);
 
 #endif

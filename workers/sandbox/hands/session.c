@@ -29,6 +29,8 @@ session_free(struct session *s)
 	TAILQ_REMOVE(&s->h->sessions, s, link);
 	LIST_REMOVE(s, in_bucket);
 	s->h->nsessions--;
+	files_free(&s->files);
+	outputs_free(s);
 	free(s);
 }
 
@@ -40,7 +42,7 @@ make_room(struct hands *h)
 
 	for (s = TAILQ_FIRST(&h->sessions); s && h->nsessions >= SESSIONS_MAX; s = next) {
 		next = TAILQ_NEXT(s, link);
-		if (!s->box && TAILQ_EMPTY(&s->calls) && !s->provisions)
+		if (!s->box && TAILQ_EMPTY(&s->calls) && !s->provisions && !s->outputs.collecting && s->outputs.npending == 0)
 			session_free(s);
 	}
 }
@@ -55,8 +57,8 @@ bucket(struct hands *h, const char *id)
 	return &h->buckets[hash % SESSION_BUCKETS];
 }
 
-static struct session *
-find(struct hands *h, const char *id)
+struct session *
+session_find(struct hands *h, const char *id)
 {
 	struct session *s;
 
@@ -69,7 +71,7 @@ find(struct hands *h, const char *id)
 struct session *
 session_enter(struct hands *h, const char *id, int64_t epoch, bool kill_older, struct err *e)
 {
-	struct session *s = find(h, id);
+	struct session *s = session_find(h, id);
 
 	if (!s) {
 		make_room(h);
@@ -115,6 +117,7 @@ on_ready(void *owner)
 	struct session *s = owner;
 	const bool ahead = s->provisions != NULL;
 
+	files_mount(&s->files, s->h->blobs, s->box, s->id);
 	answer_provisions(s, NULL);
 	call_pump(s);
 	if (ahead && s->box)
@@ -136,10 +139,12 @@ on_message(void *owner, const struct sb_msg *m)
 	}
 }
 
-/* Forget descriptors of groups that died with the box. */
+/* Forget what died with the box: descriptors of groups, mounts, the directory of outputs. */
 static void
-shells_forget(struct session *s)
+box_forget(struct session *s)
 {
+	files_unmounted(&s->files);
+	outputs_lost(s);
 	leaf_drop(NULL, &s->shell);
 	while (s->nold > 0)
 		leaf_drop(NULL, &s->old[--s->nold]);
@@ -154,7 +159,7 @@ on_lost(void *owner, const char *why)
 	s->box = NULL;
 	s->pause_wanted = false;
 	s->replaced = started && s->running == 0;
-	shells_forget(s);
+	box_forget(s);
 	answer_provisions(s, "the sandbox could not be started");
 	call_all_lost(s, started ? "The sandbox was lost while this was running: its processes and files are gone. The next tool call gets "
 	    "a fresh sandbox." : "The sandbox could not be started.");
@@ -169,10 +174,10 @@ evict(struct hands *h)
 	struct session *s;
 
 	TAILQ_FOREACH(s, &h->sessions, link)
-		if (s->box && box_is_frozen(s->box) && s->running == 0) {
+		if (s->box && box_is_frozen(s->box) && s->running == 0 && !s->outputs.collecting) {
 			log_warn("sandbox_evicted", "session", s->id, NULL);
 			box_drop(&s->box);
-			shells_forget(s);
+			box_forget(s);
 			s->replaced = true;
 			return true;
 		}
@@ -195,6 +200,16 @@ session_provision(struct session *s, bool *fresh, struct err *e)
 	if (e->kind != EK_LIMIT || !evict(s->h))
 		return -1;
 	return box_start(s->h, &hooks, s, &s->box, e);
+}
+
+int
+session_files(struct session *s, const json_t *list, struct err *e)
+{
+	if (files_want(&s->files, list, e) < 0)
+		return -1;
+	if (list && s->box && box_is_ready(s->box))
+		files_mount(&s->files, s->h->blobs, s->box, s->id);
+	return 0;
 }
 
 void
@@ -228,7 +243,7 @@ session_destroy(struct session *s)
 {
 	box_drop(&s->box);
 	s->pause_wanted = s->replaced = false;
-	shells_forget(s);
+	box_forget(s);
 	answer_provisions(s, "the sandbox was destroyed");
 	call_all_lost(s, CALL_INTERRUPTED);
 	call_forget_all(s);

@@ -84,6 +84,36 @@ hide_cgroups(const struct spawn_spec *s)
 	return unshare(CLONE_NEWCGROUP);
 }
 
+/*
+ * hands gets hold of two places of the sandbox while that is still ours to give: its mount namespace, so that files can be mounted into
+ * it later (files.h), and its outputs, so that they can be read without entering it (outputs.h).
+ */
+static int
+send_places(const struct spawn_spec *s, int sock)
+{
+	union { char space[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } control = { { 0 } };
+	struct sb_msg m = { .op = SB_PLACES };
+	struct iovec iov = { .iov_base = &m, .iov_len = sizeof m };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
+	int fds[2];
+
+	mnt_step = "hand over the places";
+	fds[0] = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	fds[1] = open(SB_OUTPUTS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fds[0] < 0 || fds[1] < 0)
+		return -1;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof fds);
+	memcpy(CMSG_DATA(c), fds, sizeof fds);
+	if (sendmsg(sock, &mh, MSG_NOSIGNAL) != (ssize_t)sizeof m)
+		return -1;
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
 /* From here on nothing of the host can be changed any more. */
 static int
 enter_userns(const struct spawn_spec *s)
@@ -138,7 +168,7 @@ child(const struct spawn_spec *s, int sock, int report)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (i = 0; i < sizeof steps / sizeof *steps; i++)
-		if (steps[i].run(s) < 0)
+		if ((steps[i].run == enter_userns && send_places(s, sock) < 0) || steps[i].run(s) < 0)
 			break;
 	if (i == sizeof steps / sizeof *steps)
 		(void)start_init(s, sock, &report);

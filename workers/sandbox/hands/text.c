@@ -67,3 +67,47 @@ text_clean(struct buf *out, const char *data, size_t len, size_t max, bool keep_
 	buf_free(&all);
 	return cut;
 }
+
+/* Length of the character at p when it may be shown as it is: printable, no C1 control. */
+static size_t
+printable(const unsigned char *p, size_t left)
+{
+	size_t n = character(p, left);
+
+	if ((n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0))
+		return 0;
+	return n;
+}
+
+void
+text_path(struct buf *out, const char *path)
+{
+	const unsigned char *p = (const unsigned char *)path;
+	size_t left = strlen(path), n;
+
+	for (; left > 0; p += n, left -= n) {
+		n = *p == '\\' ? 0 : printable(p, left);
+		if (n)
+			buf_put(out, p, n);
+		else
+			buf_printf(out, "\\x%02x", *p);
+		n += n == 0;
+	}
+}
+
+void
+text_name(struct buf *out, const char *name)
+{
+	const unsigned char *p = (const unsigned char *)name;
+	size_t left = strlen(name), n;
+	int chars;
+
+	for (chars = 0; left > 0 && chars < 255; chars++, p += n, left -= n) {
+		n = strchr("<>:\"|?*\\/", *p) ? 0 : printable(p, left);
+		if (n)
+			buf_put(out, p, n);
+		else
+			buf_ch(out, '_');
+		n += n == 0;
+	}
+}

@@ -42,7 +42,7 @@ static struct sock_fprog filter;
 static int ruleset = -1;
 
 /* Where a tool may write. Everything else is readable at most. */
-static const char *const writable[] = { SB_WORKDIR, "/mnt/session", "/tmp", "/var/tmp", SB_HOME, "/usr/local", "/dev", NULL };
+static const char *const writable[] = { SB_WORKDIR, SB_OUTPUTS, "/tmp", "/var/tmp", SB_HOME, "/usr/local", "/dev", NULL };
 
 static int
 ruleset_allow(const char *path, uint64_t access)
