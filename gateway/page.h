@@ -9,10 +9,7 @@
 #include "cursor.h"
 #include "req.h"
 
-/*
- * The cursor of the request's `page` parameter; *out_given false when there is none. EK_INVALID, also for a created_at filter that leaves
- * out the cursor's position: it would silently end the list.
- */
+/* The cursor of the request's `page` parameter; *out_given false when there is none. EK_INVALID. */
 int page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope, struct cursor *out, bool *out_given,
     struct err *e);
 

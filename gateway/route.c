@@ -114,6 +114,15 @@ route_param_name(const struct route *r, int n, char out[32])
 	return NULL;
 }
 
+const char *
+route_param_prefix(const char *name)
+{
+	for (size_t i = 0; i < sizeof params_known / sizeof *params_known; i++)
+		if (strcmp(params_known[i].name, name) == 0)
+			return params_known[i].prefix;
+	return NULL;
+}
+
 static bool
 printable(const char *s)
 {

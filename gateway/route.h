@@ -46,4 +46,7 @@ gw_handler route_elsewhere;
 /* Name of path parameter n within braces, or NULL. Writes it into out. */
 const char *route_param_name(const struct route *r, int n, char out[32]);
 
+/* What ids of this path parameter begin with, or NULL when it is no id. */
+const char *route_param_prefix(const char *name);
+
 #endif

@@ -66,6 +66,15 @@ limit_error(const struct at *at, struct err *e, const char *fmt, ...)
 	return err_set(e, EK_INVALID, 0, "%s: %s", path.len ? path.data : "body", what);
 }
 
+bool
+shape_multipart(const struct shape *s)
+{
+	for (const struct shape_field *f = s->fields; f->key; f++)
+		if (f->kind == SK_FILE)
+			return true;
+	return false;
+}
+
 int64_t
 shape_chars(const char *s)
 {

@@ -15,7 +15,11 @@
 
 #include "err.h"
 
-enum shape_kind { SK_STRING, SK_INT, SK_BOOL, SK_OBJECT, SK_UNION, SK_MAP, SK_ANY };
+enum shape_kind {
+	SK_STRING, SK_INT, SK_BOOL, SK_OBJECT, SK_UNION, SK_MAP, SK_ANY,
+	SK_NUMBER, SK_TIME,	/* in replies only */
+	SK_FILE		/* a part with a file name: makes the body multipart/form-data, which shape_check() is not for */
+};
 
 /* Flags of a field or a variant. */
 enum {
@@ -51,6 +55,7 @@ struct shape_field {
 	const struct shape *shape;
 	const struct shape_union *one;
 	enum shape_update update;
+	const char *prefix;		/* replies: of an id */
 };
 
 struct shape {
@@ -93,6 +98,9 @@ void shape_update(const struct shape *s, json_t *stored, const json_t *patch);
 
 /* After a merge: still at most 16 pairs? EK_INVALID invalid_metadata. */
 int shape_pairs(const json_t *metadata, struct err *e);
+
+/* Is the body multipart/form-data? */
+bool shape_multipart(const struct shape *s);
 
 /* Code points in a UTF-8 string. */
 int64_t shape_chars(const char *s);

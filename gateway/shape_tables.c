@@ -18,6 +18,7 @@
 #define BOOL(k, fl, up) { .key = k, .kind = SK_BOOL, .flags = fl, .update = up },
 #define META(k, fl, up) { .key = k, .kind = SK_MAP, .flags = fl, .max = SHAPE_PAIRS, .update = up },
 #define ANY(k, fl, up) { .key = k, .kind = SK_ANY, .flags = fl, .update = up },
+#define UPLOAD(k, fl) { .key = k, .kind = SK_FILE, .flags = fl },
 #define LIST(lo, hi, ...) { .list = true, .list_min = lo, .list_max = hi, __VA_ARGS__ },
 #define TEXTUAL(...) { textual(__VA_ARGS__) },
 #define TEXTUAL_ENUM(vals, ...) { __VA_ARGS__, .text = true, .values = values_##vals },

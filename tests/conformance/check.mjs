@@ -9,6 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { misdescribed, misdescribedEvent } from './described.mjs';
 import { OURS, endpointOf } from './endpoints.mjs';
 import { ERROR_TYPE } from './policy.mjs';
 
@@ -68,9 +69,14 @@ function parsed(what, text) {
 	}
 }
 
-function refused(what, status, headers, text) {
+function asDescribed(what, why) {
+	if (why) throw new Invalid(what, why);
+}
+
+function refused(what, method, pathname, status, headers, text) {
 	const body = parsed(what, text);
 	validated(what, 'error', body);
+	asDescribed(what, misdescribed(method, pathname, status, body));
 	const types = [ERROR_TYPE[status] ?? []].flat();
 	if (!types.includes(body.error.type)) throw new Invalid(what, `error.type ${body.error.type} with this status`);
 	if (body.request_id !== headers['request-id']) throw new Invalid(what, `request_id ${body.request_id} is not the header's`);
@@ -91,7 +97,7 @@ export function answered({ method, path: p, status, headers, text }) {
 	if (method === 'HEAD') return;
 	if (status >= 400) {
 		if (!json(headers)) throw new Invalid(what, `an error as ${headers['content-type']}`);
-		refused(what, status, headers, text);
+		refused(what, method, pathname, status, headers, text);
 		return;
 	}
 	if (status !== 200) throw new Invalid(what, 'the contract knows no such status');
@@ -104,6 +110,7 @@ export function answered({ method, path: p, status, headers, text }) {
 	if (!json(headers)) throw new Invalid(what, `content-type ${headers['content-type']}`);
 	const body = parsed(what, text);
 	for (const name of names) validated(what, name, body);
+	asDescribed(what, misdescribed(method, pathname, status, body));
 	if (endpoint.group === 'events' || endpoint.group === 'thread events') for (const e of body.data) sawEvent(e, method === 'GET' ? 'listed' : 'echoed');
 }
 
@@ -136,6 +143,7 @@ export class StreamChecker {
 		}
 		if (name !== body.type && name !== 'message') throw new Invalid(what, `its data is of type ${body.type}`);
 		for (const n of this.names) validated(what, n, body);
+		asDescribed(what, misdescribedEvent(body));
 		sawEvent(body, 'streamed');
 	}
 
