@@ -43,8 +43,8 @@ char *
 cursor_make(const struct cursor_key *k, const char *workspace_id, const struct cursor *c, char out[CURSOR_TEXT])
 {
 	unsigned char bytes[PAYLOAD + MAC];
-	int n = snprintf((char *)bytes, PAYLOAD, "%c%c%c,%s,%s,%lld,%lld", (char)c->list, c->asc ? '+' : '-', c->back ? 'b' : 'f',
-	    c->scope, c->id, (long long)c->a, (long long)c->b);
+	int n = snprintf((char *)bytes, PAYLOAD, "%c%c%c,%s,%s,%lld,%lld,%lld", (char)c->list, c->asc ? '+' : '-', c->back ? 'b' : 'f',
+	    c->scope, c->id, (long long)c->a, (long long)c->b, (long long)c->at);
 
 	mac_of(k, workspace_id, (const char *)bytes, (size_t)n, bytes + n);
 	memcpy(out, PREFIX, sizeof PREFIX);
@@ -57,7 +57,7 @@ static bool
 payload_read(char *text, struct cursor *out)
 {
 	char list, order, way;
-	long long a, b;
+	long long a, b, at = 0;
 	char *scope, *id, *rest;
 
 	if (strlen(text) < 4 || text[3] != ',')
@@ -72,7 +72,7 @@ payload_read(char *text, struct cursor *out)
 	if (!(rest = strchr(id, ',')))
 		return false;
 	*rest++ = '\0';
-	if (sscanf(rest, "%lld,%lld", &a, &b) != 2 || strlen(scope) >= ID_MAX || strlen(id) >= ID_MAX)
+	if (sscanf(rest, "%lld,%lld,%lld", &a, &b, &at) < 2 || strlen(scope) >= ID_MAX || strlen(id) >= ID_MAX)
 		return false;
 	memset(out, 0, sizeof *out);
 	out->list = (enum cursor_list)list;
@@ -82,6 +82,7 @@ payload_read(char *text, struct cursor *out)
 	snprintf(out->id, sizeof out->id, "%s", id);
 	out->a = a;
 	out->b = b;
+	out->at = at;
 	return true;
 }
 

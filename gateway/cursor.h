@@ -27,6 +27,7 @@ struct cursor {
 	char scope[ID_MAX];	/* the parent object whose list it is (session, agent), or "" */
 	char id[ID_MAX];	/* of the item at the position */
 	int64_t a, b;		/* numbers: created_at, version, seq, inbox_seq */
+	int64_t at;		/* the position's time in microseconds, where created_at filters apply; 0: none */
 };
 
 #define CURSOR_TEXT 320

@@ -43,11 +43,28 @@ url_ok(const char *s)
 	return true;
 }
 
+/* type/subtype, as in image/png. */
+static bool
+media_type_ok(const char *s)
+{
+	static const char token[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&^_.+-";
+	size_t n = strspn(s, token);
+
+	return n > 0 && s[n] == '/' && s[n + 1] && !s[n + 1 + strspn(s + n + 1, token)];
+}
+
+/* files: how many documents of this request come from files, this one included. */
 static int
-block_check(const char *where, size_t index, const json_t *block, struct err *e)
+block_check(const char *where, size_t index, const json_t *block, int *files, struct err *e)
 {
 	const json_t *source = json_object_get(block, "source");
-	const char *type = jx_str(source, "type");
+	const char *type = jx_str(source, "type"), *media = jx_str(source, "media_type");
+
+	if (type && is(type, "file") && is(jx_str(block, "type"), "document") && ++*files > DRAFT_FILES)
+		return err_set(e, EK_INVALID, 0, "%s.content.%zu.source: at most %d documents of a request may come from files", where, index,
+		    DRAFT_FILES);
+	if (type && is(type, "base64") && !media_type_ok(media))
+		return err_set(e, EK_INVALID, 0, "%s.content.%zu.source.media_type: not a media type", where, index);
 
 	if (type && is(type, "base64") && !base64_ok(jx_str(source, "data")))
 		return err_set(e, EK_INVALID, 0, "%s.content.%zu.source.data: not valid base64", where, index);
@@ -56,9 +73,24 @@ block_check(const char *where, size_t index, const json_t *block, struct err *e)
 	return 0;
 }
 
-int
-draft_check(const char *list, size_t index, const json_t *event, struct err *e)
+/* A system message ends its request, behind what it accompanies, or stands alone (contract 3.2, A7). */
+static int
+system_check(const json_t *events, size_t index, struct err *e)
 {
+	const char *before = index > 0 ? jx_str(json_array_get(events, index - 1), "type") : NULL;
+
+	if (index + 1 == json_array_size(events) &&
+	    (!before || is(before, "user.message") || is(before, "user.custom_tool_result") || is(before, "user.tool_result")))
+		return 0;
+	return err_set(e, EK_INVALID, 0, "Invalid system.message event at events[%zu]: it must be the last event of the request and directly "
+	    "follow a `user.message`, `user.tool_result`, or `user.custom_tool_result`", index);
+}
+
+static int
+event_check(const char *list, const json_t *events, size_t index, int *files, struct err *e)
+{
+	const json_t *event = json_array_get(events, index);
+
 	const char *type = jx_str(event, "type"), *result = jx_str(event, "result"), *deny = jx_str(event, "deny_message");
 	char where[96], *dot;
 	json_t *block;
@@ -69,12 +101,25 @@ draft_check(const char *list, size_t index, const json_t *event, struct err *e)
 	*dot = '_';
 	if (is(type, "user.tool_result"))
 		return err_set(e, EK_FORBIDDEN, 0, "%s: only the worker of a self-hosted environment may send this event", where);
-	if (is(type, "system.message"))
-		return err_coded(e, EC_MODEL_NO_SYSTEM_MESSAGE, "%s: the model does not support system messages in a conversation", where);
+	if (is(type, "system.message") && system_check(events, index, e) < 0)
+		return -1;
+	if (is(type, "user.interrupt") && jx_str(event, "session_thread_id") && !id_ok("sthr_", jx_str(event, "session_thread_id")))
+		return err_set(e, EK_INVALID, 0, "Invalid thread ID: %s", jx_str(event, "session_thread_id"));
 	if (deny && !is(result, "deny"))
 		return err_set(e, EK_INVALID, 0, "%s.deny_message: only allowed when result is \"deny\"", where);
 	json_array_foreach(json_object_get(event, "content"), i, block)
-		if (block_check(where, i, block, e) < 0)
+		if (block_check(where, i, block, files, e) < 0)
+			return -1;
+	return 0;
+}
+
+int
+draft_check(const char *list, const json_t *events, struct err *e)
+{
+	int files = 0;
+
+	for (size_t i = 0; i < json_array_size(events); i++)
+		if (event_check(list, events, i, &files, e) < 0)
 			return -1;
 	return 0;
 }
@@ -146,7 +191,8 @@ message(json_t *event, struct inbox_item *it, struct buf *stem)
 	content_text(event, stem);
 	it->fragment = xstrndup(stem->data + from, stem->len - from);
 	buf_ch(stem, ']');
-	it->wakes = true;
+	it->wakes = is(it->type, "user.message");
+	it->role = it->wakes ? "u" : "s";
 }
 
 static void
@@ -205,7 +251,7 @@ draft_make(json_t *event, struct inbox_item *out)
 	memset(out, 0, sizeof *out);
 	out->type = jx_str(event, "type");
 	stem_begin(&stem, out);
-	if (is(out->type, "user.message"))
+	if (is(out->type, "user.message") || is(out->type, "system.message"))
 		message(event, out, &stem);
 	else if (is(out->type, "user.custom_tool_result"))
 		custom_result(event, out, &stem);

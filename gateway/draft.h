@@ -13,11 +13,13 @@
 #include "err.h"
 #include "inbox.h"
 
+#define DRAFT_FILES 100		/* documents from files in one request (contract 1.15) */
+
 /*
- * Check one event that has passed its shape. list and index name it in messages ("events", 0 -> events.0.user_message...).
- * EK_INVALID, or EK_FORBIDDEN for what API keys may not send.
+ * Check events that have passed their shape. list names them in messages ("events" -> events.0.user_message...). EK_INVALID, or
+ * EK_FORBIDDEN for what API keys may not send.
  */
-int draft_check(const char *list, size_t index, const json_t *event, struct err *e);
+int draft_check(const char *list, const json_t *events, struct err *e);
 
 /*
  * Make its inbox item: id, stem, fragment, references, hash of an answer. event must outlive the item, and loses its content, which may

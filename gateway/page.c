@@ -8,6 +8,25 @@
 
 #include "xalloc.h"
 
+static int
+position_check(const struct gw_req *r, const struct cursor *at, struct err *e)
+{
+	static const struct { const char *name; int sign; bool equal; } bounds[] = {
+		{ "created_at[gt]", 1, false }, { "created_at[gte]", 1, true }, { "created_at[lt]", -1, false }, { "created_at[lte]", -1, true },
+	};
+
+	for (size_t i = 0; at->at && i < sizeof bounds / sizeof *bounds; i++) {
+		int64_t bound;
+
+		if (!query_has(&r->query, bounds[i].name) || !query_given(&r->query, bounds[i].name))
+			continue;
+		bound = query_int(&r->query, bounds[i].name);
+		if ((at->at == bound && !bounds[i].equal) || (bounds[i].sign > 0 ? at->at < bound : at->at > bound))
+			return err_set(e, EK_INVALID, 0, "invalid page cursor: the created_at filter excludes its position");
+	}
+	return 0;
+}
+
 int
 page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope, struct cursor *out, bool *out_given, struct err *e)
 {
@@ -16,7 +35,9 @@ page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope
 	*out_given = text != NULL;
 	if (!text)
 		return 0;
-	return cursor_read(r->cursor_key, r->who.workspace_id, text, list, asc, scope, out, e);
+	if (cursor_read(r->cursor_key, r->who.workspace_id, text, list, asc, scope, out, e) < 0)
+		return -1;
+	return position_check(r, out, e);
 }
 
 void

@@ -9,7 +9,10 @@
 #include "cursor.h"
 #include "req.h"
 
-/* The cursor of the request's `page` parameter; *out_given false when there is none. EK_INVALID. */
+/*
+ * The cursor of the request's `page` parameter; *out_given false when there is none. EK_INVALID, also for a created_at filter that leaves
+ * out the cursor's position: it would silently end the list.
+ */
 int page_cursor(struct gw_req *r, enum cursor_list list, bool asc, const char *scope, struct cursor *out, bool *out_given,
     struct err *e);
 

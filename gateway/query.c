@@ -218,6 +218,15 @@ index_of(const struct query *q, const char *name)
 }
 
 bool
+query_has(const struct query *q, const char *name)
+{
+	for (size_t i = 0; q->spec->params[i].name; i++)
+		if (strcmp(q->spec->params[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+bool
 query_given(const struct query *q, const char *name)
 {
 	return q->v[index_of(q, name)].given;

@@ -50,6 +50,7 @@ struct query {
 int query_parse(const struct query_spec *spec, const char *raw, struct arena *a, struct query *out, struct err *e);
 
 /* By name; the name must be declared. */
+bool query_has(const struct query *q, const char *name);		/* is the name declared? */
 bool query_given(const struct query *q, const char *name);
 int64_t query_int(const struct query *q, const char *name);		/* the default when absent */
 bool query_bool(const struct query *q, const char *name);

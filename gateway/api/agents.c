@@ -120,9 +120,6 @@ api_agent_list(struct gw_req *r, struct err *e)
 
 	if (page_cursor(r, CURSOR_AGENTS, false, "", &at, &given, e) < 0)
 		return -1;
-	if (given && ((f.created_gte && at.a < query_int(&r->query, "created_at[gte]")) ||
-	    (f.created_lte && at.a > query_int(&r->query, "created_at[lte]"))))
-		return err_set(e, EK_INVALID, 0, "invalid page cursor: the created_at filter excludes its position");
 	f.after = given ? at.id : NULL;
 	if (agent_list(r->db, r->who.workspace_id, &f, &res, &found, e) < 0)
 		return -1;
@@ -135,7 +132,7 @@ api_agent_list(struct gw_req *r, struct err *e)
 	}
 	if (n > 0 && found > n) {
 		snprintf(next.id, sizeof next.id, "%s", a.id ? a.id : "");
-		next.a = agent_list_created(res, n - 1);
+		next.at = agent_list_created(res, n - 1);
 	}
 	page_end(r, found > n ? &next : NULL, false, NULL);
 	return 0;

@@ -9,6 +9,7 @@
 
 #include "after.h"
 #include "api.h"
+#include "catalogue.h"
 #include "clock.h"
 #include "draft.h"
 #include "failpoint.h"
@@ -116,6 +117,43 @@ interrupt(struct sending *s, size_t i, bool woken, struct err *e)
 	return 0;
 }
 
+static bool
+has_system(const struct sending *s)
+{
+	return s->count > 0 && strcmp(s->items[s->count - 1].type, "system.message") == 0;
+}
+
+/*
+ * A system message needs a model that takes one. Alone it is for an idle session; it is recorded at once, starts nothing, and the next
+ * turn's model request is the first to see it.
+ */
+static int
+system_check(struct sending *s, struct err *e)
+{
+	bool alone = s->count == 1;
+	AUTO(pgres) PGresult *res = NULL;
+	AUTO(json) json_t *agent = NULL;
+	struct catalogue_model model;
+	const char *text, *environment, *id;
+
+	if (!has_system(s))
+		return 0;
+	if (session_setup(s->r->db, s->r->who.workspace_id, s->r->param[0], &res, &text, &environment, e) < 0 ||
+	    jx_parse(text, strlen(text), &agent, e) < 0)
+		return -1;
+	id = jx_str(json_object_get(agent, "model"), "id");
+	if (catalogue_model(s->r->db, id, NULL, NULL, &model, e) < 0)
+		return -1;
+	if (!model.mid_system)
+		return err_coded(e, EC_MODEL_NO_SYSTEM_MESSAGE, "Invalid system.message event at events[%zu]: the model \"%.128s\" does not support "
+		    "system messages in a conversation", s->count - 1, id);
+	if (alone && strcmp(s->session.wire_status, "idle") != 0)
+		return err_set(e, EK_INVALID, 0, "Invalid system.message event at events[0]: while the session is running it must follow a "
+		    "`user.message`, `user.tool_result`, or `user.custom_tool_result` of the same request");
+	s->items[s->count - 1].on_receipt = alone;
+	return 0;
+}
+
 /* Messages are refused while an idle session waits for answers that this batch does not bring. */
 static int
 waiting_check(const struct sending *s, struct err *e)
@@ -125,16 +163,16 @@ waiting_check(const struct sending *s, struct err *e)
 
 	if (strcmp(s->session.status, "idle") != 0 || open_calls(s) == 0)
 		return 0;
-	while (i < s->count && strcmp(s->items[i].type, "user.message") != 0)
+	while (i < s->count && strcmp(s->items[i].type, "user.message") != 0 && !(s->count == 1 && has_system(s)))
 		i++;
 	if (i == s->count)
 		return 0;
 	for (int k = 0; k < s->n_calls && used < sizeof ids; k++)
 		if (s->calls[k].open)
 			used += (size_t)snprintf(ids + used, sizeof ids - used, "%s%s", used ? " " : "", s->calls[k].row.tool_use_id);
-	return err_set(e, EK_INVALID, 0, "Invalid user.message event at events[%zu]: waiting on responses to events [%s]; only "
+	return err_set(e, EK_INVALID, 0, "Invalid %s event at events[%zu]: waiting on responses to events [%s]; only "
 	    "`user.tool_confirmation`, `user.custom_tool_result`, `user.tool_result`, or `user.interrupt` may be sent (a `system.message` may "
-	    "trail a tool result)", i, ids);
+	    "trail a tool result)", s->items[i].type, i, ids);
 }
 
 static int
@@ -165,7 +203,7 @@ plan(struct sending *s, int *out_n, struct err *e)
 		woken = woken || it->wakes;
 		n += !s->skip[i];
 	}
-	if (waiting_check(s, e) < 0 || caps_check(s, n, e) < 0)
+	if (waiting_check(s, e) < 0 || system_check(s, e) < 0 || caps_check(s, n, e) < 0)
 		return -1;
 	*out_n = n;
 	return 0;
@@ -267,9 +305,8 @@ api_event_send(struct gw_req *r, struct err *e)
 	size_t i;
 	int n = 0;
 
-	json_array_foreach(s.events, i, event)
-		if (draft_check("events", i, event, e) < 0)
-			return -1;
+	if (draft_check("events", s.events, e) < 0)
+		return -1;
 	s.items = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.items);
 	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);
 	json_array_foreach(s.events, i, event)

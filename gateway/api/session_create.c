@@ -137,14 +137,9 @@ api_session_create(struct gw_req *r, struct err *e)
 	AUTO(str) char *agent = NULL;
 	struct wanted w;
 	char id[ID_MAX];
-	json_t *event;
 	int version;
-	size_t i;
 
-	json_array_foreach(events, i, event)
-		if (draft_check("initial_events", i, event, e) < 0)
-			return -1;
-	if (wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
+	if (draft_check("initial_events", events, e) < 0 || wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
 		return -1;
 	id_new("sesn_", id);
 	if (json_array_size(events) == 0)

@@ -27,7 +27,7 @@ column(const struct inbox_item *it, int which)
 	case A_ID: return it->id;
 	case A_TYPE: return it->type;
 	case A_STEM: return it->stem;
-	case A_ROLE: return it->fragment ? "u" : NULL;
+	case A_ROLE: return !it->fragment ? NULL : it->role ? it->role : "u";
 	case A_FRAGMENT: return it->fragment;
 	case A_RECEIPT: return it->on_receipt ? "t" : "f";
 	case A_WAKES: return it->wakes ? "t" : "f";

@@ -21,6 +21,7 @@ struct inbox_item {
 	const char *type;
 	char *stem;			/* owned by the item, as is fragment */
 	char *fragment;			/* what the model sees, or NULL */
+	const char *role;		/* of the fragment: NULL "u" a user's, "s" the system's */
 	bool on_receipt;		/* shown with a stamp at once (contract 3.1) */
 	bool wakes;			/* starts or continues a turn; of an answer, the database decides */
 	const char *refers_to;		/* the tool use an answer answers, or NULL */

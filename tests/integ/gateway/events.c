@@ -136,7 +136,6 @@ batches(void **state)
 	send_bad(400, BATCH2(MESSAGE, RESULT("sevt_9", "x")), "Invalid user.custom_tool_result event at events[1]: custom_tool_use_id \"sevt_9\"");
 	send_bad(400, BATCH2(MESSAGE, "{\"type\":\"agent.message\",\"content\":[]}"), "Failed to parse request: events[1].type: \"agent.message\"");
 	send_bad(403, BATCH2(MESSAGE, "{\"type\":\"user.tool_result\",\"tool_use_id\":\"sevt_1\"}"), "events.1.user_tool_result");
-	send_bad(400, BATCH("{\"type\":\"system.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}"), "events.0.system_message");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"redacted\"}]}"), "Failed to parse request: events[0].content[0].type");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"x\"}}]}"),
 	    "events.0.user_message.content.0.source: type \"file\" is not supported yet");
@@ -144,7 +143,11 @@ batches(void **state)
 	    "\"data\":\"a$\"}}]}"), "events.0.user_message.content.0.source.data: not valid base64");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"file:///etc/passwd\"}}]}"),
 	    "events.0.user_message.content.0.source.url: must be an http");
-	send_bad(404, BATCH("{\"type\":\"user.interrupt\",\"session_thread_id\":\"sthr_x\"}"), "Thread not found: sthr_x");
+	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":\"pdf\","
+	    "\"data\":\"aGk=\"}}]}"), "events.0.user_message.content.0.source.media_type: not a media type");
+	send_bad(400, BATCH("{\"type\":\"user.interrupt\",\"session_thread_id\":\"sthr_x\"}"), "Invalid thread ID: sthr_x");
+	send_bad(404, BATCH("{\"type\":\"user.interrupt\",\"session_thread_id\":\"sthr_01aaaaaaaaaaaaaaaaaaaaaa\"}"),
+	    "Thread not found: sthr_01aaaaaaaaaaaaaaaaaaaaaa");
 	after = gwr_state();
 	assert_string_equal(before, after);
 	r = send_ok(BATCH(MESSAGE "," MESSAGE "," MESSAGE));
@@ -174,6 +177,44 @@ waiting(void **state)
 	cell("allow", "answer", "inbox", "AND refers_to = 'sevt_2'");
 }
 
+/* Where a system message may stand, and what it is then: the harness sees it as the system's, and it never starts a turn by itself. */
+static void
+system_messages(void **state)
+{
+#define SYSTEM "{\"type\":\"system.message\",\"content\":[{\"type\":\"text\",\"text\":\"s\"}]}"
+	static const char *const misplaced[] = {
+		BATCH2(SYSTEM, MESSAGE), BATCH(MESSAGE "," SYSTEM "," SYSTEM), BATCH(MESSAGE "," SYSTEM "," MESSAGE),
+		BATCH2("{\"type\":\"user.interrupt\"}", SYSTEM), BATCH2(SYSTEM, SYSTEM),
+	};
+	AUTO(json) json_t *alone = NULL, *behind = NULL, *partly = NULL;
+	AUTO(str) char *now = NULL;
+
+	send_bad(400, BATCH(SYSTEM), "Invalid system.message event at events[0]: the model \"roost-scripted\" does not support");
+	send_bad(400, BATCH2(MESSAGE, SYSTEM), "Invalid system.message event at events[1]: the model \"roost-scripted\" does not support");
+	free(gwr_sql("UPDATE model SET mid_system = true WHERE id = 'roost-scripted'"));
+	for (size_t i = 0; i < sizeof misplaced / sizeof *misplaced; i++)
+		send_bad(400, misplaced[i], "Invalid system.message event at events[");
+	send_bad(400, BATCH("{\"type\":\"system.message\",\"content\":[]}"), "events.0.system_message.content: must have at least 1 items");
+	send_bad(400, BATCH("{\"type\":\"system.message\",\"content\":[{\"type\":\"image\"}]}"), "Failed to parse request: events[0].content[0].type");
+	alone = send_ok(BATCH(SYSTEM));
+	assert_true(json_is_string(json_object_get(datum(alone, 0), "processed_at")));
+	cell("s", "role", "inbox", "");
+	cell("f", "wakes", "inbox", "");
+	assert_string_equal(status_now(), "idle");
+	fresh(state);
+	behind = send_ok(BATCH2(MESSAGE, SYSTEM));
+	assert_int_equal(json_object_size(datum(behind, 1)), 4);
+	assert_true(json_is_null(json_object_get(datum(behind, 1), "processed_at")));
+	assert_string_equal(status_now(), "running");
+	send_bad(400, BATCH(SYSTEM), "Invalid system.message event at events[0]: while the session is running");
+	fresh(state);
+	calls_wait(3);
+	send_bad(400, BATCH(SYSTEM), "Invalid system.message event at events[0]: waiting on responses to events [sevt_1 sevt_2 sevt_3]");
+	partly = send_ok(BATCH2(RESULT("sevt_1", "x"), SYSTEM));
+	assert_string_equal(status_now(), "idle");
+	free(gwr_sql("UPDATE model SET mid_system = false WHERE id = 'roost-scripted'"));
+}
+
 static void
 custom_results(void **state)
 {
@@ -197,7 +238,7 @@ custom_results(void **state)
 	assert_true(json_equal(json_object_get(datum(twice, 0), "id"), json_object_get(datum(twice, 1), "id")));
 	cell("1", "count(*)", "inbox", "");
 	/* a repeat is still recognised when the answer has been processed */
-	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, 1, id, type, 't', now(), stem || "
+	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, 1, id, type, (SELECT thread_id FROM session x WHERE x.id = session_id), now(), stem || "
 	    "',\"processed_at\":\"x\"}' FROM inbox WHERE session_id = '%s'", id));
 	free(gwr_sql("DELETE FROM inbox WHERE session_id = '%s'", id));
 	json_decref(again);
@@ -278,9 +319,9 @@ ended(void **state)
 static void
 history(void)
 {
-	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT '%s', n, 'sevt_' || n, "
-	    "CASE WHEN n %% 2 = 0 THEN 'agent.message' ELSE 'user.message' END, 't', '2026-01-01'::timestamptz AT TIME ZONE 'UTC' AT TIME ZONE 'UTC' + "
-	    "n * interval '1 min', '{\"id\":\"' || n || '\",\"kept\":1.10}' FROM generate_series(1, 10) n", id));
+	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT s.id, n, 'sevt_' || n, "
+	    "CASE WHEN n %% 2 = 0 THEN 'agent.message' ELSE 'user.message' END, thread_id, '2026-01-01'::timestamptz AT TIME ZONE 'UTC' AT TIME ZONE 'UTC' + "
+	    "n * interval '1 min', '{\"id\":\"' || n || '\",\"kept\":1.10}' FROM generate_series(1, 10) n, session s WHERE s.id = '%s'", id));
 	free(gwr_sql("INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, on_receipt, wakes) VALUES "
 	    "('%1$s', 4, 'sevt_w', 'user.message', '{\"id\":\"w\"', now(), false, true), "
 	    "('%1$s', 7, 'sevt_v', 'user.custom_tool_result', '{\"id\":\"v\"', now(), true, true)", id));
@@ -344,7 +385,8 @@ list_moves(void **state)
 
 	history();
 	one = gwr_ok(GWR_A, "GET", gwr_fmt("%s?limit=11", uri), NULL);
-	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, 7 + inbox_seq, id, type, 't', now(), "
+	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, 7 + inbox_seq, id, type, "
+	    "(SELECT thread_id FROM session s WHERE s.id = session_id), now(), "
 	    "stem || '}' FROM inbox WHERE session_id = '%s'", id));
 	free(gwr_sql("DELETE FROM inbox WHERE session_id = '%s'", id));
 	two = gwr_ok(GWR_A, "GET", gwr_fmt("%s?limit=11&page=%s", uri, jx_str(one, "next_page")), NULL);
@@ -376,7 +418,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(message), TEST(batches), TEST(waiting), TEST(custom_results), TEST(confirmations), TEST(interrupts), TEST(limits), TEST(ended),
+		TEST(message), TEST(batches), TEST(waiting), TEST(system_messages), TEST(custom_results), TEST(confirmations), TEST(interrupts),
+		TEST(limits), TEST(ended),
 		TEST(lists), TEST(list_moves), TEST(list_cursors),
 	};
 

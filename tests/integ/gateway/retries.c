@@ -288,7 +288,8 @@ processed(void **state)
 	    "\\\"x\\\"\"}]},{\"type\":\"user.interrupt\"},{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"zwei\"}]}]}");
 
 	attempt(MARK(.key = "moved"), events, body, &first);
-	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, inbox_seq, id, type, 't', "
+	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, inbox_seq, id, type, "
+	    "(SELECT thread_id FROM session s WHERE s.id = session_id), "
 	    "now(), stem || ',\"processed_at\":\"2026-01-01T00:00:00.000000Z\"}' FROM inbox WHERE session_id = '%s'", session));
 	free(gwr_sql("DELETE FROM inbox WHERE session_id = '%s'", session));
 	attempt(MARK(.key = "moved"), events, body, &again);
