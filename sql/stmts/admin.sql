@@ -84,18 +84,18 @@ SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp() -
 
 -- stmt: status_sessions  for: admin
 -- One row: living sessions, running, rescheduling, due and unclaimed, oldest of these waits for milliseconds, leased
-SELECT count(*), count(*) FILTER (WHERE status = 'running'), count(*) FILTER (WHERE status = 'rescheduling'),
-       count(*) FILTER (WHERE due_at <= clock_timestamp() AND lease_owner IS NULL),
-       coalesce(max(extract(epoch FROM clock_timestamp() - due_at) * 1000)
-                FILTER (WHERE due_at <= clock_timestamp() AND lease_owner IS NULL), 0)::bigint,
-       count(*) FILTER (WHERE lease_owner IS NOT NULL)
-  FROM session
- WHERE archived_at IS NULL AND terminated_at IS NULL;
+SELECT count(*), count(*) FILTER (WHERE s.status = 'running'), count(*) FILTER (WHERE s.status = 'rescheduling'),
+       count(*) FILTER (WHERE k.due_at <= clock_timestamp() AND k.lease_owner IS NULL),
+       coalesce(max(extract(epoch FROM clock_timestamp() - k.due_at) * 1000)
+                FILTER (WHERE k.due_at <= clock_timestamp() AND k.lease_owner IS NULL), 0)::bigint,
+       count(k.lease_owner)
+  FROM session s LEFT JOIN work k ON k.workspace_id = s.workspace_id AND k.session_id = s.id
+ WHERE s.archived_at IS NULL AND s.terminated_at IS NULL;
 
 -- stmt: status_workers  for: admin
 -- Per worker: id, milliseconds since its beat, whether its lease lives, sessions it holds
 SELECT w.id, (extract(epoch FROM clock_timestamp() - w.beat_at) * 1000)::bigint, w.lease_until > clock_timestamp(),
-       (SELECT count(*) FROM session s WHERE s.lease_owner = w.id)
+       (SELECT count(*) FROM work k WHERE k.lease_owner = w.id)
   FROM worker w
  ORDER BY w.id;
 

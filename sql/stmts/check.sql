@@ -104,30 +104,40 @@ SELECT s.id, 'its workspace belongs to another organization'
 
 -- stmt: check_leases  for: admin
 -- A session that runs, or is held, without a worker that beats. A worker is alive while its lease has not run out and its lock is held.
-SELECT s.id, format('%s, owner %s, beat %s', s.status, coalesce(s.lease_owner, 'none'), coalesce(w.beat_at::text, 'never')),
-       s.lease_epoch || ' ' || coalesce(s.lease_owner, '')
+SELECT s.id, format('%s, owner %s, beat %s', s.status, coalesce(k.lease_owner, 'none'), coalesce(w.beat_at::text, 'never')),
+       coalesce(k.lease_epoch, 0) || ' ' || coalesce(k.lease_owner, '')
   FROM session s
-  LEFT JOIN worker w ON w.id = s.lease_owner
+  LEFT JOIN work k ON k.workspace_id = s.workspace_id AND k.session_id = s.id
+  LEFT JOIN worker w ON w.id = k.lease_owner
   LEFT JOIN pg_locks l ON l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
         AND (l.classid::bigint << 32 | l.objid::bigint) = w.lock_key
  WHERE ($1::text IS NULL OR s.id = $1::text)
-   AND (s.status = 'running' AND s.lease_owner IS NULL AND coalesce(s.due_at, '-infinity') < clock_timestamp() - interval '2 seconds'
-        OR s.lease_owner IS NOT NULL AND (w.id IS NULL OR w.lease_until < clock_timestamp() OR l.locktype IS NULL))
+   AND (s.status = 'running' AND k.lease_owner IS NULL AND coalesce(k.due_at, '-infinity') < clock_timestamp() - interval '2 seconds'
+        OR k.lease_owner IS NOT NULL AND (w.id IS NULL OR w.lease_until < clock_timestamp() OR l.locktype IS NULL))
  LIMIT 1000
 
 -- stmt: check_waiting  for: admin
-SELECT s.id, format('due since %s ms and nobody has it, %s waiting', (extract(epoch FROM clock_timestamp() - s.due_at) * 1000)::bigint,
-       s.inbox_events), s.lease_epoch || ' ' || s.due_at
-  FROM session s
- WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at < clock_timestamp() LIMIT 1000
+SELECT s.id, format('due since %s ms and nobody has it, %s waiting', (extract(epoch FROM clock_timestamp() - k.due_at) * 1000)::bigint,
+       s.inbox_events), k.lease_epoch || ' ' || k.due_at
+  FROM work k JOIN session s ON s.id = k.session_id
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND k.lease_owner IS NULL AND k.due_at < clock_timestamp() LIMIT 1000
 
 -- stmt: check_stranded  for: admin
 -- Work that nobody will look at: it may only wait behind an open question to the client, or with a dead letter
 SELECT s.id, format('%s items that start work wait, nothing is due', s.inbox_wakes), s.wake_gen::text
   FROM session s
- WHERE ($1::text IS NULL OR s.id = $1::text) AND s.lease_owner IS NULL AND s.due_at IS NULL
+ WHERE ($1::text IS NULL OR s.id = $1::text) AND NOT s.at_work
    AND (s.inbox_wakes > 0 AND s.status <> 'terminated' AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = s.id AND a.state = 'open')
         OR s.status IN ('running', 'rescheduling'))
+ LIMIT 1000
+
+-- stmt: check_work  for: admin
+-- A session says whether it has a row in work; it has one there, of its own workspace
+SELECT coalesce(s.id, k.session_id), CASE WHEN s.id IS NULL THEN 'a row in work without its session'
+                                          WHEN s.at_work THEN 'at work, without a row in work' ELSE 'not at work, with a row in work' END
+  FROM session s FULL JOIN work k ON k.workspace_id = s.workspace_id AND k.session_id = s.id
+ WHERE ($1::text IS NULL OR coalesce(s.id, k.session_id) = $1::text) AND coalesce(s.at_work, false) <> (k.session_id IS NOT NULL)
+    OR ($1::text IS NULL OR k.session_id = $1::text) AND s.id IS NULL
  LIMIT 1000
 
 -- stmt: check_drops  for: admin

@@ -113,9 +113,9 @@ UPDATE environment SET archived_at = clock_timestamp(), updated_at = clock_times
 
 -- Sessions that keep an environment from being deleted: at work, or waiting for their client (contract A36).
 -- stmt: environment_busy  for: gw
-SELECT (SELECT count(*) FROM session s
-         WHERE s.workspace_id = $1::text AND s.environment_id = $2::text AND (s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
-           AND (s.status = 'rescheduling' OR wire_status(s.status, s.inbox_wakes, s.due_at) = 'running'))
+SELECT (SELECT count(*) FROM work k JOIN session s ON s.id = k.session_id
+         WHERE k.workspace_id = $1::text AND s.workspace_id = $1::text AND s.environment_id = $2::text
+           AND (s.status = 'rescheduling' OR wire_status(s.status, s.inbox_wakes, s.at_work) = 'running'))
      + (SELECT count(*) FROM action a JOIN session s ON s.id = a.session_id
          WHERE a.state = 'open' AND s.workspace_id = $1::text AND s.environment_id = $2::text);
 

@@ -24,7 +24,7 @@ RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_s
           wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, false, s.budget_cents;
 
 -- stmt: session_get  for: gw
-SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at), wire_stamp(s.created_at),
+SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work), wire_stamp(s.created_at),
        wire_stamp(s.updated_at), wire_stamp(s.archived_at),
        s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
        us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
@@ -40,7 +40,7 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
        output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
-    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
+    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
            s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
@@ -50,8 +50,8 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
-            OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
-       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
+            OR wire_status(s.status, s.inbox_wakes, s.at_work) = ANY ($4::text[]))
+       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.id = ANY (ARRAY(SELECT k.session_id FROM work k WHERE k.workspace_id = $1::text)))
        AND ($4::text[] IS NULL OR NOT $4::text[] <@ '{terminated}' OR s.terminated_at IS NOT NULL)
        AND s.id >= coalesce(id_floor('sesn_', coalesce($6::bigint, $7::bigint) - 3600000000), '')
        AND s.id < coalesce(id_floor('sesn_', coalesce($8::bigint, $9::bigint) + 3600000000), 'sesn_~')
@@ -68,7 +68,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
        output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
-    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.due_at) AS status,
+    SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
            s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
@@ -78,8 +78,8 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
-            OR wire_status(s.status, s.inbox_wakes, s.due_at) = ANY ($4::text[]))
-       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.due_at IS NOT NULL OR s.lease_owner IS NOT NULL)
+            OR wire_status(s.status, s.inbox_wakes, s.at_work) = ANY ($4::text[]))
+       AND ($4::text[] IS NULL OR $4::text[] && '{idle,terminated}' OR s.id = ANY (ARRAY(SELECT k.session_id FROM work k WHERE k.workspace_id = $1::text)))
        AND ($4::text[] IS NULL OR NOT $4::text[] <@ '{terminated}' OR s.terminated_at IS NOT NULL)
        AND s.id >= coalesce(id_floor('sesn_', coalesce($6::bigint, $7::bigint) - 3600000000), '')
        AND s.id < coalesce(id_floor('sesn_', coalesce($8::bigint, $9::bigint) + 3600000000), 'sesn_~')

@@ -1,9 +1,9 @@
 -- The session's hand-overs: what the gateway puts, what the worker claims, reads and appends. The functions are in
--- sql/migrations/0002_session_functions.sql; stamps are microseconds since 1970.
+-- sql/migrations (0070_work.sql and 0002_session_functions.sql); stamps are microseconds since 1970.
 
 -- Gateway, first statement of a transaction that sends events: the row lock and what the checks need.
 -- stmt: session_lock  for: gw
-SELECT s.status, wire_status(s.status, s.inbox_wakes, s.due_at), s.archived_at IS NOT NULL, s.thread_id, s.inbox_events, s.inbox_bytes,
+SELECT s.status, wire_status(s.status, s.inbox_wakes, s.at_work), s.archived_at IS NOT NULL, s.thread_id, s.inbox_events, s.inbox_bytes,
        o.state, s.title, s.metadata, us(s.last_at), s.budget_cents
   FROM session s JOIN organization o ON o.id = s.organization_id
  WHERE s.workspace_id = $1 AND s.id = $2 FOR UPDATE OF s
@@ -33,15 +33,13 @@ SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
 -- stmt: worker_reap  for: worker
 SELECT worker_id, sessions FROM worker_reap($1, $2::int)
 
--- Take up to $2 due sessions, oldest first. Fair order between organizations comes later. The ids go through an array so that no idea
--- of how many are due can make the planner read all sessions. Suspects are taken alone (suspect_claim).
+-- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session.
+-- in: worker, sessions at most, bytes at most, bytes from which one is heavy, one heavy too
 -- stmt: session_claim  for: worker
-UPDATE session s SET lease_owner = $1, lease_epoch = s.lease_epoch + 1
- WHERE s.id = ANY (ARRAY(SELECT d.id FROM session d WHERE d.due_at <= clock_timestamp() AND d.lease_owner IS NULL AND d.attempts < 2
-                          ORDER BY d.due_at LIMIT $2::int FOR UPDATE SKIP LOCKED))
-RETURNING s.id, s.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
-          s.attempts, s.agent, s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens,
-          s.cache_5m_tokens, s.cache_1h_tokens, s.title, us(s.created_at)
+SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
+       running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
+       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us
+  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false)
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
 -- fragment. One page: at most 4096 rows, and none behind the first 4 MB; a page that reaches neither is the last.
@@ -67,7 +65,7 @@ SELECT seq, id, type, body, at FROM (
     SELECT seq, id, type, body, us(processed_at) AS at FROM event WHERE session_id = $1 ORDER BY seq DESC LIMIT $2::int) p) q
  WHERE before < 67108864 ORDER BY seq DESC
 
--- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits.
+-- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits. The items' columns are session_claim's.
 -- stmt: inbox_take  for: worker
 SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
        us(i.received_at)
@@ -77,14 +75,14 @@ SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_r
 -- stmt: session_append  for: worker  joins
 SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
        $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
-       $21::text[], $22, $23::bigint, $24::bigint, $25::boolean)
+       $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint)
 
 -- stmt: session_release  for: worker
 SELECT session_release($1, $2::bigint, $3::bigint)
 
 -- What moved in the inboxes of my sessions.
 -- stmt: session_wakes  for: worker
-SELECT id, wake_gen, lease_epoch FROM session WHERE lease_owner = $1
+SELECT s.id, s.wake_gen, k.lease_epoch FROM work k JOIN session s ON s.id = k.session_id WHERE k.lease_owner = $1
 
 -- stmt: sandbox_drops  for: worker
 SELECT session_id FROM sandbox_drop ORDER BY dropped_at LIMIT 100

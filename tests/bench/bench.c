@@ -312,13 +312,16 @@ times(double a, double floor)
 	return xasprintf("%.1f ×", a / floor);
 }
 
+static const char *const parts[] = { "pg", "gateway", "worker", "stream", "nginx", "redis" };
+#define NPARTS ((int)(sizeof parts / sizeof *parts))
+
 static void
 turns(void)
 {
 	struct samples ack = { 0 }, idle = { 0 }, append = { 0 }, each = { 0 };
 	PGconn *db = floor_open();
 	struct drive d[CONNS];
-	double cpu, us = 0;
+	double cpu, part[NPARTS], us = 0;
 	long n;
 
 	for (int s = 0; s < 10; s++) {		/* the first session warms up */
@@ -342,13 +345,22 @@ turns(void)
 	row("turn: POST to session.status_idle, 0 ms model", samples_at(&idle, 0.5), samples_at(&idle, 0.99), "", idle_ratio,
 	    "p50 ≤ 3 ms, p99 ≤ 15 ms");
 	cpu = cpu_ms();
+	for (int i = 0; i < NPARTS; i++)
+		part[i] = cpu_ms_of(parts[i]);
 	for (int r = 0; r < 2 * ROUNDS; r++)	/* sessions of 25 turns: their contexts stay ordinary */
 		us += drive_many(d, CONNS, 25, agent, "hello there", &each);
 	cpu = cpu_ms() - cpu;
 	n = (long)each.n;
+	for (int i = 0; i < NPARTS; i++)
+		part[i] = cpu_ms_of(parts[i]) - part[i];
 	AUTO(str) char *amount = xasprintf("%.0f turns/s, %.2f CPU ms per turn", (double)n / us * 1e6, cpu / (double)n);
 	AUTO(str) char *note = xasprintf("%d sessions, client on the same cores", CONNS);
 	row("saturation: closed loop", samples_at(&each, 0.5), samples_at(&each, 0.99), amount, note, "≥ 1 800/s, ≤ 0.9 CPU ms");
+	for (int i = 0; i < NPARTS; i++) {
+		AUTO(str) char *of = xasprintf("CPU per turn: %s", parts[i]), *share = xasprintf("%.0f µs", part[i] * 1000 / (double)n);
+
+		row(of, -1, -1, share, "", "");
+	}
 }
 
 static void

@@ -29,12 +29,12 @@ await Promise.all(Array.from({ length: 24 }, async () => {
 }));
 test(`${N} sessions created`, sessions.length === N, `${sessions.length}`);
 const count = async (where) => Number((await sql(`SELECT count(*) FROM session WHERE ${where}`))[0][0]);
-const atWork = "status = 'running' AND lease_owner IS NOT NULL";
+const atWork = "status = 'running' AND id IN (SELECT session_id FROM work WHERE lease_owner IS NOT NULL)";
 await until('all of them run', async () => await count(atWork) === N, 60_000).catch(() => undefined);
 const running = await count(atWork);
 test('all are at work at the same moment', running === N, `${running}`);
 
-const owners = await sql('SELECT w.id, count(*) FROM session s JOIN worker w ON w.id = s.lease_owner GROUP BY 1');
+const owners = await sql('SELECT w.id, count(*) FROM work k JOIN worker w ON w.id = k.lease_owner GROUP BY 1');
 const victims = services('worker').slice(0, all ? undefined : 1);
 const before = new Map(victims.map((s) => [s, pidOf(s)]));
 const [[at]] = await sql('SELECT us(clock_timestamp())');

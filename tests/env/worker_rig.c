@@ -401,7 +401,7 @@ rig_send(const char *session)
 void
 rig_settled(const char *session)
 {
-	rig_wait("t", "SELECT lease_owner IS NULL AND due_at IS NULL FROM session WHERE id = '%s'", session);
+	rig_wait("t", "SELECT NOT at_work FROM session WHERE id = '%s'", session);
 }
 
 char *

@@ -19,7 +19,7 @@
 #include "xalloc.h"
 
 #define TRIES_MAX 8
-#define NPARAMS 25
+#define NPARAMS 27
 
 static void on_append(void *ctx, const PGresult *r, const struct err *e);
 static void again(struct sess *s, const struct err *e);
@@ -116,6 +116,23 @@ jittered(int64_t delay_ms)
 	return delay_ms * 3 / 4 + (int64_t)(r % 1024) * delay_ms / 2048;
 }
 
+/* What the model will see once this batch is in the log (plan_committed). */
+static int64_t
+context_bytes(const struct turn *t, const struct batch *b)
+{
+	int64_t n = (int64_t)t->context.bytes;
+
+	for (int i = 0; i < b->nev; i++) {
+		const struct event *ev = &b->ev[i];
+		const char *seen = ev->private != NULL ? ev->private : ev->fragment;
+
+		if (strcmp(ev->type, BATCH_COMPACTED) == 0)
+			n = 0;
+		n += seen != NULL && ev->role != 0 ? (int64_t)strlen(seen) : 0;
+	}
+	return n;
+}
+
 static char *
 text(const char *s)
 {
@@ -154,6 +171,8 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	*at++ = number_or_null(true, t->wake_gen);
 	*at++ = number_or_null(retry, stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000);
 	*at++ = text(s->again ? "t" : "f");
+	*at++ = number_or_null(true, context_bytes(t, b));
+	*at++ = number_or_null(true, b->token_nano);
 	must(at == p + NPARAMS);
 }
 

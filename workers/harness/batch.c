@@ -470,6 +470,7 @@ batch_stamp(struct batch *b, int64_t base_us, const struct totals *before)
 	b->after = *before;
 	if (b->span_ev >= 0)
 		usage_add(&b->after.tokens, &b->tokens);
+	b->after.token_nano += b->token_nano;
 	for (int i = 0; i < b->nev; i++)
 		b->ev[i].at_us = base_us + i;
 	if (b->interval == INTERVAL_OPEN) {

@@ -26,6 +26,7 @@ struct totals {
 	int64_t active_us;		/* closed billed intervals */
 	int64_t running_since_us;	/* 0: no interval is open */
 	struct model_usage tokens;
+	int64_t token_nano;		/* list cost of the tokens, in nano-dollars */
 };
 
 struct event {
@@ -61,6 +62,7 @@ struct batch {
 	int span_ev;		/* the event that carries `tokens`; -1: none */
 	int gap_ev;		/* the end of a request whose cost nobody knows (meter_gap); -1: none */
 	struct model_usage tokens;
+	int64_t token_nano;	/* their list cost, in nano-dollars */
 	struct totals after;	/* by batch_stamp */
 	size_t bytes;
 };

@@ -1,9 +1,9 @@
 /*
  * load: what a session's turn reads from Postgres: log, inbox, and the end of the log when the turn did not end in order.
  *
- * All questions of one load are sent at once on the one connection and answered in order; a long log comes in pages of a few megabytes,
- * each asked for when the one before has been taken in. What this worker remembers of the session (ctxcache.h) is not read again. A
- * failed read gives the lease back: the session is due again a second later.
+ * A claim brings the inbox with it. What else a load asks is sent at once on the one connection and answered in order; a long log comes
+ * in pages of a few megabytes, each asked for when the one before has been taken in. What this worker remembers of the session
+ * (ctxcache.h) is not read again. A failed read gives the lease back: the session is due again a second later.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,36 +33,49 @@ dup_or_null(const char *s)
 	return s != NULL ? xstrdup(s) : NULL;
 }
 
-static void
-store_inbox(struct turn *t, const PGresult *r)
-{
-	int n = PQntuples(r);
+/* Columns of an inbox item, in STMT_INBOX_TAKE and behind a claim's session; the first of them stands at: */
+enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_WAKES, IN_REFERS, IN_ANSWER, IN_DENIAL };
+#define TAKE_INBOX 1
+#define CLAIM_CALLS 23
+#define CLAIM_INBOX 24
 
+static void
+store_item(struct inbox_item *item, const PGresult *r, int i, int at)
+{
+	const char *answer = pg_str(r, i, at + IN_ANSWER), *role = pg_str(r, i, at + IN_ROLE);
+
+	memset(item, 0, sizeof(*item));
+	item->seq = pg_int(r, i, at + IN_SEQ);
+	copy(item->id, sizeof(item->id), pg_str(r, i, at + IN_ID));
+	copy(item->type, sizeof(item->type), pg_str(r, i, at + IN_TYPE));
+	item->stem = xstrdup(pg_str(r, i, at + IN_STEM));
+	item->role = role != NULL ? role[0] : '\0';
+	item->fragment = dup_or_null(pg_str(r, i, at + IN_FRAGMENT));
+	item->wakes = pg_bool(r, i, at + IN_WAKES);
+	copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, at + IN_REFERS));
+	item->deny = answer != NULL && strcmp(answer, "deny") == 0;
+	item->deny_message = dup_or_null(pg_str(r, i, at + IN_DENIAL));
+}
+
+/* The items of n rows from row `from` on; the one row of an empty inbox has none. */
+static void
+store_inbox(struct turn *t, const PGresult *r, int from, int n, int at)
+{
 	for (int i = 0; i < t->ninbox; i++)
 		inbox_item_free(&t->inbox[i]);
 	t->ninbox = 0;
 	t->inbox = xrealloc(t->inbox, (size_t)(n + 1) * sizeof(t->inbox[0]));
-	if (n > 0)
-		t->wake_gen = pg_int(r, 0, 0);
-	for (int i = 0; i < n; i++) {
-		struct inbox_item *item = &t->inbox[t->ninbox];
-		const char *answer = pg_str(r, i, 10), *role = pg_str(r, i, 5);
+	for (int i = from; i < from + n; i++)
+		if (pg_str(r, i, at + IN_ID) != NULL)
+			store_item(&t->inbox[t->ninbox++], r, i, at);
+}
 
-		if (pg_str(r, i, 2) == NULL)
-			continue;	/* the one row of an empty inbox */
-		memset(item, 0, sizeof(*item));
-		item->seq = pg_int(r, i, 1);
-		copy(item->id, sizeof(item->id), pg_str(r, i, 2));
-		copy(item->type, sizeof(item->type), pg_str(r, i, 3));
-		item->stem = xstrdup(pg_str(r, i, 4));
-		item->role = role != NULL ? role[0] : '\0';
-		item->fragment = dup_or_null(pg_str(r, i, 6));
-		item->wakes = pg_bool(r, i, 8);
-		copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, 9));
-		item->deny = answer != NULL && strcmp(answer, "deny") == 0;
-		item->deny_message = dup_or_null(pg_str(r, i, 11));
-		t->ninbox++;
-	}
+static void
+store_taken(struct turn *t, const PGresult *r)
+{
+	store_inbox(t, r, 0, PQntuples(r), TAKE_INBOX);
+	if (PQntuples(r) > 0)
+		t->wake_gen = pg_int(r, 0, 0);
 }
 
 /* One question of the load is answered; after the last one the turn goes on. */
@@ -195,44 +208,22 @@ context_ask(struct sess *s)
 }
 
 static void
-on_waiting(void *ctx, const PGresult *r, const struct err *e)
+on_turn(void *ctx)
 {
 	struct sess *s = ctx;
 
-	if (!sess_answered(s))
-		return;
-	if (e != NULL)
-		failed(s, e);
-	if (strcmp(s->t.status, "idle") == 0 && (r == NULL || pg_int(r, 0, 0) == 0)) {
-		part_done(s);
-		return;
-	}
-	SESS_WAIT(s);
-	DBQ_RUN(s->wk->db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
-}
-
-static void
-on_first_inbox(void *ctx, const PGresult *r, const struct err *e)
-{
-	struct sess *s = ctx;
-
-	if (!sess_answered(s))
-		return;
-	if (e != NULL)
-		failed(s, e);
-	else
-		store_inbox(&s->t, r);
+	s->retry = NULL;
 	part_done(s);
 }
 
 void
-load_begin(struct sess *s)
+load_begin(struct sess *s, const PGresult *claim, int i, int n)
 {
 	struct dbq *db = s->wk->db;
 
 	s->news = false;
-	s->loading = 2;
-	s->waiting += 2;
+	s->loading = 1;
+	store_inbox(&s->t, claim, i, n, CLAIM_INBOX);
 	if (ctxcache_take(s->wk->contexts, s->t.id, &s->t.context) && s->t.context.seq > s->t.last_seq)
 		context_clear(&s->t.context);	/* a restored backup */
 	if (s->t.context.seq < s->t.last_seq) {
@@ -242,8 +233,15 @@ load_begin(struct sess *s)
 		DBQ_RUN(db, STMT_CONTEXT_USAGE, on_usage, s, s->t.id);
 		context_ask(s);
 	}
-	DBQ_RUN(db, STMT_CALLS_WAITING, on_waiting, s, s->t.id);
-	DBQ_RUN(db, STMT_INBOX_TAKE, on_first_inbox, s, s->t.id);
+	if (strcmp(s->t.status, "idle") != 0 || pg_bool(claim, i, CLAIM_CALLS)) {
+		s->loading++;
+		SESS_WAIT(s);
+		DBQ_RUN(db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
+	}
+	if (s->heavy)
+		s->retry = loop_after(s->wk->loop, 0, on_turn, s);	/* when the claim's own copy is gone */
+	else
+		part_done(s);
 }
 
 static void
@@ -267,7 +265,7 @@ on_inbox(void *ctx, const PGresult *r, const struct err *e)
 		s->retry = loop_after(s->wk->loop, 200, again, s);
 		return;
 	}
-	store_inbox(&s->t, r);
+	store_taken(&s->t, r);
 	sess_fire(s, TE_LOADED);
 }
 
@@ -291,7 +289,7 @@ on_peek(void *ctx, const PGresult *r, const struct err *e)
 		s->news = true;
 		return;
 	}
-	store_inbox(&s->t, r);
+	store_taken(&s->t, r);
 	if (turn_interrupted(&s->t)) {
 		ask_cancel(s);
 		sess_fire(s, TE_INTERRUPT);

@@ -52,7 +52,6 @@ gone(struct sess *s)
 typedef void enter_fn(struct sess *s);
 
 static enter_fn *const enter[TS_COUNT] = {
-	[TS_LOADING] = load_begin,
 	[TS_DECIDING] = decide,
 	[TS_READING] = load_inbox,
 	[TS_STARTING] = append_send,
@@ -117,6 +116,8 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	t->totals.active_us = pg_int(r, i, 13);
 	t->totals.tokens = (struct model_usage){ .input = pg_int(r, i, 14), .output = pg_int(r, i, 15), .cache_read = pg_int(r, i, 16),
 	    .cache_write_5m = pg_int(r, i, 17), .cache_write_1h = pg_int(r, i, 18) };
+	t->totals.token_nano = pg_int(r, i, 21);
+	s->bytes = pg_int(r, i, 22);
 	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
 		log_err("session_broken", &e, "session", t->id, NULL);
 		t->broken = true;

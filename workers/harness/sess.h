@@ -17,6 +17,8 @@ struct sess {
 	int64_t epoch;
 	enum turn_state state;
 	int64_t mark;			/* work.c: the last round that saw its lease */
+	int64_t bytes;			/* work.c: what it counts for in memory, */
+	bool heavy;			/* and whether that is much */
 	int waiting;			/* database answers outstanding: memory must stay */
 	bool news;			/* the inbox has moved since it was read */
 	bool peeking;			/* a read of the inbox for interrupts is under way */
@@ -44,7 +46,7 @@ struct sess {
 	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };
 
-/* A claimed row (STMT_SESSION_CLAIM) becomes a session and starts to load. */
+/* A claimed row (STMT_SESSION_CLAIM) becomes a session. */
 struct sess *sess_new(struct wk *wk, const PGresult *row, int i);
 /* This session's work begins now: a crash from here to the end of the loop's round is its own (note.h). */
 void sess_at_hand(struct sess *s);
@@ -62,7 +64,7 @@ void sess_retire(struct sess *s);
 /* Change state (turn.def) and enter the new one. The only place where s->state is written. */
 void sess_fire(struct sess *s, enum turn_event event);
 /* load.c: TS_LOADING, TS_READING and the look for interrupts in between. */
-void load_begin(struct sess *s);
+void load_begin(struct sess *s, const PGresult *claim, int i, int n);	/* its rows of the claim: i and the n - 1 behind it */
 void load_inbox(struct sess *s);
 void load_peek(struct sess *s);
 /* append.c: sends s->batch under s->plan and fires what follows. */

@@ -32,7 +32,10 @@ struct work {
 	struct wk *wk;
 	struct sess *buckets[BUCKETS];
 	int n;
-	int claiming;		/* rows asked for; 0: no claim under way */
+	int64_t held;		/* bytes of the light sessions */
+	int heavy;		/* sessions of more than heavy_from() bytes */
+	int claiming;		/* sessions asked for; 0: no claim under way */
+	bool short_of;		/* something may be due for which there was no room */
 	bool claim_again, listing, reaping, dropping;
 	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
 	bool looking;		/* for suspects that wait */
@@ -93,6 +96,43 @@ leave_soon(struct work *w)
 	w->drain = loop_after(w->wk->loop, 50, on_leave, w);
 }
 
+/* --- memory: what is claimed is bounded (session_claim); what grows under its lease counts against the next claims -------------------- */
+
+static int64_t
+heavy_from(const struct work *w)
+{
+	return w->wk->conf.turn_bytes / 8;
+}
+
+static void
+weigh(struct work *w, struct sess *s, int64_t bytes)
+{
+	s->bytes = bytes;
+	s->heavy = bytes > heavy_from(w);
+	w->heavy += s->heavy;
+	w->held += s->heavy ? 0 : s->bytes;
+}
+
+static void
+unweigh(struct work *w, const struct sess *s)
+{
+	w->heavy -= s->heavy;
+	w->held -= s->heavy ? 0 : s->bytes;
+}
+
+static void
+weigh_again(struct work *w, struct sess *s)
+{
+	int64_t bytes = (int64_t)s->t.context.bytes + (int64_t)s->batch.bytes;
+
+	for (int i = 0; i < s->t.ninbox; i++)
+		bytes += (int64_t)strlen(s->t.inbox[i].stem) * 2;
+	if (bytes <= s->bytes)
+		return;
+	unweigh(w, s);
+	weigh(w, s, bytes);
+}
+
 void
 work_gone(struct work *w, struct sess *s)
 {
@@ -102,9 +142,13 @@ work_gone(struct work *w, struct sess *s)
 		at = &(*at)->next;
 	*at = s->next;
 	w->n--;
+	unweigh(w, s);
 	if (w->alone == s)
 		w->alone = NULL;
 	sess_retire(s);
+	if (w->short_of)
+		work_due_in(w, 0);
+	w->short_of = false;
 	if (w->wk->draining && w->n == 0)
 		leave_soon(w);
 }
@@ -133,8 +177,9 @@ give_up(struct work *w, struct sess *s)
 	return true;
 }
 
+/* A claimed session: n rows from row i on. */
 static void
-take(struct work *w, const PGresult *r, int i)
+take(struct work *w, const PGresult *r, int i, int n)
 {
 	struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
 	struct sess *old = find(w, s->t.id);
@@ -145,31 +190,44 @@ take(struct work *w, const PGresult *r, int i)
 	s->next = *at;
 	*at = s;
 	w->n++;
+	weigh(w, s, s->bytes);
 	FAILPOINT(CLAIMED);
 	if (give_up(w, s))
 		return;
 	if (s->t.attempts >= SUSPECT)
 		w->alone = s;
-	load_begin(s);
+	load_begin(s, r, i, n);
+}
+
+/* Every session of a claim. Returns how many. */
+static int
+take_all(struct work *w, const PGresult *r)
+{
+	int rows = PQntuples(r), taken = 0;
+
+	if (rows > 0)
+		routes_refresh(w->wk->routes, w->wk->db);
+	for (int i = 0, next; i < rows; i = next, taken++) {
+		for (next = i + 1; next < rows && strcmp(pg_str(r, i, 0), pg_str(r, next, 0)) == 0; next++)
+			;
+		take(w, r, i, next - i);
+	}
+	return taken;
 }
 
 static void
 on_claim(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct work *w = ctx;
-	int n = r != NULL ? PQntuples(r) : 0;
-	bool full = n > 0 && n == w->claiming;
+	int asked = w->claiming, n;
 
 	w->claiming = 0;
 	if (e != NULL) {
 		log_err("claim_failed", e, NULL);
 		return;
 	}
-	if (n > 0)
-		routes_refresh(w->wk->routes, w->wk->db);
-	for (int i = 0; i < n; i++)
-		take(w, r, i);
-	if (w->claim_again || full)
+	n = take_all(w, r);
+	if (w->claim_again || n >= asked)
 		work_claim(w);
 }
 
@@ -216,6 +274,7 @@ void
 work_claim(struct work *w)
 {
 	int room = (int)w->wk->conf.turns_max - w->n;
+	int64_t bytes;
 
 	w->claim_again = w->claiming > 0;
 	if (w->claiming > 0 || room <= 0 || w->wk->draining || !beat_registered(w->wk->beat) || !blame(w))
@@ -223,7 +282,10 @@ work_claim(struct work *w)
 	if ((w->alone != NULL && w->alone->t.attempts >= SUSPECT) || clock_mono_ms() < w->room_ms)
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
-	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming));
+	bytes = w->held < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - w->held : 0;
+	w->short_of = w->heavy > 0 || bytes < heavy_from(w);
+	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming), DBN(bytes), DBN(heavy_from(w)),
+	    w->heavy > 0 ? "f" : "t");
 }
 
 static void
@@ -284,8 +346,7 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 	}
 	if (PQntuples(r) > 0) {
 		log_warn("suspect_alone", "session", pg_str(r, 0, 0), "attempts", pg_str(r, 0, 9), NULL);
-		routes_refresh(w->wk->routes, w->wk->db);
-		take(w, r, 0);
+		(void)take_all(w, r);
 	}
 	work_claim(w);
 }
@@ -410,6 +471,7 @@ second(struct work *w)
 {
 	struct dbq *db = w->wk->db;
 
+	each(w, weigh_again);
 	if (!dbq_ready(db) || !beat_registered(w->wk->beat))
 		return;
 	look_for_suspects(w);

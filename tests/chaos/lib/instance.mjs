@@ -157,7 +157,7 @@ export const violations = (report) => report.checks.filter((c) => c.violations >
 
 // Nothing is under way: no lease, nothing due, nothing that waits for a worker.
 export const quiet = (ms = 60_000) => until('all sessions are at rest', async () =>
-	(await sql("SELECT count(*) FROM session WHERE lease_owner IS NOT NULL OR due_at IS NOT NULL"))[0][0] === '0', ms);
+	(await sql('SELECT count(*) FROM work'))[0][0] === '0', ms);
 
 // Process ids of the pid 1 of each sandbox.
 export function sandboxes() {

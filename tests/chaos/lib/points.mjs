@@ -89,7 +89,8 @@ export const ways = {
 	// Looked at without need: a claim finds nothing to do.
 	async nothing(x) {
 		const id = await session(x);
-		await sql(`UPDATE session SET due_at = clock_timestamp() WHERE id = '${id}'`);
+		await sql(`WITH s AS (UPDATE session SET at_work = true WHERE id = '${id}' RETURNING workspace_id, id) INSERT INTO work (workspace_id, session_id, due_at)
+			SELECT workspace_id, id, clock_timestamp() FROM s`);
 		return { id, want: 'idle' };
 	},
 	// The inbox of an idle session moves all the time: the close is refused and the lease given back.

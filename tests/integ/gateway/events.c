@@ -120,7 +120,7 @@ message(void **state)
 	assert_non_null(fragment);
 	assert_true(json_equal(fragment, json_object_get(datum(r, 0), "content")));
 	assert_null(json_object_get(json_array_get(fragment, 2), "title"));
-	cell("t", "due_at IS NOT NULL", "session", "");
+	cell("t", "at_work", "session", "");
 	assert_string_equal(status_now(), "running");
 }
 

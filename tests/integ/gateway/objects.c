@@ -68,6 +68,15 @@ new_session(const char *agent, const char *environment)
 	return xstrdup(made("/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent, environment)));
 }
 
+/* As if a worker had taken it up. */
+static void
+run(const char *session)
+{
+	free(gwr_sql("UPDATE session SET status = 'running', at_work = true WHERE id = '%s'", session));
+	free(gwr_sql("INSERT INTO work (workspace_id, session_id, due_at, lease_owner) SELECT workspace_id, id, now(), 'w' FROM session WHERE id = '%s'",
+	    session));
+}
+
 /* want is a subset: every key in it must be in got, equal. */
 static void
 contains(const json_t *got, const char *want)
@@ -328,7 +337,7 @@ environment_in_use(void **state)
 	free(gwr_sql("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'sevt_x', 1, 'custom', 't', '{}')", session));
 	gwr_bad(GWR_A, "DELETE", uri, NULL, 409, "invalid_request_error", "Environment has 1 active sessions. Use force=true to delete anyway.");
 	free(gwr_sql("DELETE FROM action WHERE session_id = '%s'", session));
-	free(gwr_sql("UPDATE session SET status = 'running', lease_owner = 'w' WHERE id = '%s'", session));
+	run(session);
 	gwr_bad(GWR_A, "DELETE", uri, NULL, 409, "invalid_request_error", "Environment has 1 active sessions.");
 	json_decref(gwr_ok(GWR_A, "DELETE", gwr_fmt("%s?force=true", uri), NULL));
 }
@@ -640,7 +649,7 @@ session_filters(void **state)
 	AUTO(str) char *idle = new_session(agent, environment), *running = new_session(agent, environment);
 	AUTO(str) char *dead = new_session(agent, environment), *archived = new_session(agent, environment);
 
-	free(gwr_sql("UPDATE session SET status = 'running', lease_owner = 'w' WHERE id = '%s'", running));
+	run(running);
 	free(gwr_sql("UPDATE session SET status = 'terminated', terminated_at = now() WHERE id = '%s'", dead));
 	json_decref(post(gwr_fmt("/v1/sessions/%s/archive", archived), NULL));
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

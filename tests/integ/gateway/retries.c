@@ -295,7 +295,8 @@ processed(void **state)
 	attempt(MARK(.key = "moved"), events, body, &again);
 	assert_replay(&first, &again);
 	assert_int_equal(count(gwr_fmt("request_dedupe WHERE reply LIKE '%%zwei%%'")), 0);
-	free(gwr_sql("UPDATE session SET inbox_events = 0, inbox_bytes = 0, inbox_wakes = 0, due_at = NULL WHERE id = '%s'", session));
+	free(gwr_sql("UPDATE session SET inbox_events = 0, inbox_bytes = 0, inbox_wakes = 0, at_work = false WHERE id = '%s'", session));
+	free(gwr_sql("DELETE FROM work WHERE session_id = '%s'", session));
 	json_decref(gwr_ok(GWR_A, "DELETE", gwr_fmt("/v1/sessions/%s", session), NULL));
 	attempt(MARK(.key = "moved"), events, body, &gone);
 	refused(&gone, 404, "Session not found", NULL);

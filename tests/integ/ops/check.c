@@ -23,7 +23,7 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "inbox", "action", "worker" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker" };
 #define NTABLES (sizeof tables / sizeof *tables)
 
 static char *
@@ -282,9 +282,15 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	{ "a status is changed",
 	    "UPDATE session SET status = 'terminated' WHERE id = 'sesn_plain'", "status" },
 	{ "it runs without a worker",
-	    "UPDATE session SET status = 'running', lease_owner = 'worker_x' WHERE id = 'sesn_plain'", "leases status" },
+	    "UPDATE session SET status = 'running', at_work = true WHERE id = 'sesn_plain'; INSERT INTO work (workspace_id, session_id, due_at, "
+	    "lease_owner) SELECT workspace_id, id, clock_timestamp(), 'worker_x' FROM session WHERE id = 'sesn_plain'", "leases status" },
 	{ "it is due and nobody comes",
-	    "UPDATE session SET due_at = clock_timestamp() - interval '3 seconds' WHERE id = 'sesn_plain'", "waiting" },
+	    "UPDATE session SET at_work = true WHERE id = 'sesn_plain'; INSERT INTO work (workspace_id, session_id, due_at) "
+	    "SELECT workspace_id, id, clock_timestamp() - interval '3 seconds' FROM session WHERE id = 'sesn_plain'", "waiting" },
+	{ "it says that it is at work",
+	    "UPDATE session SET at_work = true WHERE id = 'sesn_plain'", "work" },
+	{ "its work is nobody's",
+	    "INSERT INTO work (workspace_id, session_id, due_at) SELECT 'wrkspc_x', id, 'infinity' FROM session WHERE id = 'sesn_plain'", "work" },
 	{ "a call is forgotten",
 	    "UPDATE action SET state = 'closed' WHERE session_id = 'sesn_wait'", "calls" },
 	{ "an item is not counted",

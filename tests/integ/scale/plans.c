@@ -50,10 +50,10 @@ static const enum db_stmt left_out[] = {
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static const struct { char mark; const char *sql; } values[] = {
-	{ 'S', "SELECT quote_literal(id) FROM session WHERE id LIKE 'sesn_01%' AND workspace_id = 'wrkspc_big' AND status = 'idle' AND due_at IS NULL"
+	{ 'S', "SELECT quote_literal(id) FROM session WHERE id LIKE 'sesn_01%' AND workspace_id = 'wrkspc_big' AND status = 'idle' AND NOT at_work"
 	    " AND id > (SELECT id FROM session ORDER BY id OFFSET 5000 LIMIT 1) ORDER BY id LIMIT 1" },
-	{ 'D', "SELECT quote_literal(id) FROM session WHERE due_at < now() LIMIT 1" },
-	{ 'L', "SELECT quote_literal(id) FROM session WHERE lease_owner = 'w1' LIMIT 1" },
+	{ 'D', "SELECT quote_literal(session_id) FROM work WHERE due_at < now() AND lease_owner IS NULL LIMIT 1" },
+	{ 'L', "SELECT quote_literal(session_id) FROM work WHERE lease_owner = 'w1' LIMIT 1" },
 	{ 'W', "SELECT quote_literal(session_id) FROM action WHERE state = 'open' LIMIT 1" },
 	{ 'N', "SELECT us(clock_timestamp())" },
 	{ 'B', "SELECT us(created_at) FROM session WHERE id LIKE 'sesn_01%' ORDER BY id DESC OFFSET 60 LIMIT 1" },

@@ -52,12 +52,15 @@ UPDATE event SET type = 'session.error' WHERE session_id = 'sesn_long' AND seq =
 CREATE TEMP TABLE few AS
 SELECT 'sesn_' || tail AS id, k * 600 / :sessions AS n FROM made
  WHERE k % (:sessions / 600) = 0 AND k % 10 <> 3 AND k % 100 <> 7;
-UPDATE session s SET due_at = clock_timestamp() - n * interval '1 ms', inbox_wakes = 1, inbox_events = 1 FROM few f WHERE f.id = s.id AND n < 100;
+UPDATE session s SET inbox_wakes = 1, inbox_events = 1, at_work = true FROM few f WHERE f.id = s.id AND n < 100;
 INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, wakes)
 SELECT id, 1, 'sevt_wait' || n, 'user.message', '{"id":"sevt_wait","type":"user.message"', 'u', '{}', now(), true FROM few WHERE n < 100;
-UPDATE session s SET lease_owner = 'w1', lease_epoch = 1, status = 'running', running_since = s.last_at FROM few f
- WHERE f.id = s.id AND n BETWEEN 100 AND 199;
-UPDATE session s SET due_at = clock_timestamp() + interval '1 hour', status = 'rescheduling' FROM few f WHERE f.id = s.id AND n BETWEEN 200 AND 299;
+UPDATE session s SET status = 'running', running_since = s.last_at, at_work = true FROM few f WHERE f.id = s.id AND n BETWEEN 100 AND 199;
+UPDATE session s SET status = 'rescheduling', at_work = true FROM few f WHERE f.id = s.id AND n BETWEEN 200 AND 299;
+INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes)
+SELECT s.workspace_id, s.id, CASE WHEN n < 200 THEN clock_timestamp() - n * interval '1 ms' ELSE clock_timestamp() + interval '1 hour' END,
+       CASE WHEN n BETWEEN 100 AND 199 THEN 'w1' END, CASE WHEN n BETWEEN 100 AND 199 THEN 1 ELSE 0 END, 1000
+  FROM few f JOIN session s ON s.id = f.id WHERE n < 300;
 INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, 'sevt_ask', 1, 'confirm', 'bash', '{}' FROM few
  WHERE n BETWEEN 300 AND 399;
 UPDATE session s SET status = 'terminated', terminated_at = s.last_at FROM few f WHERE f.id = s.id AND n BETWEEN 400 AND 409;
@@ -71,5 +74,6 @@ SELECT lpad(n::text, 32, '0')::uuid, 'req_' || n, 'p', lpad('', 32, '0')::uuid, 
        CASE WHEN n % 2 = 1 THEN 'sesn_' || n END, now() + (n % 1000 - 20) * interval '1 s'
   FROM generate_series(1, 100000) n;
 VACUUM (ANALYZE) session;
+VACUUM (ANALYZE) work;
 VACUUM (ANALYZE) event_default;
 ANALYZE;

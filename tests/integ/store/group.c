@@ -48,8 +48,9 @@ start(void **state)
 	number("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
 	number("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
 	number("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent, last_at,"
-	    " created_at, updated_at, lease_owner, lease_epoch) SELECT 's' || i, 'org', 'w1', 'a', 1, 'e', 't' || i, '{}', t, t, t, 'wk', 1"
+	    " created_at, updated_at, at_work) SELECT 's' || i, 'org', 'w1', 'a', 1, 'e', 't' || i, '{}', t, t, t, true"
 	    " FROM generate_series(0, 199) i, (SELECT clock_timestamp() AS t) x");
+	number("INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch) SELECT 'w1', id, now(), 'wk', 1 FROM session");
 	loop = loop_new();
 	q = dbq_new(loop, worker, DB_WORKER, 5000);
 	while (!dbq_ready(q))
@@ -93,7 +94,7 @@ append(int session, const char *id, const char *tokens)
 
 	now = xasprintf("%lld", (long long)number("SELECT us(clock_timestamp())"));
 	DBQ_RUN(q, STMT_SESSION_APPEND, on_append, xstrdup(id), name, "1", now, ids, "{agent.message}", "{b}", "{NULL}", "{NULL}", "{NULL}", "{}",
-	    NULL, NULL, NULL, tokens, "0", "m", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "f");
+	    NULL, NULL, NULL, tokens, "0", "m", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "f", NULL, "0");
 }
 
 static void

@@ -77,6 +77,8 @@ fresh_session(void **state)
 
 	id_new("sesn_", session);
 	free(ask("DELETE FROM session"));
+	free(ask("DELETE FROM work"));
+	free(ask("ALTER SEQUENCE lease_epoch RESTART"));
 	free(ask("DELETE FROM worker"));
 	sql = xasprintf("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent,"
 	    " last_at, created_at, updated_at) SELECT '%s', 'org', 'w1', 'agent_x', 1, 'env_x', 'sthr_x', '{}', t, t, t"
@@ -103,7 +105,7 @@ claim(const char *worker)
 	AUTO(pgres) PGresult *r = NULL;
 	struct err e = ERR_INIT;
 
-	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10") < 0)
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", "1000000", "100000", "t") < 0)
 		fail_msg("%s", e.detail);
 	return PQntuples(r) == 1 ? pg_int(r, 0, 1) : PQntuples(r);
 }
@@ -120,7 +122,7 @@ append_at(int64_t epoch, int64_t ahead, const struct append *a)
 
 	if (DB_RUN(wk, STMT_SESSION_APPEND, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
 	    a->nulls, a->consumed ? a->consumed : "{}", a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
-	    a->release, a->wake_gen, NULL, a->again ? a->again : "f") < 0)
+	    a->release, a->wake_gen, NULL, a->again ? a->again : "f", "17", "3") < 0)
 		fail_msg("%s", e.detail);
 	return xstrdup(pg_str(r, 0, 0));
 }
@@ -138,12 +140,12 @@ a_turn(void **state)
 		.close_k = "1", .tokens = "{5,7,0,0,2}", .tokens_k = "0", .release = "idle", .wake_gen = "1" };
 
 	put("m1", "user.message", "t", NULL);
-	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "running");
+	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
 	assert_int_equal(claim("wk"), 1);
 	assert_int_equal(claim("other"), 0);
 	append_is(1, &opening, "ok");
 	append_is(1, &closing, "ok");
-	expect("SELECT status || last_seq || coalesce(lease_owner, '-') || coalesce(due_at::text, '-') || inbox_wakes FROM session", "idle4--0");
+	expect("SELECT status || last_seq || at_work || inbox_wakes || context_bytes || token_nano FROM session", "idle4false0176");
 	expect("SELECT string_agg(seq || type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session)",
 	    "1session.status_running,2user.message,3span.model_request_end,4session.status_idle");
 	expect("SELECT count(*) FROM inbox", "0");
@@ -164,7 +166,7 @@ fenced(void **state)
 	append_is(2, &one, "fenced");
 	append_is(0, &one, "fenced");
 	append_is(1, &one, "ok");
-	free(ask("UPDATE session SET lease_owner = NULL"));
+	free(ask("UPDATE work SET lease_owner = NULL"));
 	append_is(1, &one, "fenced");
 	expect("SELECT last_seq FROM session", "1");
 }
@@ -215,9 +217,9 @@ answers(void **state)
 {
 	free(ask("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, unnest(ARRAY['t1','t2']), 1, 'confirm', 'bash', '{}' FROM session"));
 	put("c1", "user.tool_confirmation", "t", "t1");
-	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "idle");	/* t2 still waits: nothing runs */
+	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "idle");	/* t2 still waits: nothing runs */
 	put("c2", "user.tool_confirmation", "t", "t2");
-	expect("SELECT wire_status(status, inbox_wakes, due_at) FROM session", "running");
+	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
 	expect("SELECT string_agg(state || answer_id, ',' ORDER BY tool_use_id) FROM action WHERE session_id = (SELECT id FROM session)",
 	    "answeredc1,answeredc2");
 }
@@ -243,9 +245,10 @@ reaped(void **state)
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);	/* nobody holds lock 41: dead at once */
 	assert_int_equal(PQntuples(r), 1);
 	append_is(1, &one, "fenced");
-	expect("SELECT lease_epoch || status || (running_since IS NULL)::text || (due_at IS NOT NULL)::text FROM session", "2reschedulingtruetrue");
-	assert_int_equal(claim("me"), 3);
-	expect("SELECT attempts FROM session", "0");		/* nobody was named */
+	expect("SELECT status || (running_since IS NULL)::text || at_work || (SELECT count(*) FROM work WHERE lease_owner IS NULL) FROM session",
+	    "reschedulingtruetrue1");
+	assert_int_equal(claim("me"), 2);
+	expect("SELECT attempts FROM work", "0");		/* nobody was named */
 }
 
 static int
@@ -272,22 +275,22 @@ blamed(void **state)
 	assert_int_equal(blame(1), 1);
 	assert_int_equal(blame(1), 0);
 	assert_int_equal(blame(2), 0);			/* no such claim */
-	free(ask("UPDATE session SET lease_owner = NULL, due_at = clock_timestamp()"));
+	free(ask("UPDATE work SET lease_owner = NULL"));
 	assert_int_equal(claim("dead"), 2);
 	assert_int_equal(blame(2), 2);
-	expect("SELECT status || attempts FROM session", "running2");
-	free(ask("UPDATE session SET lease_owner = NULL, due_at = clock_timestamp()"));
+	expect("SELECT status || attempts FROM session, work", "running2");
+	free(ask("UPDATE work SET lease_owner = NULL"));
 	assert_int_equal(claim("other"), 0);		/* a suspect: only for who has nothing else */
 	put("m2", "user.message", "t", NULL);
-	free(ask("UPDATE session SET lease_owner = 'dead', lease_epoch = 3"));
+	free(ask("UPDATE work SET lease_owner = 'dead', lease_epoch = 3"));
 	assert_int_equal(blame(3), 3);
-	expect("SELECT status || attempts || (running_since IS NULL)::text || (due_at IS NULL)::text || inbox_events FROM session",
-	    "terminated3truetrue1");
+	expect("SELECT status || (running_since IS NULL)::text || at_work || inbox_events || (SELECT count(*) FROM work) FROM session",
+	    "terminatedtruefalse10");
 	expect("SELECT attempts || worker || reason FROM dead_letter", "3deadcrash");
 	expect("SELECT count(*) FROM suspect", "0");
 	assert_int_equal(blame(3), 0);
 	expect("SELECT dead_retry((SELECT id FROM session))::text = (SELECT id FROM session)", "t");
-	expect("SELECT status || attempts || (due_at IS NOT NULL)::text FROM session", "rescheduling0true");
+	expect("SELECT status || attempts || at_work FROM session, work", "rescheduling0true");
 }
 
 static void
@@ -352,7 +355,7 @@ ending(void **state)
 	assert_int_equal(claim("wk"), 1);
 	append_is(1, &opening, "ok");
 	end_is(STMT_SESSION_DELETE, "w1", "running");
-	free(ask("UPDATE session SET status = 'idle', due_at = NULL"));
+	free(ask("UPDATE session SET status = 'idle'"));
 	put("u1", "session.updated", "f", NULL);
 	end_is(STMT_SESSION_ARCHIVE, "w1", "ok");
 	append_is(1, &one, "fenced");

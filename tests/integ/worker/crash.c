@@ -283,7 +283,7 @@ drain_running_tool(void **state)
 	rig_session("sesn_dr", "roost-scripted");
 	held("sesn_dr");
 	rig_signal(worker, SIGTERM);
-	rig_wait("rescheduling", "SELECT status FROM session WHERE id = 'sesn_dr' AND lease_owner IS NULL");
+	rig_wait("rescheduling", "SELECT status FROM session s JOIN work k ON k.session_id = s.id WHERE s.id = 'sesn_dr' AND lease_owner IS NULL");
 	worker = rig_worker(SETTINGS);
 	for (int64_t end = clock_mono_ms() + RIG_MS; fake_hands_count(rig_hands, "result", "sesn_dr") < 1;)
 		assert_true(clock_mono_ms() < end);

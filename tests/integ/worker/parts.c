@@ -210,9 +210,11 @@ poison(void **state)
 {
 	(void)state;
 	rig_session("sesn_poison", "roost-scripted");
-	free(rig_sql("UPDATE session SET attempts = 5 WHERE id = 'sesn_poison'"));
+	free(rig_sql("UPDATE session SET at_work = true WHERE id = 'sesn_poison'"));
+	free(rig_sql("INSERT INTO work (workspace_id, session_id, due_at, attempts) SELECT workspace_id, id, 'infinity', 5 FROM session"
+	    " WHERE id = 'sesn_poison'"));
 	rig_message("hello");
-	rig_send("sesn_poison");
+	rig_send("sesn_poison");	/* due at once */
 	rig_settled("sesn_poison");
 	rig_wait("terminated", "SELECT status FROM session WHERE id = 'sesn_poison'");
 	rig_wait("session.error", "SELECT type FROM event WHERE session_id = 'sesn_poison' AND seq = 1");

@@ -78,10 +78,10 @@ await_death(pid_t worker, int attempt)
 	struct err e = ERR_INIT;
 	struct note *n;
 
-	rig_wait("t", "SELECT count(*) > %d AND bool_or(s.lease_owner IS NOT NULL AND s.status = 'running') FROM event e JOIN session s ON"
-	    " s.id = e.session_id WHERE s.id = 'sesn_poison' AND type = 'span.model_request_start'", attempt);
-	owner = rig_sql("SELECT lease_owner FROM session WHERE id = 'sesn_poison'");
-	epoch = rig_sql("SELECT lease_epoch FROM session WHERE id = 'sesn_poison'");
+	rig_wait("t", "SELECT count(*) > %d AND bool_or(k.lease_owner IS NOT NULL AND s.status = 'running') FROM event e JOIN session s ON"
+	    " s.id = e.session_id JOIN work k ON k.session_id = s.id WHERE s.id = 'sesn_poison' AND type = 'span.model_request_start'", attempt);
+	owner = rig_sql("SELECT lease_owner FROM work WHERE session_id = 'sesn_poison'");
+	epoch = rig_sql("SELECT lease_epoch FROM work WHERE session_id = 'sesn_poison'");
 	rig_signal(worker, SIGKILL);
 	n = note_open(at_hand, &left, &e);
 	assert_non_null(n);
@@ -116,7 +116,7 @@ poison_among_neighbours(void **state)
 		neighbour(i, "!provider {\"word_ms\":40}\none two three four five six seven eight nine ten");
 	for (int k = 0; k < ATTEMPTS; k++) {
 		await_death(rig_worker(settings), k);
-		rig_wait("0", "SELECT count(*) FROM session WHERE attempts > 0 AND id <> 'sesn_poison'");
+		rig_wait("0", "SELECT count(*) FROM work WHERE attempts > 0 AND session_id <> 'sesn_poison'");
 	}
 	(void)rig_worker(settings);
 	rig_settled("sesn_poison");
@@ -193,7 +193,7 @@ tried_again(void **state)
 	rig_wait("idle", "SELECT status FROM session WHERE id = 'sesn_poison'");
 	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = 'sesn_poison' AND type = 'agent.message'");
 	rig_wait("0", "SELECT count(*) FROM dead_letter");
-	rig_wait("0", "SELECT attempts FROM session WHERE id = 'sesn_poison'");
+	rig_wait("0", "SELECT count(*) FROM suspect");
 	roostctl_says("dead retry sesn_poison 2>/dev/null", "");	/* there is none any more */
 	roostctl_says("check --session sesn_poison >/dev/null && echo fine", "fine");
 	rig_check("sesn_poison");

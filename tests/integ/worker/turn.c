@@ -154,7 +154,7 @@ answers_in_call_order(void **state)
 	rig_settled("sesn_ord");
 	same_log("sesn_ord", seq, "s.usage S:idle");
 	rig_wait("1", "SELECT count(*) FROM inbox WHERE session_id = 'sesn_ord'");
-	rig_wait("idle", "SELECT wire_status(status, inbox_wakes, due_at) FROM session WHERE id = 'sesn_ord'");
+	rig_wait("idle", "SELECT wire_status(status, inbox_wakes, at_work) FROM session WHERE id = 'sesn_ord'");
 	seq = last("sesn_ord");
 	rig_confirm(first, "");
 	rig_send("sesn_ord");
