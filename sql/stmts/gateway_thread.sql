@@ -6,7 +6,7 @@
 -- in: workspace, session, thread id or NULL, statuses or NULL, cursor id or NULL, limit
 -- stmt: thread_list  for: gw
 SELECT t.* FROM (
-  SELECT s.thread_id AS id, NULL::text, s.agent, wire_status(s.status, s.inbox_wakes, s.due_at) AS status, wire_stamp(s.created_at),
+  SELECT s.thread_id AS id, NULL::text, s.agent, wire_status(s.status, s.inbox_wakes, s.at_work) AS status, wire_stamp(s.created_at),
          wire_stamp(s.updated_at), wire_stamp(s.archived_at),
          s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
          us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
