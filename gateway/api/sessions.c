@@ -77,6 +77,25 @@ agent_changed(struct gw_req *r, const struct session_locked *now, char **out, st
 	return 0;
 }
 
+/* What the body makes of the budget, in cents. A budget that stays needs a model with a price (contract 9.3). */
+static int
+budget_changed(struct gw_req *r, const struct session_locked *now, int64_t *out_cents, struct err *e)
+{
+	const json_t *sent = json_object_get(r->body, "budget");
+	AUTO(pgres) PGresult *row = NULL;
+	AUTO(json) json_t *snapshot = NULL;
+	const char *agent, *environment;
+
+	if (budget_update(sent, now->budget, out_cents, e) < 0)
+		return -1;
+	if (!sent || !*out_cents)
+		return 0;
+	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &agent, &environment, e) < 0 ||
+	    jx_parse(agent, strlen(agent), &snapshot, e) < 0)
+		return -1;
+	return budget_model(r->db, json_object_get(snapshot, "model"), e);
+}
+
 /* Write what changed, put session.updated into the inbox, and commit. */
 static int
 update_locked(struct gw_req *r, const struct session_locked *now, char owner[INBOX_OWNER], bool *out_changed, struct err *e)
@@ -96,7 +115,7 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	title = json_object_get(after, "title");
 	metadata = json_object_get(after, "metadata");
 	if (shape_pairs(metadata, e) < 0 || agent_changed(r, now, &agent, e) < 0 ||
-	    budget_update(json_object_get(r->body, "budget"), now->budget, &c.budget_cents, e) < 0)
+	    budget_changed(r, now, &c.budget_cents, e) < 0)
 		return -1;
 	c.title = json_equal(title, json_object_get(before, "title")) ? NULL : title;
 	c.metadata = json_equal(metadata, bag) ? NULL : metadata;
