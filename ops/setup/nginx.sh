@@ -51,6 +51,10 @@ nginx_render() {
 	for file in "$ROOT"/nginx/*.inc; do
 		render "$file" | put "$dir/nginx/${file##*/}" 644 "$user"
 	done
+	mkdir -p "$dir/nginx/docs"
+	for file in "$ROOT"/nginx/docs/*; do
+		put "$dir/nginx/docs/${file##*/}" 644 "$user" <"$file"
+	done
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
 		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |

@@ -104,6 +104,18 @@ describe('openapi.json', { concurrency: false }, () => {
 		assert.equal(new Set(operations.map((o) => o.op.operationId)).size, operations.length);
 	});
 
+	test('the page for people is served, and nothing of it comes from elsewhere', async () => {
+		for (const [path, type] of [['/docs/', 'text/html'], ['/docs/docs.js', 'text/javascript'], ['/docs/docs.css', 'text/css']]) {
+			const res = await get(path, { headers: { authorization: null } });
+			assert.equal(res.status, 200);
+			assert.match(res.headers['content-type'], new RegExp(`^${type}`));
+			assert.match(res.headers['content-security-policy'], /default-src 'none'/);
+			assert.doesNotMatch(res.text, /https?:\/\/|<script>|innerHTML/);
+		}
+		assert.equal((await get('/docs')).headers.location.endsWith('/docs/'), true);
+		for (const path of ['/docs/nope', '/docs/../v1/agents', '/docs../conf']) assert.equal((await get(path)).status, 404, path);
+	});
+
 	// What ends an object comes last.
 	const order = ({ path, method }) => (method === 'DELETE' ? 3 : /\/archive$/.test(path) ? 2 : 1) - path.split('/').length / 100;
 	test('every operation answers a request that is made from its description', async (t) => {
