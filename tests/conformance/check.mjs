@@ -127,6 +127,8 @@ export class StreamChecker {
 		seen.answers++;
 		count(seen.endpoints, `${endpoint.name} 2xx`);
 		this.names = reply.validators;
+		this.ids = new Set();
+		this.previews = new Map();
 		this.rest = '';
 		this.decoder = new TextDecoder();
 	}
@@ -144,7 +146,32 @@ export class StreamChecker {
 		if (name !== body.type && name !== 'message') throw new Invalid(what, `its data is of type ${body.type}`);
 		for (const n of this.names) validated(what, n, body);
 		asDescribed(what, misdescribedEvent(body));
+		this.#order(what, body);
 		sawEvent(body, 'streamed');
+	}
+
+	// What holds on one connection (contract 3.9): an event comes once and with a stamp; a preview is opened at most once and before its
+	// fragments, these are a prefix of the message, and nothing follows the message.
+	#order(what, e) {
+		const broken = (why) => { throw new Invalid(what, `${why}: ${JSON.stringify(e).slice(0, 300)}`); };
+		if (e.type === 'event_start') {
+			if (this.previews.has(e.event.id)) broken('a second event_start');
+			if (this.ids.has(e.event.id)) broken('a preview after its event');
+			this.previews.set(e.event.id, new Map());
+		} else if (e.type === 'event_delta') {
+			const texts = this.previews.get(e.event_id);
+			if (!texts) broken('a fragment without a start');
+			if (this.ids.has(e.event_id)) broken('a fragment after its event');
+			const at = e.delta.index ?? 0;
+			texts.set(at, (texts.get(at) ?? '') + e.delta.content.text);
+		} else {
+			if (this.ids.has(e.id)) broken('an event that came before');
+			if (e.processed_at === null) broken('an event that is not processed yet');
+			this.ids.add(e.id);
+			for (const [at, text] of this.previews.get(e.id) ?? []) {
+				if (!e.content?.[at]?.text?.startsWith(text)) broken(`not what the fragments of block ${at} began (${text.slice(0, 100)})`);
+			}
+		}
 	}
 
 	// Bytes as they come.
