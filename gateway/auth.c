@@ -216,6 +216,15 @@ beta_is_managed(const char *value, size_t len)
 	return len == strlen(BETA_MANAGED) && memcmp(value, BETA_MANAGED, len) == 0;
 }
 
+bool
+auth_managed(const struct auth_headers *h)
+{
+	const char *value = "";
+	size_t len = 0;
+
+	return beta_any(h, beta_is_managed, &value, &len);
+}
+
 static bool
 beta_is_unknown(const char *value, size_t len)
 {

@@ -40,6 +40,9 @@ void auth_headers_read(struct auth_headers *h, char *const *envp);
 struct auth *auth_open(const struct conf *c, struct err *e);
 void auth_close(struct auth **a);
 
+/* Does a beta line name managed-agents-2026-04-01? */
+bool auth_managed(const struct auth_headers *h);
+
 /* Every check above. *out is written as soon as the key is known: a later refusal still says whose it is. A suspended organization is the caller's business (out->suspended). */
 int auth_check(struct auth *a, struct db *db, const struct auth_headers *h, enum auth_scope scope, enum auth_beta beta,
     struct tenant_key *out, struct err *e);

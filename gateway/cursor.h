@@ -12,7 +12,7 @@
 #include "id.h"
 
 /* Which list a cursor belongs to: one letter each. */
-enum cursor_list { CURSOR_AGENTS = 'a', CURSOR_VERSIONS = 'v', CURSOR_ENVIRONMENTS = 'e', CURSOR_SESSIONS = 's', CURSOR_EVENTS = 'l',
+enum cursor_list { CURSOR_AGENTS = 'a', CURSOR_VERSIONS = 'v', CURSOR_ENVIRONMENTS = 'e', CURSOR_SESSIONS = 's', CURSOR_EVENTS = 'l', CURSOR_FILES = 'f',
 	CURSOR_THREADS = 't', CURSOR_THREAD_EVENTS = 'd' };
 
 struct cursor_key {

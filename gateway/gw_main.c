@@ -14,13 +14,16 @@
 #include "arena.h"
 #include "log.h"
 #include "once.h"
+#include "keep.h"
 #include "openapi.h"
 #include "park.h"
 #include "serve.h"
+#include "upload.h"
 #include "xalloc.h"
 
 #define ARENA_MAX (256UL << 20)
 #define LARGE (256 << 10)
+#define UPLOADS_MS 4000		/* how long uploads under way may go on after SIGTERM, behind the drain of handler threads */
 
 struct worker {
 	pthread_t thread;
@@ -28,20 +31,22 @@ struct worker {
 	struct gw_thread ctx;
 };
 
-static void
+static bool
 handle(void *arg, FCGX_Request *fcgi)
 {
 	struct worker *w = arg;
 
-	serve(&w->ctx, fcgi);
+	return serve(&w->ctx, fcgi);
 }
 
 static void
-rest(void *arg)
+rest(void *arg, bool idle)
 {
 	struct worker *w = arg;
 
-	once_sweep(w->ctx.db);
+	if (!idle)
+		once_sweep(w->ctx.db);
+	keep_sweep(w->ctx.gw->conf, w->ctx.db);
 }
 
 static void *
@@ -88,8 +93,13 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	if (!gw->auth || cursor_key_load(c->pepper_file, &gw->cursor_key, e) < 0)
 		return -1;
 	openapi_init();
+	if (c->blob_dir[0] && blob_setup(c->blob_dir, e) < 0)
+		return -1;
 	*park = park_open(c->listen_socket, c->listen_group, e);
-	return *park ? 0 : -1;
+	if (!*park)
+		return -1;
+	gw->uploads = uploads_open(gw, *park);
+	return 0;
 }
 
 int
@@ -131,6 +141,7 @@ main(int argc, char **argv)
 		arena_free(workers[i].ctx.arena);
 	}
 	free(workers);
+	uploads_close(&gw.uploads, UPLOADS_MS);
 	park_close(&park);
 	auth_close(&gw.auth);
 	openapi_free();

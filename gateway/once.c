@@ -111,6 +111,7 @@ replay_object(struct gw_req *r, const char *id, struct err *e)
 {
 	static const struct { const char *prefix; gw_handler *get; } kinds[] = {
 		{ "agent_", api_agent_get }, { "env_", api_environment_get }, { "sesn_", api_session_get },
+		{ "file_", api_file_get },
 	};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

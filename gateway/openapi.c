@@ -64,7 +64,7 @@ query_parameter(struct jw *w, const struct query_param *p)
 {
 	char name[64];
 
-	snprintf(name, sizeof name, "%s%s", p->name, p->kind == QK_ENUMS ? "[]" : "");
+	snprintf(name, sizeof name, "%s%s", p->name, p->kind == QK_ENUMS || p->kind == QK_TEXTS ? "[]" : "");
 	parameter_begin(w, name, "query", false);
 	jw_key(w, "schema");
 	schema_query(w, p);

@@ -302,6 +302,16 @@ schema_query(struct jw *w, const struct query_param *p)
 		values(w, p->values);
 		jw_obj_end(w);
 		break;
+	case QK_TEXTS:
+		jw_kstr(w, "type", "array");
+		jw_kint(w, "maxItems", p->most);
+		jw_key(w, "items");
+		jw_obj(w);
+		jw_kstr(w, "type", "string");
+		jw_kint(w, "minLength", p->min);
+		jw_kint(w, "maxLength", p->max);
+		jw_obj_end(w);
+		break;
 	}
 	jw_obj_end(w);
 }

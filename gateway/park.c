@@ -122,18 +122,21 @@ accept_all(struct park *p)
 	(void)watch(p, EPOLL_CTL_MOD, p->listener);
 }
 
-/* One request from a readable connection. */
-static void
-take(struct park *p, FCGX_Request *fcgi, int fd, void (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+static FCGX_Request *
+fresh_request(void)
 {
-	fcgi->ipcFd = fd;
-	fcgi->keepConnection = 1;
-	fcgi->listen_sock = -1;
-	if (FCGX_Accept_r(fcgi) < 0) {
-		fcgi->ipcFd = -1;	/* the peer closed; libfcgi has closed our end, which also left the epoll set */
-		return;
-	}
-	handle(arg, fcgi);
+	FCGX_Request *fcgi = xcalloc(1, sizeof *fcgi);
+
+	must(FCGX_InitRequest(fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
+	return fcgi;
+}
+
+/* The reply is complete: send its end, and watch for the connection's next request. */
+static void
+release(struct park *p, FCGX_Request *fcgi)
+{
+	int fd = fcgi->ipcFd;
+
 	FCGX_Finish_r(fcgi);
 	if (fcgi->ipcFd >= 0) {
 		fcgi->ipcFd = -1;
@@ -143,13 +146,37 @@ take(struct park *p, FCGX_Request *fcgi, int fd, void (*handle)(void *arg, FCGX_
 }
 
 void
-park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg), void *arg)
+park_done(struct park *p, FCGX_Request *fcgi)
 {
+	release(p, fcgi);
+	FCGX_Free(fcgi, 1);
+	free(fcgi);
+}
+
+/* One request from a readable connection. Returns what to use for the next one. */
+static FCGX_Request *
+take(struct park *p, FCGX_Request *fcgi, int fd, bool (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+{
+	fcgi->ipcFd = fd;
+	fcgi->keepConnection = 1;
+	fcgi->listen_sock = -1;
+	if (FCGX_Accept_r(fcgi) < 0) {
+		fcgi->ipcFd = -1;	/* the peer closed; libfcgi has closed our end, which also left the epoll set */
+		return fcgi;
+	}
+	if (!handle(arg, fcgi))
+		return fresh_request();
+	release(p, fcgi);
+	return fcgi;
+}
+
+void
+park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg)
+{
+	FCGX_Request *fcgi = fresh_request();
 	struct epoll_event ev;
-	FCGX_Request fcgi;
 	int n;
 
-	must(FCGX_InitRequest(&fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) == 0);
 	for (;;) {
 		bool stopping = atomic_load(&p->stopping);
 
@@ -158,16 +185,17 @@ park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void (*r
 		n = epoll_wait(p->epoll, &ev, 1, stopping ? QUIET_MS : LOOK_MS);
 		if (n == 0 && stopping)
 			break;
-		if (n <= 0)
-			continue;
-		if (ev.data.fd == p->listener) {
+		if (n > 0 && ev.data.fd == p->listener) {
 			accept_all(p);
-		} else {
-			take(p, &fcgi, ev.data.fd, handle, arg);
-			rest(arg);
+			continue;
 		}
+		if (n > 0)
+			fcgi = take(p, fcgi, ev.data.fd, handle, arg);
+		if (n >= 0)
+			rest(arg, n == 0);
 	}
-	FCGX_Free(&fcgi, 1);
+	FCGX_Free(fcgi, 1);
+	free(fcgi);
 }
 
 void

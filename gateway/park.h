@@ -7,6 +7,7 @@
 #define ROOST_GATEWAY_PARK_H
 
 #include <fcgiapp.h>
+#include <stdbool.h>
 
 #include "err.h"
 
@@ -17,9 +18,13 @@ struct park *park_open(const char *socket_path, const char *group, struct err *e
 
 /*
  * A handler thread's life: answers requests with handle(arg, request) until park_stop(), then what is already readable, then returns.
- * rest(arg) is called when a reply has left: for what nobody waits for.
+ * handle() false: the request now belongs to somebody who will answer it and call park_done(). rest(arg, false) is called when a
+ * reply has left, rest(arg, true) now and then while there is nothing to do: for what nobody waits for.
  */
-void park_run(struct park *p, void (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg), void *arg);
+void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg);
+
+/* A request that handle() gave away has been answered: its connection is parked again or closed, the request freed. From any thread. */
+void park_done(struct park *p, FCGX_Request *fcgi);
 
 /* No new connections; every park_run() returns once no request is waiting. Callable from another thread. */
 void park_stop(struct park *p);

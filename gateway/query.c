@@ -22,6 +22,7 @@
 #define QTEXT(nm, lo, hi) { .name = nm, .kind = QK_TEXT, .min = lo, .max = hi },
 #define QENUM(nm, vals) { .name = nm, .kind = QK_ENUM, .values = values_##vals },
 #define QENUMS(nm, vals, most) { .name = nm, .kind = QK_ENUMS, .max = most, .values = values_##vals },
+#define QTEXTS(nm, lo, hi, n) { .name = nm, .kind = QK_TEXTS, .min = lo, .max = hi, .most = n },
 #define QTIME(nm) { .name = nm, .kind = QK_TIME },
 #define QVALUES(id, ...) static const char *const values_##id[] = { __VA_ARGS__, NULL };
 #define QUERY(id, ...)										\
@@ -105,6 +106,32 @@ take_enum(struct query *q, size_t i, const struct query_param *p, const char *te
 }
 
 static int
+text_fits(const struct query_param *p, const char *text, struct err *e)
+{
+	int64_t n = shape_chars(text);
+
+	if (n < p->min || n > p->max)
+		return err_set(e, EK_INVALID, 0, "%s: must be %lld to %lld characters", p->name, (long long)p->min, (long long)p->max);
+	return 0;
+}
+
+static int
+take_texts(struct query *q, size_t i, const struct query_param *p, const char *text, struct arena *a, struct err *e)
+{
+	if (text_fits(p, text, e) < 0)
+		return -1;
+	if (!q->v[i].list)
+		q->v[i].list = arena_alloc(a, (size_t)p->most * sizeof *q->v[i].list);
+	for (int k = 0; k < q->v[i].n; k++)
+		if (strcmp(q->v[i].list[k], text) == 0)
+			return 0;
+	if (q->v[i].n >= p->most)
+		return err_set(e, EK_INVALID, 0, "%s: at most %d values are allowed", p->name, p->most);
+	q->v[i].list[q->v[i].n++] = text;
+	return 0;
+}
+
+static int
 take_int(struct query *q, size_t i, const struct query_param *p, const char *text, struct err *e)
 {
 	char *end;
@@ -126,11 +153,10 @@ static int
 take(struct query *q, size_t i, char *text, struct arena *a, struct err *e)
 {
 	const struct query_param *p = &q->spec->params[i];
-	int64_t n;
 
 	if (!utf8(text))
 		return err_set(e, EK_INVALID, 0, "%s: not valid UTF-8", p->name);
-	if (q->v[i].given && p->kind != QK_ENUMS)
+	if (q->v[i].given && p->kind != QK_ENUMS && p->kind != QK_TEXTS)
 		return err_set(e, EK_INVALID, 0, "%s: given more than once", p->name);
 	q->v[i].given = true;
 	switch (p->kind) {
@@ -150,11 +176,10 @@ take(struct query *q, size_t i, char *text, struct arena *a, struct err *e)
 		return clock_parse(text, &q->v[i].num) == 0 ? 0 :
 		    err_set(e, EK_INVALID, 0, "%s: expected an RFC 3339 timestamp", p->name);
 	case QK_TEXT:
-		n = shape_chars(text);
-		if (n < p->min || n > p->max)
-			return err_set(e, EK_INVALID, 0, "%s: must be %lld to %lld characters", p->name, (long long)p->min, (long long)p->max);
 		q->v[i].text = text;
-		return 0;
+		return text_fits(p, text, e);
+	case QK_TEXTS:
+		return take_texts(q, i, p, text, a, e);
 	}
 	return 0;
 }

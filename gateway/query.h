@@ -11,12 +11,13 @@
 #include "arena.h"
 #include "err.h"
 
-enum query_kind { QK_INT, QK_BOOL, QK_TEXT, QK_ENUM, QK_ENUMS, QK_TIME };
+enum query_kind { QK_INT, QK_BOOL, QK_TEXT, QK_ENUM, QK_ENUMS, QK_TIME, QK_TEXTS };
 
 struct query_param {
 	const char *name;
 	enum query_kind kind;
-	int64_t min, max;		/* of an int; characters of a text; entries of a list */
+	int64_t min, max;		/* of an int; characters of a text; entries of a list (enums: max, texts: most) */
+	int most;
 	int64_t dflt;			/* of an int or bool */
 	const char *const *values;
 };
@@ -35,7 +36,7 @@ struct query {
 		bool given;
 		int64_t num;		/* int, bool, or time in microseconds */
 		const char *text;	/* text or enum; decoded, valid UTF-8 */
-		const char **list;	/* enums, each value once */
+		const char **list;	/* enums and texts, each value once */
 		int n;
 	} v[QUERY_PARAMS];
 };

@@ -22,6 +22,7 @@
 
 struct route;
 struct after;
+struct upload_file;
 
 struct gw_req {
 	const struct conf *conf;
@@ -40,6 +41,10 @@ struct gw_req {
 	struct buf sent;		/* of a reply that echoes events: `id stamp` or `id -` per line, so that it need not be kept */
 	bool replayed;			/* `out` is an earlier attempt's answer */
 	struct after *after;		/* after.h */
+	bool managed;			/* its anthropic-beta names managed-agents */
+	const struct upload_file *upload;	/* upload.h: what a multipart route has received */
+	struct buf head;		/* more header lines of a reply that is no error */
+	const char *type;		/* its Content-Type; NULL: JSON */
 };
 
 typedef int gw_handler(struct gw_req *r, struct err *e);

@@ -27,6 +27,7 @@ static const struct {
 	{ "environment_id", "env_", "Invalid environment ID." },
 	{ "session_id", "sesn_", "Invalid session ID." },
 	{ "thread_id", "sthr_", "Invalid thread ID: " },
+	{ "file_id", "file_", "Invalid file ID." },
 	{ "model_id", NULL, "Invalid model ID." },
 };
 

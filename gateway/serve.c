@@ -1,7 +1,8 @@
 /*
  * serve: see serve.h. The order of checks is the contract's: size of the head (414, 431) -> route (404, 405) -> key (401) -> beta (404) -> version (400) -> kind of key
  * (403) -> suspended organization (403, writes) -> path ids (400) -> body size (413) -> query and body (400) -> handler. Memory is spent
- * on a body only for an authenticated caller; an unread one is drained, because the connection is kept.
+ * on a body only for an authenticated caller; an unread one is drained, because the connection is kept. A body that is a file is not
+ * read here: upload.h takes the request over, or it is refused and the connection given up with the rest of the body.
  *
  * An error's public text and kind become the envelope by err.def; `detail` goes to the log only. A reading request that found its
  * database connection gone (server restarted) is run once more; a writing one is not, its client decides.
@@ -23,6 +24,7 @@
 #include "once.h"
 #include "refusal.h"
 #include "route.h"
+#include "upload.h"
 
 int
 req_active(const char *organization_state, struct err *e)
@@ -67,6 +69,7 @@ authenticate(struct gw_thread *t, struct gw_req *r, const FCGX_Request *fcgi, st
 	if (r->route->access == ROUTE_OPEN)
 		return 0;
 	auth_headers_read(&h, fcgi->envp);
+	r->managed = auth_managed(&h);
 	if (auth_check(t->gw->auth, t->db, &h, r->route->access == ROUTE_ADMIN ? AUTH_ADMIN : AUTH_WORKSPACE, r->route->beta, &r->who, e) < 0)
 		return -1;
 	if (r->who.suspended && strcmp(r->route->method, "GET") != 0)
@@ -74,14 +77,13 @@ authenticate(struct gw_thread *t, struct gw_req *r, const FCGX_Request *fcgi, st
 	return 0;
 }
 
-/* Of a request that writes: which call it is an attempt of. */
-static int
-attempt_of(const struct gw_req *r, const FCGX_Request *fcgi, const struct buf *text, struct dedupe_id *out, struct err *e)
+int
+serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e)
 {
 	const struct attempt_headers h = { .key = param(fcgi, "HTTP_IDEMPOTENCY_KEY"), .traceparent = param(fcgi, "HTTP_TRACEPARENT"),
 	    .retry_count = param(fcgi, "HTTP_X_STAINLESS_RETRY_COUNT") };
 	const struct attempt_call c = { .credential = r->who.key_id, .workspace = r->who.workspace_id, .method = r->route->method,
-	    .uri = param(fcgi, "REQUEST_URI"), .body = text->data, .body_len = text->len };
+	    .uri = param(fcgi, "REQUEST_URI"), .body = body, .body_len = len };
 
 	if (!route_writes(r->route))
 		return 0;
@@ -89,6 +91,13 @@ attempt_of(const struct gw_req *r, const FCGX_Request *fcgi, const struct buf *t
 		return -1;
 	out->request = r->id;
 	return 0;
+}
+
+/* Does the body come straight from its sender (nginx/upload.inc)? Then reading it takes as long as they like. */
+static bool
+unbuffered(const FCGX_Request *fcgi)
+{
+	return param(fcgi, "BODY_UNBUFFERED") != NULL;
 }
 
 /* Everything up to and including the handler. */
@@ -100,7 +109,8 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 
 	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
 		return -1;
-	if (body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0 || attempt_of(r, fcgi, text, &id, e) < 0)
+	if ((!unbuffered(fcgi) && body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0) ||
+	    serve_attempt(r, fcgi, text->data, text->len, &id, e) < 0)
 		return -1;
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
 	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"),
@@ -142,15 +152,18 @@ envelope(struct gw_req *r, const struct err *e)
 static void
 reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *allow)
 {
-	AUTO(buf) struct buf head = BUF_INIT(4096);
+	AUTO(buf) struct buf head = BUF_INIT(8192);
 
-	buf_printf(&head, "Status: %d\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n", r->status, r->out.len);
+	buf_printf(&head, "Status: %d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", r->status,
+	    r->type && e->kind == EK_NONE ? r->type : "application/json", r->out.len);
 	reply_headers(&head, r->id, &r->who);
 	refusal_headers(&head, e);
 	if (allow[0])
 		buf_printf(&head, "Allow: %s\r\n", allow);
 	if (r->replayed && e->kind == EK_NONE)
 		buf_str(&head, "idempotent-replayed: true\r\n");
+	if (r->head.len > 0 && e->kind == EK_NONE)
+		buf_put(&head, r->head.data, r->head.len);
 	buf_str(&head, "\r\n");
 	FCGX_PutStr(head.data, (int)head.len, fcgi->out);
 	FCGX_PutStr(r->out.data ? r->out.data : "", (int)r->out.len, fcgi->out);
@@ -171,6 +184,33 @@ log_request(const struct gw_req *r, const char *method, const struct err *e, int
 }
 
 void
+serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us)
+{
+	const char *method = param(fcgi, "REQUEST_METHOD");
+
+	if (e->kind != EK_NONE)
+		envelope(r, e);
+	FAILPOINT(GW_REPLY);
+	reply(r, fcgi, e, allow);
+	FAILPOINT(GW_REPLIED);
+	log_request(r, method ? method : "", e, start_us);
+	json_decref(r->body);
+	buf_free(&r->out);
+	buf_free(&r->sent);
+	buf_free(&r->head);
+}
+
+/* A body that is a file. True: handed over. */
+static bool
+hand_over(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
+{
+	if (authenticate(t, r, fcgi, e) == 0 && uploads_take(t->gw->uploads, r, fcgi, start_us, e) == 0)
+		return true;
+	fcgi->keepConnection = 0;	/* the body is on its way, perhaps for long */
+	return false;
+}
+
+bool
 serve(struct gw_thread *t, FCGX_Request *fcgi)
 {
 	const char *method = param(fcgi, "REQUEST_METHOD");
@@ -181,21 +221,22 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	    .status = 200 };
 	char allow[64] = "";
 
-	method = method ? method : "";
 	request_id(r.id);
-	if (head_check(fcgi->envp, &e) == 0 && route_match(method, raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
+	if (head_check(fcgi->envp, &e) == 0 &&
+	    route_match(method ? method : "", raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
 		allow[0] = '\0';
-	if (r.route)
-		(void)run(t, &r, fcgi, &text, &e);
-	body_drain(fcgi);
-	if (e.kind != EK_NONE)
-		envelope(&r, &e);
-	FAILPOINT(GW_REPLY);
-	reply(&r, fcgi, &e, allow);
-	FAILPOINT(GW_REPLIED);
-	log_request(&r, method, &e, start_us);
-	json_decref(r.body);
-	buf_free(&r.out);
-	buf_free(&r.sent);
+	if (r.route && shape_multipart(r.route->body)) {
+		if (hand_over(t, &r, fcgi, start_us, &e))
+			return false;
+	} else {
+		if (r.route)
+			(void)run(t, &r, fcgi, &text, &e);
+		if (unbuffered(fcgi))
+			fcgi->keepConnection = 0;
+		else
+			body_drain(fcgi);
+	}
+	serve_reply(&r, fcgi, &e, allow, start_us);
 	arena_reset(t->arena);
+	return true;
 }

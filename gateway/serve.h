@@ -12,12 +12,17 @@
 #include "conf.h"
 #include "cursor.h"
 #include "db.h"
+#include "dedupe.h"
+#include "req.h"
+
+struct uploads;
 
 /* Of the process; read-only after the start. */
 struct gw {
 	const struct conf *conf;
 	struct auth *auth;
 	struct cursor_key cursor_key;
+	struct uploads *uploads;
 };
 
 /* Of one handler thread. */
@@ -28,7 +33,15 @@ struct gw_thread {
 	struct arena *arena;
 };
 
-/* Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. */
-void serve(struct gw_thread *t, FCGX_Request *fcgi);
+/*
+ * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, which has been
+ * handed over and will be answered and given back to the park by its own thread (upload.h).
+ */
+bool serve(struct gw_thread *t, FCGX_Request *fcgi);
+
+/* For what was handed over. Which call r is an attempt of, by its headers and what its body says. */
+int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);
+/* The last words: reply or envelope, the log line; frees what r owns. allow: methods, of a 405, or "". */
+void serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us);
 
 #endif

@@ -33,6 +33,13 @@ file_insert_params(const struct file_new *f, int64_t quota, struct file_nums *nu
 }
 
 int
+file_quota_refused(struct err *e)
+{
+	return err_coded(e, EC_STORAGE_QUOTA_EXCEEDED,
+	    "The organization's file storage quota is exhausted. Delete files to free up space, then retry the upload.");
+}
+
+int
 file_insert_result(const PGresult *res, struct err *e)
 {
 	const char *result = pg_str(res, 0, 0);
@@ -43,8 +50,7 @@ file_insert_result(const PGresult *res, struct err *e)
 		return err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
 	if (strcmp(result, "gone") == 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
-	return err_coded(e, EC_STORAGE_QUOTA_EXCEEDED,
-	    "The organization's file storage quota is exhausted. Delete files to free up space, then retry the upload.");
+	return file_quota_refused(e);
 }
 
 int
@@ -191,15 +197,11 @@ file_usage_fold(struct db *db, int64_t many, struct err *e)
 
 /* Of n names: remove those that no row knows. */
 static int
-remove_strays(struct db *db, const char *blob_dir, char (*names)[BLOB_ID], int n, int *out_removed, struct err *e)
+remove_strays(struct db *db, const char *blob_dir, const char *const *names, int n, int *out_removed, struct err *e)
 {
-	const char *list[STRAYS];
 	AUTO(pgres) PGresult *res = NULL;
-	AUTO(str) char *array = NULL, *gone = NULL;
+	AUTO(str) char *array = pg_array(names, n), *gone = NULL;
 
-	for (int i = 0; i < n; i++)
-		list[i] = names[i];
-	array = pg_array(list, n);
 	if (DB_RUN(db, STMT_BLOB_STRAYS, &res, e, array) < 0)
 		return err_wrap(e, "look for stray blobs");
 	gone = remove_all(res, blob_dir, out_removed);
@@ -210,15 +212,29 @@ int
 file_remove_strays(struct db *db, const char *blob_dir, unsigned folder, int64_t age_s, int64_t *out, struct err *e)
 {
 	char names[STRAYS][BLOB_ID];
+	const char *list[STRAYS];
 	int64_t seen = 0;
 	int n, removed;
 
+	for (int i = 0; i < STRAYS; i++)
+		list[i] = names[i];
 	*out = 0;
 	while ((n = blob_list(blob_dir, folder, age_s, seen, names, STRAYS)) > 0) {
-		if (remove_strays(db, blob_dir, names, n, &removed, e) < 0)
+		if (remove_strays(db, blob_dir, list, n, &removed, e) < 0)
 			return -1;
 		*out += removed;
 		seen += n - removed;
 	}
+	return 0;
+}
+
+int
+file_remove_stray(struct db *db, const char *blob_dir, const char *blob, int64_t *out, struct err *e)
+{
+	int removed = 0;
+
+	if (remove_strays(db, blob_dir, &blob, 1, &removed, e) < 0)
+		return -1;
+	*out = removed;
 	return 0;
 }

@@ -29,6 +29,8 @@ struct file_new {
 	int64_t size, expires_s;	/* expires_s 0: never */
 	bool downloadable;
 };
+/* The words of a quota that is used up. Always returns -1. */
+int file_quota_refused(struct err *e);
 /* quota: bytes the organization may have. EK_INVALID storage_quota_exceeded, EK_FORBIDDEN (suspended), EK_NOT_FOUND (the session). */
 int file_insert(struct db *db, const struct file_new *f, int64_t quota, struct err *e);
 /* As parameters of STMT_FILE_INSERT, for pipelined clients: params has FILE_PARAMS entries that borrow from f, num and quota. */
@@ -65,6 +67,8 @@ int file_used(struct db *db, const char *organization, int64_t *out, struct err 
 int file_expire(struct db *db, int64_t limit, int64_t keep_s, int64_t *out, struct err *e);
 int file_remove_blobs(struct db *db, const char *blob_dir, int64_t limit, int64_t grace_s, int64_t *out, struct err *e);
 int file_usage_fold(struct db *db, int64_t many, struct err *e);
+/* Remove this kept blob if no row names it. Not after a commit whose outcome is unknown: that may still come. */
+int file_remove_stray(struct db *db, const char *blob_dir, const char *blob, int64_t *out, struct err *e);
 /* Kept blobs without a row in one of the 256 folders, older than age_s: left by a crash before the commit. *out: how many were removed. */
 int file_remove_strays(struct db *db, const char *blob_dir, unsigned folder, int64_t age_s, int64_t *out, struct err *e);
 

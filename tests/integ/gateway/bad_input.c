@@ -143,6 +143,11 @@ query_endpoint(const struct query_spec *q, const char *uri)
 			query_refused(path, p->name, "nope");
 			gwr_bad(GWR_A, "GET", gwr_fmt("%s?%s%%5B%%5D=nope", path, p->name), NULL, 400, "invalid_request_error", p->name);
 			break;
+		case QK_TEXTS:
+			query_refused(path, p->name, "");
+			query_refused(path, p->name, "%ff");
+			query_refused(path, p->name, gwr_fmt("%0*d", (int)p->max + 1, 0));
+			break;
 		case QK_TIME:
 			query_refused(path, p->name, "yesterday");
 			query_refused(path, p->name, "2026-11-20");
