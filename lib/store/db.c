@@ -40,7 +40,7 @@ db_open(const char *dsn, enum db_user user, int timeout_ms)
 {
 	struct db *db = xcalloc(1, sizeof *db);
 
-	db->conninfo = db_conninfo(dsn, timeout_ms, 0);
+	db->conninfo = db_conninfo(dsn, timeout_ms, 0, false);
 	db->user = user;
 	return db;
 }

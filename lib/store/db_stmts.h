@@ -18,7 +18,7 @@ extern const struct db_stmt_def db_stmts[];
 /* What a failed result means: SQLSTATE to error kind, the server's message to detail. Always returns -1. */
 int db_result_err(const PGresult *r, enum db_stmt stmt, struct err *e);
 
-/* The text[] for PQconnectdbParams-like use: dsn plus our session settings. The caller frees. */
-char *db_conninfo(const char *dsn, int timeout_ms, int lock_ms);
+/* dsn plus our session settings. fixed_plans: prepared statements are never planned for the values of a call. The caller frees. */
+char *db_conninfo(const char *dsn, int timeout_ms, int lock_ms, bool fixed_plans);
 
 #endif

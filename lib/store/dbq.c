@@ -97,7 +97,7 @@ dbq_new(struct loop *loop, const char *dsn, enum db_user user, int timeout_ms)
 	struct dbq *q = xcalloc(1, sizeof *q);
 
 	q->loop = loop;
-	q->conninfo = db_conninfo(dsn, timeout_ms, LOCK_MS);
+	q->conninfo = db_conninfo(dsn, timeout_ms, LOCK_MS, true);
 	q->user = user;
 	q->fd = -1;
 	q->waiting.tail = &q->waiting.head;
