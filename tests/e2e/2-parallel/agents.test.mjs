@@ -81,6 +81,35 @@ describe('agents', { concurrency: true }, () => {
 		});
 	});
 
+	test('MCP toolsets ask by default and go with their servers', async () => {
+		const ASK = { type: 'always_ask' }, AUTO = { type: 'auto' };
+		const servers = [{ type: 'url', name: 'docs', url: 'https://mcp.example.com/docs' }, { type: 'url', name: 'crm', url: 'https://crm.example.com' }];
+		const a = await makeAgent(c, { mcp_servers: servers, tools: [
+			{ type: 'mcp_toolset', mcp_server_name: 'crm' },
+			{ type: 'mcp_toolset', mcp_server_name: 'docs', default_config: { permission_policy: AUTO, enabled: false }, configs: [
+				{ name: 'search', enabled: true }, { name: 'delete_all', permission_policy: ASK }] },
+		] });
+		assert.deepEqual(a.mcp_servers, servers);
+		assert.deepEqual(a.tools, [
+			{ type: 'mcp_toolset', mcp_server_name: 'crm', default_config: { enabled: true, permission_policy: ASK }, configs: [] },
+			{ type: 'mcp_toolset', mcp_server_name: 'docs', default_config: { enabled: false, permission_policy: AUTO }, configs: [
+				{ name: 'search', enabled: true, permission_policy: AUTO }, { name: 'delete_all', enabled: false, permission_policy: ASK }] },
+		]);
+		assert.deepEqual(await agents.update(a.id, { tools: a.tools, mcp_servers: a.mcp_servers }), a, 'what is shown may be sent back');
+		const off = await agents.update(a.id, { tools: null, mcp_servers: null });
+		assert.deepEqual([off.version, off.tools, off.mcp_servers], [2, [], []]);
+		assert.deepEqual((await agents.retrieve(a.id, { version: 1 })).tools, a.tools);
+	});
+
+	test('an execution identity is kept, replaced and reset', async () => {
+		const role = { type: 'aws_role', role_arn: 'arn:aws:iam::123456789012:role/my-agent-runner' };
+		const a = await makeAgent(c, { execution_identity: role });
+		assert.deepEqual(a.execution_identity, role);
+		assert.deepEqual((await agents.update(a.id, { name: 'other' })).execution_identity, role);
+		assert.deepEqual((await agents.update(a.id, { execution_identity: null })).execution_identity, { type: 'service_account' });
+		assert.deepEqual((await agents.update(a.id, { execution_identity: { type: 'service_account' } })).version, 3, 'no change, no version');
+	});
+
 	test('update makes a version; old ones stay readable; versions list newest first', async () => {
 		const v1 = await makeAgent(c, { description: 'first', system: 's1', metadata: { a: '1', b: '2' } });
 		const v2 = await agents.update(v1.id, { version: 1, name: 'second', metadata: { a: null, c: '3' } });
@@ -260,6 +289,24 @@ describe('agents', { concurrency: true }, () => {
 		['metadata key empty', { metadata: { '': 'v' } }, /metadata/],
 		['metadata value too long', { metadata: { k: long(513) } }, /metadata/],
 		['metadata value not a string', { metadata: { k: 1 } }, /metadata/],
+		['an MCP server without toolset', { mcp_servers: [{ type: 'url', name: 'm', url: 'https://mcp.example.com' }] },
+			exactly('mcp_servers [m] declared but no mcp_toolset in tools references them')],
+		['a toolset without MCP server', { tools: [TOOLSET, { type: 'mcp_toolset', mcp_server_name: 'm' }] },
+			exactly('tools.1.mcp_toolset: references server "m" which is not defined in mcp_servers')],
+		['two toolsets of one MCP server', { mcp_servers: [{ type: 'url', name: 'm', url: 'https://mcp.example.com' }],
+			tools: [{ type: 'mcp_toolset', mcp_server_name: 'm' }, { type: 'mcp_toolset', mcp_server_name: 'm' }] },
+			exactly('tools.1.mcp_toolset: duplicate entry for server "m"; each MCP server may have at most one mcp_toolset')],
+		['21 MCP servers', { mcp_servers: Array.from({ length: 21 }, (_, i) => ({ type: 'url', name: `m${i}`, url: 'https://mcp.example.com' })) }, /mcp_servers/],
+		['257 tools', { tools: Array.from({ length: 249 }, (_, i) => ({ ...CUSTOM, name: `t${i}` })).concat(TOOLSET) }, /at most 256 tools/],
+		['a role that is none', { execution_identity: { type: 'aws_role', role_arn: 'arn:aws:s3:::x' } }, /execution_identity\.role_arn/],
+		['no domain at all', { tools: [{ ...TOOLSET, configs: [{ name: 'web_fetch', allowed_domains: [] }] }] },
+			containing('allowed_domains: Empty list of domains is ambiguous. Provide at least one domain or null.')],
+		['an address as domain', { tools: [{ ...TOOLSET, configs: [{ name: 'web_fetch', allowed_domains: ['192.0.2.1'] }] }] },
+			containing('allowed_domains.0: IP addresses are not supported; ')],
+		['a country that is none', { tools: [{ ...TOOLSET, configs: [{ name: 'web_search', user_location: { type: 'approximate', country: 'XX' } }] }] },
+			containing('user_location.country: not a country the search provider supports')],
+		['web_fetch from nowhere', { tools: [{ ...TOOLSET, configs: [{ name: 'web_fetch',
+			url_sources: { client_tool_results: 'none', server_tool_results: { type: 'none' }, user_input: 'none' } }] }] }, /url_sources/],
 		['a skill nobody has', { skills: [{ type: 'anthropic', skill_id: 'xlsx' }] },
 			exactly('Agent has invalid configuration: `skill_id` `xlsx` version `latest` not found')],
 		['multiagent', { multiagent: { type: 'coordinator', agents: [{ type: 'self' }] } }, /not supported yet/],

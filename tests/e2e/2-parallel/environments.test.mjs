@@ -14,11 +14,12 @@ const CLOUD = {
 	type: 'cloud', networking: { type: 'unrestricted' }, packages: { type: 'packages', apt: [], cargo: [], gem: [], go: [], npm: [], pip: [] },
 };
 
-function sameConfig(config) {
+// The defaults, but for these package lists.
+function sameConfig(config, packages = {}) {
 	const { packages: { type, ...lists }, ...rest } = config;
 	assert.ok(type === undefined || type === 'packages');
 	const { packages: { type: _, ...want }, ...restWant } = CLOUD;
-	assert.deepEqual({ ...rest, packages: lists }, { ...restWant, packages: want });
+	assert.deepEqual({ ...rest, packages: lists }, { ...restWant, packages: { ...want, ...packages } });
 }
 
 describe('environments', { concurrency: true }, () => {
@@ -48,6 +49,41 @@ describe('environments', { concurrency: true }, () => {
 		assert.deepEqual(e.config.networking, {
 			type: 'limited', allowed_hosts: ['api.example.com'], allow_mcp_servers: false, allow_package_managers: false,
 		});
+	});
+
+	test('packages: kept per manager, and not without their registries', async () => {
+		const e = await makeEnvironment(c, { config: { type: 'cloud', packages: { pip: ['pandas==2.2.0'], apt: null } } });
+		sameConfig(e.config, { pip: ['pandas==2.2.0'] });
+		const more = await environments.update(e.id, { config: { type: 'cloud', packages: { npm: ['express@4.18.0'] } } });
+		sameConfig(more.config, { pip: ['pandas==2.2.0'], npm: ['express@4.18.0'] });
+		const limited = (rest) => environments.update(e.id, { config: { type: 'cloud', networking: { type: 'limited', ...rest } } });
+		await refused(limited({ allowed_hosts: ['pypi.example'] }), 400, /allow_package_managers/);
+		assert.equal((await limited({ allow_package_managers: true })).config.networking.allow_package_managers, true);
+		await refused(limited({ allow_package_managers: false }), 400, /allow_package_managers/);
+	});
+
+	test('self-hosted: kept as what it is; sessions in it come later', async () => {
+		const e = await makeEnvironment(c, { config: { type: 'self_hosted' } });
+		assert.deepEqual(e.config, { type: 'self_hosted' });
+		assert.deepEqual(await environments.update(e.id, { config: { type: 'self_hosted' } }), e);
+		const error = await refused(environments.update(e.id, { config: { type: 'cloud' } }), 400);
+		assert.ok(error instanceof Anthropic.Beta.Environments.BetaInvalidConfigTypeChangeError);
+		const agent = await makeAgent(c);
+		await refused(c.beta.sessions.create({ agent: agent.id, environment_id: e.id }), 400, /self-hosted environments are not supported yet/);
+	});
+
+	test('a limited network decides which agents may work in it', async () => {
+		const create = (environment, overrides) => c.beta.sessions.create({ environment_id: environment.id,
+			agent: { type: 'agent_with_overrides', id: agent.id, ...overrides } });
+		const agent = await makeAgent(c);
+		const e = await makeEnvironment(c, { config: { type: 'cloud', networking: { type: 'limited', allowed_hosts: ['docs.example.com', '*.example.org'] } } });
+		const server = (url) => ({ mcp_servers: [{ type: 'url', name: 'm', url }], tools: [{ type: 'mcp_toolset', mcp_server_name: 'm' }] });
+		await refused(create(e, server('https://mcp.example.com/x')), 400, exactly('MCP server host(s) blocked by environment network policy: '
+			+ '"m" (mcp.example.com). Add these hosts to the environment\'s allowed_hosts, or set allow_mcp_servers=true.'));
+		await refused(create(e, server('https://a.example.org')), 400, /MCP servers are not supported yet/);
+		const web = (...hosts) => ({ tools: [{ type: 'agent_toolset_20260401', configs: [{ name: 'web_fetch', allowed_domains: hosts }] }] });
+		await refused(create(e, web('docs.example.com', 'other.example.com')), 400, /other\.example\.com/);
+		assert.equal((await create(e, web('docs.example.com', 'a.b.example.org'))).environment_id, e.id);
 	});
 
 	test('update: omitted stays, null and "" do what the contract says', async () => {

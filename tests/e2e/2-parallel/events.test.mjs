@@ -150,6 +150,37 @@ describe('events', { concurrency: true }, () => {
 		v.close();
 	});
 
+	test('content blocks: base64, url and text documents, and everything a custom result may hold', async () => {
+		const mine = await bench(c, { tools: [{ type: 'custom', name: 'look', description: 'd', input_schema: { type: 'object' } }] });
+		const v = await Watch.begin(mine);
+		const pdf = { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: 'JVBERi0=' }, title: 'P', context: 'C' };
+		const url = { type: 'document', source: { type: 'url', url: 'https://example.com/x.pdf' } };
+		const [sent] = await v.send({ type: 'user.message', content: [text('look {}'), pdf, url] });
+		assert.deepEqual(sent.content, [text('look {}'), pdf, url]);
+		await v.idle();
+		const content = [text('found'), pdf, { type: 'image', source: { type: 'base64', media_type: 'image/gif', data: 'R0lG' } }, {
+			type: 'search_result', source: 'https://example.com', title: 'T', content: [text('a'), text('b')], citations: { enabled: true } }];
+		const use = ofType(v.events, 'agent.custom_tool_use')[0];
+		if (use) {
+			const [result] = await v.send({ type: 'user.custom_tool_result', custom_tool_use_id: use.id, content, is_error: null });
+			assert.deepEqual(result.content, content);
+			assert.ok(!('is_error' in result));
+			await v.idle();
+			assert.deepEqual(ofType(await log(c, v.id), 'user.custom_tool_result')[0].content, content);
+		}
+		assert.ok(use, 'the scripted model called the tool');
+		v.close();
+	});
+
+	test('list: a time filter that leaves out the cursor\'s position', async () => {
+		const page = await events.list(w.id, { limit: 3 });
+		const at = page.data.at(-1).processed_at;
+		const next = (f) => events.list(w.id, { limit: 1, page: page.next_page, ...f });
+		assert.equal((await next({ 'created_at[gte]': at })).data.length, 1);
+		await refused(next({ 'created_at[lt]': at }), 400, /invalid page cursor/);
+		await refused(next({ 'created_at[gt]': at }), 400, /invalid page cursor/);
+	});
+
 	test('text is kept byte for byte', async () => {
 		const v = await Watch.begin(b);
 		for (const t of ['ﷺ 👩‍👩‍👧 \u200b\u202e\u0000 \u0001 \u2028 "\\ </script>', 'line\r\nline', '1e400 9007199254740993 -0', '{"not":"json"}',
@@ -194,6 +225,17 @@ describe('events', { concurrency: true }, () => {
 		['custom result of nothing', [answer(ABSENT.event, 'x')], /events(\[0\]|\.0)|custom_tool_use_id/],
 		['deny_message with allow', [{ ...allow(ABSENT.event), deny_message: 'no' }], /deny_message/],
 		['confirmation neither allow nor deny', [{ ...allow(ABSENT.event), result: 'maybe' }], /events\[0\]\.result/],
+		['a document of no media type', [M([{ type: 'document', source: { type: 'base64', media_type: 'pdf', data: 'aGk=' } }])], /content\.0\.source\.media_type/],
+		['an image of another type', [M([{ type: 'image', source: { type: 'base64', media_type: 'image/tiff', data: 'aGk=' } }])], /source\.media_type/],
+		['base64 that is none', [M([{ type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'a' } }])], /content\.0\.source\.data/],
+		['a URL that is none', [M([{ type: 'image', source: { type: 'url', url: 'javascript:1' } }])], /content\.0\.source\.url/],
+		['search results of a user', [M([{ type: 'search_result', source: 's', title: 't', content: [text('x')], citations: { enabled: false } }])], /content\[0\]\.type/],
+		['interrupt of a malformed thread', [{ type: 'user.interrupt', session_thread_id: 'x' }], exactly('Invalid thread ID: x')],
+		['system message first', [{ type: 'system.message', content: [text('s')] }, message('x')], /system\.message event at events\[0\]/],
+		['system message behind an interrupt', [interrupt(), { type: 'system.message', content: [text('s')] }], /system\.message event at events\[1\]/],
+		['two system messages', [message('x'), { type: 'system.message', content: [text('s')] }, { type: 'system.message', content: [text('s')] }],
+			/system\.message event at events\[1\]/],
+		['system message without text', [message('x'), { type: 'system.message', content: [] }], /events\.1\.system_message\.content/],
 		['good then bad', [message('fine'), { type: 'nope' }], /events\[1\]/],
 	];
 	for (const [what, list, pattern] of rejected) {
@@ -215,6 +257,20 @@ describe('events', { concurrency: true }, () => {
 		await refused(events.send(w.id, { events: [allow(use.id)] }), 400);
 		const other = await b.session();
 		await refused(events.send(other.id, { events: [allow(use.id)] }), 400);
+	});
+
+	test('interrupt by thread: the primary\'s, nobody\'s', async () => {
+		const v = await Watch.begin(b);
+		const [thread] = await collect(c.beta.sessions.threads.list(v.id));
+		const nobody = 'sthr_01' + '1'.repeat(22);
+		await refused(events.send(v.id, { events: [{ ...interrupt(), session_thread_id: nobody }] }), 404, exactly(`Thread not found: ${nobody}`));
+		await v.send(message(bash('sleep 20')));
+		await v.until('agent.tool_use');
+		const [sent] = await v.send({ ...interrupt(), session_thread_id: thread.id });
+		assert.equal(sent.session_thread_id, thread.id);
+		assert.equal((await v.idle()).stop_reason.type, 'end_turn');
+		assert.equal(one(await v.assertSameAsLog(), 'user.interrupt').session_thread_id, thread.id);
+		v.close();
 	});
 
 	test('interrupt of an idle session: recorded, changes nothing', async () => {

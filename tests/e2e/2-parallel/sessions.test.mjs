@@ -118,6 +118,58 @@ describe('sessions', { concurrency: true }, () => {
 		assert.deepEqual({ ...now, stats: s.stats }, s);
 	});
 
+	test('update: the agent of an idle session, from its next turn on', async () => {
+		const w = await Watch.begin(b, { create: { agent: { type: 'agent_with_overrides', id: b.agent.id, tools: [] } } });
+		const none = await w.turn(bash('echo one'));
+		assert.deepEqual(ofType(none, 'agent.tool_use'), [], 'no tools yet');
+		const s = await sessions.update(w.id, { agent: { tools: [TOOLSET] } });
+		const told = await w.until('session.updated');
+		assert.deepEqual(Object.keys(told).sort(), ['agent', 'id', 'processed_at', 'type']);
+		assert.deepEqual(told.agent, s.agent, 'the whole snapshot');
+		assert.deepEqual(s.agent.tools[0].default_config, { enabled: true, permission_policy: { type: 'always_allow' } });
+		assert.equal(s.agent.version, b.agent.version);
+		assert.equal((await c.beta.agents.retrieve(b.agent.id)).version, b.agent.version, 'the agent itself is untouched');
+		const turn = await w.turn(bash('echo two'));
+		assert.equal(textOf(one(turn, 'agent.tool_result')), 'two\n');
+		await sessions.update(w.id, { agent: { tools: s.agent.tools, mcp_servers: [] } });
+		await sessions.update(w.id, { agent: { tools: [{ ...TOOLSET, default_config: { enabled: false } }] } });
+		const off = await w.turn(bash('echo three'));
+		assert.deepEqual(ofType(off, 'agent.tool_use'), [], 'nothing is offered any more');
+		assert.equal(ofType(w.events, 'session.updated').length, 2, 'what changes nothing emits nothing');
+		assertLog(await w.assertSameAsLog());
+		w.close();
+	});
+
+	test('update: not the agent of a running session', async () => {
+		const w = await Watch.begin(b);
+		await w.send(message(bash('sleep 20')));
+		await w.until('agent.tool_use');
+		await refused(sessions.update(w.id, { title: 'both or none', agent: { tools: [] } }), 400, /^agent: .*"running"/);
+		assert.equal((await sessions.retrieve(w.id)).title, null);
+		await w.send({ type: 'user.interrupt' });
+		await w.idle();
+		assert.deepEqual((await sessions.update(w.id, { agent: { tools: null } })).agent.tools, []);
+		w.close();
+	});
+
+	test('a budget is set at creation, changed, removed for good', async () => {
+		const budget = (amount) => ({ type: 'limit', max_list_cost: { amount: String(amount), currency: 'USD' } });
+		const priced = await makeAgent(c, { model: 'lab-openai' });
+		const s = await b.session({ agent: priced.id, budget: budget(1000) });
+		assert.deepEqual(s.budget, budget(1000));
+		assert.deepEqual((await sessions.retrieve(s.id)).budget, budget(1000));
+		assert.deepEqual((await sessions.update(s.id, { budget: budget(500) })).budget, budget(500), 'lower than before, above what was spent');
+		assert.deepEqual((await sessions.update(s.id, { title: 'kept' })).budget, budget(500));
+		assert.equal((await sessions.update(s.id, { budget: null })).budget, null);
+		const code = async (promise) => (await refused(promise, 400)).error.error.details.error_code;
+		assert.equal(await code(sessions.update(s.id, { budget: budget(500) })), 'budget_create_only');
+		const plain = await b.session({ agent: priced.id });
+		assert.equal(await code(sessions.update(plain.id, { budget: budget(500) })), 'budget_create_only');
+		const free = await makeAgent(c, { model: 'lab-vast' });
+		assert.equal(await code(b.session({ agent: free.id, budget: budget(1) })), 'model_not_budgetable');
+		for (const amount of ['0', '-1', '25.00', '1e3', '']) await refused(b.session({ agent: priced.id, budget: budget(amount) }), 400, /amount/);
+	});
+
 	test('while running: no archive, no delete; title may change', async () => {
 		const w = await Watch.begin(b);
 		await w.send(message(bash('sleep 20')));
