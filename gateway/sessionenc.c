@@ -1,6 +1,6 @@
 /*
  * sessionenc: see sessionenc.h. Stored JSON (agent snapshot, metadata) is spliced as text. What comes with later features is shown in
- * its empty form. list_cost: "0" while nothing was consumed; afterwards null, because nothing has a price here yet and "0" would be a lie.
+ * its empty form. list_cost is null when something was consumed that has no price: any number would be a lie.
  */
 #include "sessionenc.h"
 
@@ -30,7 +30,8 @@ usage(struct jw *w, const struct session_row *s)
 	jw_kraw(w, "server_tool_use", "{\"web_search_requests\":0,\"web_fetch_requests\":0}");
 	jw_key(w, "active_seconds");
 	jw_seconds(w, s->active_us / 1000);
-	jw_kraw(w, "list_cost", s->used ? NULL : "{\"amount\":\"0\",\"currency\":\"USD\"}");
+	jw_key(w, "list_cost");
+	cost_write(w, &s->spent);
 	jw_obj_end(w);
 }
 
@@ -74,7 +75,8 @@ static void
 thread_usage(struct jw *w, const struct thread_row *t)
 {
 	const struct session_row as_session = { .input = t->input, .output = t->output, .cache_read = t->cache_read,
-	    .cache_5m = t->cache_5m, .cache_1h = t->cache_1h, .active_us = t->active_us, .used = true };
+	    .cache_5m = t->cache_5m, .cache_1h = t->cache_1h, .active_us = t->active_us,
+	    .spent = { .token_nano = t->spent.token_nano, .unpriced = t->spent.unpriced } };
 
 	if (t->moved)
 		usage(w, &as_session);

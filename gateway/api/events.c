@@ -117,6 +117,25 @@ interrupt(struct sending *s, size_t i, bool woken, struct err *e)
 	return 0;
 }
 
+/*
+ * At the budget's cap only what settles calls is accepted. An interrupt of a paused session is accepted and does nothing: it is not kept
+ * (contract 9.3, 3.6).
+ */
+static int
+budget_check(struct sending *s, struct err *e)
+{
+	if (!s->session.budget || !cost_reached(&s->session.spent, s->session.budget))
+		return 0;
+	for (size_t i = 0; i < s->count; i++) {
+		if (!cost_accepts(s->items[i].type))
+			return err_set(e, EK_INVALID, 0, "Invalid %s event at events[%zu]: the session has reached its budget; only " COST_ACCEPTED
+			    " may be sent", s->items[i].type, i);
+		if (s->session.paused && strcmp(s->items[i].type, "user.interrupt") == 0)
+			s->skip[i] = true;
+	}
+	return 0;
+}
+
 static bool
 has_system(const struct sending *s)
 {
@@ -195,6 +214,8 @@ plan(struct sending *s, int *out_n, struct err *e)
 	bool woken = false;
 	int n = 0;
 
+	if (budget_check(s, e) < 0)
+		return -1;
 	for (size_t i = 0; i < s->count; i++) {
 		struct inbox_item *it = &s->items[i];
 
@@ -264,8 +285,8 @@ echo(struct sending *s, struct err *e)
 	for (size_t i = 0; i < s->count; i++) {
 		if (i)
 			buf_ch(&s->r->out, ',');
-		if (!s->skip[i])
-			show(s, s->items[i].id, s->items[i].stem, s->items[i].on_receipt ? now : NULL);
+		if (!s->skip[i] || !s->items[i].refers_to)
+			show(s, s->items[i].id, s->items[i].stem, s->items[i].on_receipt || s->skip[i] ? now : NULL);
 		else if (echo_first(s, i, now, e) < 0)
 			return -1;
 	}

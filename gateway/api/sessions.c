@@ -117,6 +117,8 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	if (shape_pairs(metadata, e) < 0 || agent_changed(r, now, &agent, e) < 0 ||
 	    budget_changed(r, now, &c.budget_cents, e) < 0)
 		return -1;
+	if (json_is_object(json_object_get(r->body, "budget")) && !cost_below(&now->spent, c.budget_cents))
+		return err_coded(e, EC_BUDGET_NOT_RAISED, COST_NOT_RAISED);
 	c.title = json_equal(title, json_object_get(before, "title")) ? NULL : title;
 	c.metadata = json_equal(metadata, bag) ? NULL : metadata;
 	c.agent = agent;
@@ -131,6 +133,7 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	if (session_put(r->db, r->who.workspace_id, r->param[0], json_string_value(title), text, agent, c.budget_cents, e) < 0)
 		return -1;
 	draft_updated(&c, &item);
+	item.wakes = c.budget && now->paused;	/* what stands at the old cap goes on by itself */
 	rc = inbox_put_commit(r->db, r->param[0], (struct inbox_item *[]){ &item }, 1, owner, e);
 	inbox_item_free(&item);
 	return rc;

@@ -15,6 +15,18 @@ not_found(struct err *e)
 }
 
 void
+spent_text(const char *text, struct cost_spent *out)
+{
+	char *rest = NULL;
+
+	*out = (struct cost_spent){ .unpriced = text == NULL };
+	if (text == NULL)
+		return;
+	out->token_nano = strtoll(text, &rest, 10);
+	out->active_us = strtoll(rest, NULL, 10);
+}
+
+void
 session_row(const PGresult *res, int row, struct session_row *out)
 {
 	*out = (struct session_row){ .id = pg_str(res, row, 0), .agent = pg_str(res, row, 1), .environment_id = pg_str(res, row, 2),
@@ -22,7 +34,8 @@ session_row(const PGresult *res, int row, struct session_row *out)
 	    .updated = pg_str(res, row, 7), .archived = pg_str(res, row, 8), .active_us = pg_int(res, row, 9),
 	    .duration_us = pg_int(res, row, 10), .input = pg_int(res, row, 11), .output = pg_int(res, row, 12),
 	    .cache_read = pg_int(res, row, 13), .cache_5m = pg_int(res, row, 14), .cache_1h = pg_int(res, row, 15),
-	    .used = pg_bool(res, row, 16), .budget = pg_int(res, row, 17) };
+	    .budget = pg_int(res, row, 17) };
+	spent_text(pg_str(res, row, 16), &out->spent);
 }
 
 int
@@ -120,7 +133,9 @@ locked_row(const PGresult *r, struct session_locked *out, struct err *e)
 		return not_found(e);
 	*out = (struct session_locked){ .status = pg_str(r, 0, 0), .wire_status = pg_str(r, 0, 1), .archived = pg_bool(r, 0, 2),
 	    .thread_id = pg_str(r, 0, 3), .inbox_events = pg_int(r, 0, 4), .inbox_bytes = pg_int(r, 0, 5),
-	    .organization_state = pg_str(r, 0, 6), .title = pg_str(r, 0, 7), .metadata = pg_str(r, 0, 8), .budget = pg_int(r, 0, 10) };
+	    .organization_state = pg_str(r, 0, 6), .title = pg_str(r, 0, 7), .metadata = pg_str(r, 0, 8), .budget = pg_int(r, 0, 10),
+	    .paused = pg_bool(r, 0, 12) };
+	spent_text(pg_str(r, 0, 11), &out->spent);
 	return 0;
 }
 

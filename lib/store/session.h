@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "db.h"
 #include "err.h"
 #include "id.h"
@@ -13,12 +14,15 @@
 struct session_row {
 	const char *id, *agent, *environment_id, *title, *metadata, *status, *created, *updated, *archived;
 	int64_t active_us, duration_us;
-	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens */
-	bool used;		/* anything was consumed */
+	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens, like spent up to the end of the latest turn (contract 9.1) */
+	struct cost_spent spent;
 	int64_t budget;		/* cents; 0: none */
 };
 
 void session_row(const PGresult *res, int row, struct session_row *out);
+
+/* wire_spent() of the database: "nano-dollars microseconds", NULL when some of it had no price. */
+void spent_text(const char *text, struct cost_spent *out);
 
 /* What a new session is made of. Strings are borrowed from the result; NULL or false where a row is missing. */
 struct session_parts {
@@ -55,6 +59,8 @@ struct session_locked {
 	bool archived;
 	int64_t inbox_events, inbox_bytes;
 	int64_t budget;			/* cents; 0: none */
+	struct cost_spent spent;	/* up to now, the open interval included */
+	bool paused;			/* idle at its budget's cap, with work left */
 };
 int session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e);
 /* BEGIN, session_lock() and action_list() (inbox.h) in one round trip. After a failure call db_rollback(). */

@@ -14,6 +14,7 @@ thread_row(const PGresult *res, int row, struct thread_row *out)
 	    .active_us = pg_int(res, row, 7), .duration_us = pg_int(res, row, 8), .input = pg_int(res, row, 9),
 	    .output = pg_int(res, row, 10), .cache_read = pg_int(res, row, 11), .cache_5m = pg_int(res, row, 12),
 	    .cache_1h = pg_int(res, row, 13), .moved = pg_bool(res, row, 14), .workflow_run_id = pg_str(res, row, 15) };
+	spent_text(pg_str(res, row, 16), &out->spent);
 }
 
 int

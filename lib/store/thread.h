@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cost.h"
 #include "db.h"
 #include "err.h"
 
@@ -14,6 +15,7 @@ struct thread_row {
 	int64_t active_us, duration_us;
 	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens */
 	bool moved;			/* its status has changed at least once */
+	struct cost_spent spent;	/* of it the tokens count: a thread's runtime is not priced */
 };
 void thread_row(const PGresult *res, int row, struct thread_row *out);
 

@@ -1,6 +1,7 @@
 -- Sessions and their events as the API shows them. A session's columns for the wire, in this order everywhere:
 --   id, agent, environment_id, title, metadata, status, created, updated, archived, active_us (an open interval counts up to now),
---   duration_us, input, output, cache read, cache 5m, cache 1h, used (anything was consumed), budget_cents
+--   duration_us, input, output, cache read, cache 5m, cache 1h, spent (wire_spent), budget_cents. Tokens and spent are
+--   those at the beginning of the turn that runs
 
 -- What a session is made of, in one read: the agent's version ($3 NULL: the newest) and the environment. Columns are NULL where
 -- something is missing.
@@ -21,15 +22,19 @@ SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text
        $12::bigint
   FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
 RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
-          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, false, s.budget_cents;
+          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, '0 0', s.budget_cents;
 
 -- stmt: session_get  for: gw
 SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work), wire_stamp(s.created_at),
        wire_stamp(s.updated_at), wire_stamp(s.archived_at),
        s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
        us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
-       s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
-       s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0, s.budget_cents
+       wire_total(s.status, s.told, 1, s.input_tokens),
+       wire_total(s.status, s.told, 2, s.output_tokens),
+       wire_total(s.status, s.told, 3, s.cache_read_tokens),
+       wire_total(s.status, s.told, 4, s.cache_5m_tokens),
+       wire_total(s.status, s.told, 5, s.cache_1h_tokens),
+       wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced), s.budget_cents
   FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
 -- Each filter that leaves few of many sessions is worded so that an index holds just those (0020_scale.sql): at work, ended, not archived.
@@ -38,14 +43,18 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
 --     cursor id or NULL, limit, bytes
 -- stmt: session_list_desc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
            s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
-           s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
-           s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
+           wire_total(s.status, s.told, 1, s.input_tokens) AS input_tokens,
+           wire_total(s.status, s.told, 2, s.output_tokens) AS output_tokens,
+           wire_total(s.status, s.told, 3, s.cache_read_tokens) AS cache_read_tokens,
+           wire_total(s.status, s.told, 4, s.cache_5m_tokens) AS cache_5m_tokens,
+           wire_total(s.status, s.told, 5, s.cache_1h_tokens) AS cache_1h_tokens,
+           wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced) AS spent,
            s.budget_cents, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
@@ -66,14 +75,18 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
 -- The same, the other way.
 -- stmt: session_list_asc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, used, budget_cents, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
            s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) AS active_us,
            us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at) AS duration_us,
-           s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
-           s.active_us > 0 OR s.running_since IS NOT NULL OR s.input_tokens > 0 OR s.output_tokens > 0 AS used,
+           wire_total(s.status, s.told, 1, s.input_tokens) AS input_tokens,
+           wire_total(s.status, s.told, 2, s.output_tokens) AS output_tokens,
+           wire_total(s.status, s.told, 3, s.cache_read_tokens) AS cache_read_tokens,
+           wire_total(s.status, s.told, 4, s.cache_5m_tokens) AS cache_5m_tokens,
+           wire_total(s.status, s.told, 5, s.cache_1h_tokens) AS cache_1h_tokens,
+           wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced) AS spent,
            s.budget_cents, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)

@@ -1,6 +1,6 @@
 -- Threads of sessions. The primary thread's row is the session itself; child threads will have rows of their own, with the same columns:
 --   id, parent, agent, status, created, updated, archived, active_us (an open interval counts up to now), duration_us, input, output,
---   cache read, cache 5m, cache 1h, moved (its status has changed at least once), workflow run
+--   cache read, cache 5m, cache 1h, moved (its status has changed at least once), workflow run, spent (wire_spent)
 
 -- Newest first. A thread id picks one.
 -- in: workspace, session, thread id or NULL, statuses or NULL, cursor id or NULL, limit
@@ -10,8 +10,13 @@ SELECT t.* FROM (
          wire_stamp(s.updated_at), wire_stamp(s.archived_at),
          s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
          us(coalesce(s.terminated_at, clock_timestamp())) - us(s.created_at),
-         s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens, s.cache_1h_tokens,
-         s.active_us > 0 OR s.running_since IS NOT NULL OR s.terminated_at IS NOT NULL, NULL::text
+         wire_total(s.status, s.told, 1, s.input_tokens),
+         wire_total(s.status, s.told, 2, s.output_tokens),
+         wire_total(s.status, s.told, 3, s.cache_read_tokens),
+         wire_total(s.status, s.told, 4, s.cache_5m_tokens),
+         wire_total(s.status, s.told, 5, s.cache_1h_tokens),
+         s.active_us > 0 OR s.running_since IS NOT NULL OR s.terminated_at IS NOT NULL, NULL::text,
+         wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced)
     FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text) t
  WHERE ($3::text IS NULL OR t.id = $3::text) AND ($4::text[] IS NULL OR t.status = ANY ($4::text[])) AND ($5::text IS NULL OR t.id < $5::text)
  ORDER BY t.id DESC LIMIT $6::int + 1;

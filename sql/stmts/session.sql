@@ -4,7 +4,9 @@
 -- Gateway, first statement of a transaction that sends events: the row lock and what the checks need.
 -- stmt: session_lock  for: gw
 SELECT s.status, wire_status(s.status, s.inbox_wakes, s.at_work), s.archived_at IS NOT NULL, s.thread_id, s.inbox_events, s.inbox_bytes,
-       o.state, s.title, s.metadata, us(s.last_at), s.budget_cents
+       o.state, s.title, s.metadata, us(s.last_at), s.budget_cents,
+       CASE WHEN NOT s.unpriced THEN
+         s.token_nano || ' ' || s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0) END, s.paused
   FROM session s JOIN organization o ON o.id = s.organization_id
  WHERE s.workspace_id = $1 AND s.id = $2 FOR UPDATE OF s
 
@@ -38,7 +40,8 @@ SELECT worker_id, sessions FROM worker_reap($1, $2::int)
 -- stmt: session_claim  for: worker
 SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
        running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
-       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us
+       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
+       budget_cents, unpriced, paused
   FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false)
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
@@ -68,14 +71,15 @@ SELECT seq, id, type, body, at FROM (
 -- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits. The items' columns are session_claim's.
 -- stmt: inbox_take  for: worker
 SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
-       us(i.received_at)
+       us(i.received_at), s.budget_cents
   FROM session s LEFT JOIN inbox i ON i.session_id = s.id
  WHERE s.id = $1 ORDER BY i.inbox_seq
 
 -- stmt: session_append  for: worker  joins
 SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
        $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
-       $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint)
+       $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint, $28::bigint[], $29::boolean, $30, $31::bigint[],
+       $32::bigint[], $33::boolean)
 
 -- stmt: session_release  for: worker
 SELECT session_release($1, $2::bigint, $3::bigint)

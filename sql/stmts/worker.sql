@@ -10,7 +10,8 @@ SELECT seq, us(processed_at) FROM event WHERE session_id = $1 AND id = $2
 -- stmt: suspect_claim  for: worker
 SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
        running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
-       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us
+       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
+       budget_cents, unpriced, paused
   FROM session_claim($1, 0, 0, 0, false, true)
 
 -- Has a suspect waited for over five seconds for a worker that holds nothing?

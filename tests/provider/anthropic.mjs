@@ -7,7 +7,8 @@ const blocksOf = (m) => (typeof m.content === 'string' ? [{ type: 'text', text: 
 function checkMessage(m, i, previous) {
 	const at = `messages.${i}`;
 	const blocks = blocksOf(m);
-	if (!['user', 'assistant'].includes(m.role)) return `${at}.role: unknown`;
+	if (!['user', 'assistant', 'system'].includes(m.role)) return `${at}.role: unknown`;
+	if (m.role === 'system' && previous?.role !== 'user') return `${at}: a system message must follow a user message`;
 	if (!Array.isArray(blocks) || !blocks.length) return `${at}.content: must not be empty`;
 	if (previous && previous.role === m.role) return `${at}: roles must alternate`;
 	let other = false;
@@ -18,7 +19,7 @@ function checkMessage(m, i, previous) {
 		if (b.cache_control && b.type.includes('thinking')) return `${at}.content.${k}: cache_control is not allowed here`;
 		other ||= b.type !== 'tool_result';
 	}
-	const asked = previous ? blocksOf(previous).filter((b) => b.type === 'tool_use').map((b) => b.id) : [];
+	const asked = previous?.role === 'assistant' ? blocksOf(previous).filter((b) => b.type === 'tool_use').map((b) => b.id) : [];
 	const answered = blocks.filter((b) => b.type === 'tool_result').map((b) => b.tool_use_id);
 	if (m.role === 'user') {
 		const open = asked.filter((id) => !answered.includes(id));
@@ -43,7 +44,7 @@ export function check(body, headers) {
 		const bad = checkMessage(m, i, body.messages[i - 1]);
 		if (bad) return bad;
 	}
-	return body.messages.at(-1).role === 'user' ? null : 'messages: the last message must be the user\'s';
+	return ['user', 'system'].includes(body.messages.at(-1).role) ? null : 'messages: the last message must be the user\'s';
 }
 
 const resultText = (b) => (typeof b.content === 'string' ? b.content : (b.content ?? []).map((x) => x.text ?? '').join('\n'));
@@ -110,7 +111,7 @@ export function* write({ speech, calls }, conversation, how, id) {
 	}
 	const reason = how.fault === 'refusal' ? 'refusal' : how.fault === 'cut_off' ? 'max_tokens' : how.stop ?? (calls.length ? 'tool_use' : 'end_turn');
 	yield event('message_delta', {
-		delta: { stop_reason: reason, stop_sequence: null },
+		delta: { stop_reason: reason, stop_sequence: null, ...(how.stop_details ? { stop_details: how.stop_details } : {}) },
 		...(noUsage ? {} : { usage: { output_tokens: outputWords({ speech, calls }), ...(how.usage ?? {}) } }),
 	});
 	yield event('message_stop', {});

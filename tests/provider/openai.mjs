@@ -34,7 +34,7 @@ export function read(body) {
 	let latest = '', replies = 0, input = 0, system = '';
 	for (const m of body.messages) {
 		input += words(textOf(m.content)) + (m.tool_calls ?? []).reduce((n, c) => n + words(c.function.arguments), 0);
-		if (m.role === 'system') system = textOf(m.content);
+		if (m.role === 'system' && !system) system = textOf(m.content);
 		if (m.role === 'assistant') replies++;
 		if (m.role === 'user') { latest = lastMessage(textOf(m.content)); replies = 0; }
 	}

@@ -24,6 +24,15 @@ export function directives(text) {
 	return { text: kept.join('\n').trim(), behaviours };
 }
 
+// What a request to judge a call is answered with, as the scripted model does: the newest line `judge <tool> <answer>` of the user's
+// messages, else allow. null: it is no such request.
+export function judge({ system, latest }) {
+	if (!system?.startsWith('You are the permission check of an AI agent.')) return null;
+	const { user_messages, call } = JSON.parse(latest);
+	const lines = user_messages.join('\n').split('\n').filter((l) => l.startsWith(`judge ${call.tool} `));
+	return { speech: lines.length ? lines.at(-1).slice(`judge ${call.tool} `.length) : 'allow', calls: [] };
+}
+
 // conversation: { tools: [name], latest: text of the latest user message, replies: assistant messages since then, model }
 // -> { speech, calls: [{ name, input }] }, inputs as text.
 export function play({ tools, latest, replies, model }) {

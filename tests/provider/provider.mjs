@@ -7,7 +7,7 @@ import https from 'node:https';
 import { pathToFileURL } from 'node:url';
 import * as anthropic from './anthropic.mjs';
 import * as openai from './openai.mjs';
-import { directives, play } from './play.mjs';
+import { directives, judge, play } from './play.mjs';
 
 const wait = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
@@ -141,7 +141,7 @@ class Provider {
 		if (how.fault === 'redirect') return res.writeHead(302, { location: `${this.url}/elsewhere` }).end();
 		res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', 'request-id': `req_${id}` });
 		res.socket.setNoDelay(true);
-		return this.#stream(res, side, side.write(play({ ...conversation, latest: text }), conversation, how, id), how);
+		return this.#stream(res, side, side.write(judge(conversation) ?? play({ ...conversation, latest: text }), conversation, how, id), how);
 	}
 
 	// Write the events; a fault strikes after `after` events (default 3).

@@ -370,7 +370,7 @@ reply(struct model_block *blocks, int n, enum model_stop stop, bool quiet)
 	struct model_reply r = { .blocks = blocks, .nblocks = n, .stop = stop, .usage = { .input = 5, .output = 2 } };
 
 	strcpy(t.span_id, "sevt_s");
-	plan_reply(&t, &r, "sevt_m", "", quiet, &b, &p);
+	plan_reply(&t, &r, NULL, "sevt_m", "", quiet, &b, &p);
 }
 
 static void

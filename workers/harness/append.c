@@ -19,7 +19,7 @@
 #include "xalloc.h"
 
 #define TRIES_MAX 8
-#define NPARAMS 27
+#define NPARAMS 33
 
 static void on_append(void *ctx, const PGresult *r, const struct err *e);
 static void again(struct sess *s, const struct err *e);
@@ -38,7 +38,7 @@ cell(const struct event *ev, enum column c)
 	case COL_BODY:
 		return ev->body;
 	case COL_ROLE:
-		return ev->role == 0 ? NULL : ev->role == 'u' ? "u" : "a";
+		return ev->role == 0 ? NULL : ev->role == 'u' ? "u" : ev->role == 's' ? "s" : "a";
 	case COL_FRAGMENT:
 		return ev->fragment;
 	default:
@@ -147,11 +147,12 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	};
 	const struct batch *b = &s->batch;
 	const struct turn *t = &s->t;
-	const struct model_usage *u = &b->tokens;
-	const int64_t tokens[] = { u->input, u->output, u->cache_read, u->cache_write_5m, u->cache_write_1h };
+	int64_t tokens[COST_CLASSES], judged[COST_CLASSES];
 	bool retry = s->plan.release == RELEASE_RETRY;
 	char **at = p;
 
+	batch_classes(&b->tokens, tokens);
+	batch_classes(&b->judged.usage, judged);
 	*at++ = text(t->id);
 	*at++ = number_or_null(true, s->epoch);
 	*at++ = number_or_null(true, base);
@@ -161,7 +162,7 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	*at++ = text(b->status);
 	*at++ = number_or_null(b->interval == INTERVAL_OPEN, b->interval_ev);
 	*at++ = number_or_null(b->interval == INTERVAL_CLOSE, b->interval_ev);
-	*at++ = b->span_ev >= 0 ? numbers(tokens, 5) : NULL;
+	*at++ = b->span_ev >= 0 ? numbers(tokens, COST_CLASSES) : NULL;
 	*at++ = number_or_null(b->span_ev >= 0 || b->gap_ev >= 0, b->span_ev >= 0 ? b->span_ev : b->gap_ev);
 	*at++ = text(t->agent != NULL ? t->agent->model_id : NULL);
 	for (int c = ACT_ID; c <= ACT_INPUT; c++)
@@ -172,7 +173,13 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 	*at++ = number_or_null(retry, stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000);
 	*at++ = text(s->again ? "t" : "f");
 	*at++ = number_or_null(true, context_bytes(t, b));
-	*at++ = number_or_null(true, b->token_nano);
+	*at++ = number_or_null(!b->unpriced, b->token_nano);
+	*at++ = b->rates.known ? numbers(b->rates.token, COST_CLASSES) : NULL;
+	*at++ = text(b->paused ? "t" : "f");
+	*at++ = text(b->judged.model[0] != '\0' ? b->judged.model : NULL);
+	*at++ = b->judged.model[0] != '\0' ? numbers(judged, COST_CLASSES) : NULL;
+	*at++ = b->judged.rates.known ? numbers(b->judged.rates.token, COST_CLASSES) : NULL;
+	*at++ = text(b->judged.lost ? "t" : "f");
 	must(at == p + NPARAMS);
 }
 

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "compact.h"
 #include "failpoint.h"
+#include "judge.h"
 #include "log.h"
 #include "sess.h"
 #include "xalloc.h"
@@ -83,11 +84,16 @@ on_done(void *ctx, const struct model_reply *reply)
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
 	delta_flush(&s->delta, clock_mono_ms());
+	if (judge_count(s->t.agent, reply) > 0) {
+		judging_take(s, reply);
+		sess_fire(s, TE_JUDGE);
+		return;
+	}
 	batch_free(&s->batch);
 	batch_init(&s->batch, who);
 	s->again = false;
 	s->tries = 0;
-	plan_reply(&s->t, reply, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
+	plan_reply(&s->t, reply, NULL, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
 	sess_fire(s, s->plan.event);
 }
 

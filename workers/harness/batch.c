@@ -98,12 +98,13 @@ bare(struct batch *b, const char *type)
 }
 
 static void
-stop_fields(struct jw *w, const char *stop)
+stop_fields(const struct batch *b, struct jw *w, const char *stop)
 {
 	static const char refusal[] = "{\"type\":\"refusal\",\"category\":null,\"explanation\":null}";
+	const char *details = b->stop_details != NULL ? b->stop_details : refusal;
 
 	jw_kraw(w, "stop_reason", stop);
-	jw_kraw(w, "stop_details", strcmp(stop, BATCH_STOP_REFUSAL) == 0 ? refusal : NULL);
+	jw_kraw(w, "stop_details", strcmp(stop, BATCH_STOP_REFUSAL) == 0 ? details : NULL);
 }
 
 static void
@@ -115,9 +116,8 @@ thread_event(struct batch *b, const char *type, const char *stop)
 
 	jw_kstr(&w, "session_thread_id", b->who.thread_id);
 	jw_kstr(&w, "agent_name", b->who.agent_name);
-	if (stop != NULL) {
-		stop_fields(&w, stop);
-	}
+	if (stop != NULL)
+		stop_fields(b, &w, stop);
 	stem_end(b, ev, &out);
 }
 
@@ -146,9 +146,10 @@ batch_idle_again(struct batch *b, const char *stop)
 
 	event_add(b, NULL, "session.usage");
 	ev = stem_begin(b, NULL, "session.status_idle", &w, &out);
-	stop_fields(&w, stop);
+	stop_fields(b, &w, stop);
 	stem_end(b, ev, &out);
 	b->status = "idle";
+	b->paused = strcmp(stop, BATCH_STOP_BUDGET) == 0;
 }
 
 void
@@ -207,7 +208,7 @@ batch_span_start(struct batch *b, char out_id[ID_MAX])
 }
 
 void
-batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage)
+batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage, const struct cost_rates *rates)
 {
 	static const struct model_usage none;
 	const struct model_usage *u = usage != NULL ? usage : &none;
@@ -229,7 +230,15 @@ batch_span_end(struct batch *b, const char *start_id, const struct model_usage *
 	if (usage != NULL) {
 		b->span_ev = b->nev - 1;
 		b->tokens = *usage;
+		if (rates != NULL)
+			b->rates = *rates;
 	}
+}
+
+void
+batch_judged(struct batch *b, const struct judged *judged)
+{
+	b->judged = *judged;
 }
 
 void
@@ -447,9 +456,38 @@ usage_stem(const struct event *ev, const struct totals *t)
 	jw_kraw(&w, "server_tool_use", "{\"web_search_requests\":0,\"web_fetch_requests\":0}");
 	jw_key(&w, "active_seconds");
 	jw_seconds(&w, t->active_us / 1000);
+	if (!t->unpriced) {
+		jw_key(&w, "list_cost");
+		cost_write(&w, &(struct cost_spent){ .token_nano = t->token_nano, .active_us = t->active_us });
+	}
 	jw_obj_end(&w);
-	jw_knull(&w, "budget");
+	jw_key(&w, "budget");
+	cost_write_budget(&w, t->budget_cents);
 	return buf_steal(&out);
+}
+
+void
+batch_classes(const struct model_usage *u, int64_t out[COST_CLASSES])
+{
+	out[COST_INPUT] = u->input;
+	out[COST_OUTPUT] = u->output;
+	out[COST_CACHE_READ] = u->cache_read;
+	out[COST_CACHE_5M] = u->cache_write_5m;
+	out[COST_CACHE_1H] = u->cache_write_1h;
+}
+
+static void
+charge(struct batch *b, const struct model_usage *u, const struct cost_rates *rates)
+{
+	int64_t n[COST_CLASSES], any = 0;
+
+	batch_classes(u, n);
+	for (int i = 0; i < COST_CLASSES; i++)
+		any |= n[i];
+	if (rates->known)
+		b->token_nano += cost_of_tokens(rates, n);
+	else if (any != 0)
+		b->unpriced = true;
 }
 
 static void
@@ -468,9 +506,16 @@ batch_stamp(struct batch *b, int64_t base_us, const struct totals *before)
 	char text[CLOCK_TEXT];
 
 	b->after = *before;
-	if (b->span_ev >= 0)
+	b->token_nano = 0;
+	b->unpriced = false;
+	if (b->span_ev >= 0) {
 		usage_add(&b->after.tokens, &b->tokens);
+		usage_add(&b->after.tokens, &b->judged.usage);
+		charge(b, &b->tokens, &b->rates);
+		charge(b, &b->judged.usage, &b->judged.rates);
+	}
 	b->after.token_nano += b->token_nano;
+	b->after.unpriced |= b->unpriced;
 	for (int i = 0; i < b->nev; i++)
 		b->ev[i].at_us = base_us + i;
 	if (b->interval == INTERVAL_OPEN) {
@@ -499,6 +544,7 @@ batch_truncate(struct batch *b, int nev)
 	}
 	b->nev = nev;
 	b->status = NULL;
+	b->paused = false;
 	if (b->interval_ev >= nev) {
 		b->interval = INTERVAL_KEEP;
 		b->interval_ev = -1;

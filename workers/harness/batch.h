@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "buf.h"
+#include "cost.h"
 #include "id.h"
 #include "model.h"
 #include "policy.h"
@@ -21,12 +22,14 @@ struct batch_who {
 	const char *thread_id, *agent_name;
 };
 
-/* Running totals of a session, as on its row. */
+/* Running totals of a session, as on its row, and the cap they are held against. */
 struct totals {
 	int64_t active_us;		/* closed billed intervals */
 	int64_t running_since_us;	/* 0: no interval is open */
 	struct model_usage tokens;
-	int64_t token_nano;		/* list cost of the tokens, in nano-dollars */
+	int64_t token_nano;		/* the tokens at list price */
+	bool unpriced;			/* some of them had none */
+	int64_t budget_cents;		/* 0: no budget */
 };
 
 struct event {
@@ -48,6 +51,14 @@ struct action_row {
 	char *name, *input;
 };
 
+/* What the judging of a reply's calls consumed. */
+struct judged {
+	char model[129];
+	struct model_usage usage;
+	struct cost_rates rates;
+	bool lost;		/* of some request nobody knows what it cost */
+};
+
 struct batch {
 	struct batch_who who;
 	struct event *ev;
@@ -62,7 +73,12 @@ struct batch {
 	int span_ev;		/* the event that carries `tokens`; -1: none */
 	int gap_ev;		/* the end of a request whose cost nobody knows (meter_gap); -1: none */
 	struct model_usage tokens;
-	int64_t token_nano;	/* their list cost, in nano-dollars */
+	struct cost_rates rates;	/* what a token of `tokens` costs */
+	struct judged judged;	/* beside `tokens`, at the same event; all 0: nothing was judged */
+	int64_t token_nano;	/* list cost of both; by batch_stamp */
+	bool unpriced;		/* some of them have none */
+	bool paused;		/* with status idle: at the budget's cap, the model still owes a reply */
+	const char *stop_details;	/* of idle events; JSON, or NULL */
 	struct totals after;	/* by batch_stamp */
 	size_t bytes;
 };
@@ -85,6 +101,7 @@ void batch_terminated(struct batch *b, bool interval_open);
 #define BATCH_STOP_END "{\"type\":\"end_turn\"}"
 #define BATCH_STOP_EXHAUSTED "{\"type\":\"retries_exhausted\"}"
 #define BATCH_STOP_REFUSAL "{\"type\":\"refusal\"}"
+#define BATCH_STOP_BUDGET "{\"type\":\"budget_reached\"}"
 /* {"type":"requires_action","event_ids":[...]} of n ids; the caller frees. */
 char *batch_requires_action(const char *const *ids, int n);
 
@@ -92,8 +109,11 @@ char *batch_requires_action(const char *const *ids, int n);
 
 /* span.model_request_start; its id goes to out. */
 void batch_span_start(struct batch *b, char out[ID_MAX]);
-/* span.model_request_end; usage NULL: an error, all zero. */
-void batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage);
+/* span.model_request_end; usage NULL: an error, all zero. rates: of the model that answered; NULL as unknown. */
+void batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage, const struct cost_rates *rates);
+
+/* The same event's reply held calls that were judged. */
+void batch_judged(struct batch *b, const struct judged *judged);
 
 /* id NULL: a fresh one. raw: what the provider wants back. */
 void batch_thinking(struct batch *b, const char *id, const char *raw);
@@ -137,6 +157,9 @@ void inbox_item_free(struct inbox_item *item);
  * before: the totals so far.
  */
 void batch_stamp(struct batch *b, int64_t base_us, const struct totals *before);
+
+/* What a list of five counts has in the order of enum cost_class. */
+void batch_classes(const struct model_usage *u, int64_t out[COST_CLASSES]);
 
 /* Milliseconds of session.runtime that a batch which closes the interval bills: cumulative floor, so that the rows add up. */
 int64_t batch_runtime_ms(const struct totals *before, const struct totals *after);

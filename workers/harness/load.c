@@ -36,6 +36,7 @@ dup_or_null(const char *s)
 /* Columns of an inbox item, in STMT_INBOX_TAKE and behind a claim's session; the first of them stands at: */
 enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_WAKES, IN_REFERS, IN_ANSWER, IN_DENIAL };
 #define TAKE_INBOX 1
+#define TAKE_BUDGET 13
 #define CLAIM_CALLS 23
 #define CLAIM_INBOX 24
 
@@ -74,8 +75,10 @@ static void
 store_taken(struct turn *t, const PGresult *r)
 {
 	store_inbox(t, r, 0, PQntuples(r), TAKE_INBOX);
-	if (PQntuples(r) > 0)
-		t->wake_gen = pg_int(r, 0, 0);
+	if (PQntuples(r) == 0)
+		return;
+	t->wake_gen = pg_int(r, 0, 0);
+	t->totals.budget_cents = pg_int(r, 0, TAKE_BUDGET);
 }
 
 /* One question of the load is answered; after the last one the turn goes on. */
@@ -285,12 +288,14 @@ on_peek(void *ctx, const PGresult *r, const struct err *e)
 	if (!sess_answered(s))
 		return;
 	s->peeking = false;
-	if (e != NULL || (s->state != TS_ASKING && s->state != TS_RUNNING)) {
+	if (e != NULL || (s->state != TS_ASKING && s->state != TS_JUDGING && s->state != TS_RUNNING)) {
 		s->news = true;
 		return;
 	}
 	store_taken(&s->t, r);
-	if (turn_interrupted(&s->t)) {
+	if (turn_interrupted(&s->t) && s->state == TS_JUDGING) {
+		judging_cut(s);
+	} else if (turn_interrupted(&s->t)) {
 		ask_cancel(s);
 		sess_fire(s, TE_INTERRUPT);
 	} else if (s->news) {

@@ -2,8 +2,8 @@
  * plan: see plan.h.
  *
  * The joint asks, in this order: must the turn end by force (interrupt, failed request)? which answers can be consumed, in
- * call order? may calls run? does something still wait for the client? does the model owe a reply? is the turn over? Each question
- * has one function that writes the events of its case.
+ * call order? may calls run? does something still wait for the client? does the model owe a reply (and may it: is the budget's cap not
+ * reached)? is the turn over? Each question has one function that writes the events of its case.
  *
  * Whether the billed interval is open decides the form: a running turn continues; an idle or rescheduled session first gets its running
  * pair. (A turn whose worker died is a rescheduled one: the reaper has written the pair, at the end of the billed interval.)
@@ -51,7 +51,8 @@ answer_to(const struct turn *t, const struct call *c)
 static bool
 is_message(const struct inbox_item *item)
 {
-	return item->refers_to[0] == '\0' && !is_type(item, "user.interrupt") && (item->wakes || item->fragment != NULL);
+	return item->refers_to[0] == '\0' && !is_type(item, "user.interrupt") && !is_type(item, "session.updated") &&
+	    (item->wakes || item->fragment != NULL);
 }
 
 /* What is recorded and has no effect: updates, an interrupt of nothing, an answer to a call that an interrupt has ended. */
@@ -77,13 +78,14 @@ put_items(const struct turn *t, struct batch *b, bool messages)
 	return n;
 }
 
+/* What the model has to answer. A system message by itself is nothing to answer. */
 static int
 count_messages(const struct turn *t)
 {
 	int n = 0;
 
 	for (int i = 0; i < t->ninbox; i++)
-		n += is_message(&t->inbox[i]);
+		n += is_message(&t->inbox[i]) && !is_type(&t->inbox[i], "system.message");
 	return n;
 }
 
@@ -213,7 +215,7 @@ is_idle(const struct turn *t)
 static void
 span_cut(const struct turn *t, struct batch *b)
 {
-	batch_span_end(b, t->span_id, NULL);
+	batch_span_end(b, t->span_id, NULL, NULL);
 	if (!t->failed || t->fail_spent)
 		b->gap_ev = b->nev - 1;
 }
@@ -358,12 +360,44 @@ go_wait(struct turn *t, struct batch *b, struct plan *p)
 	free(stop);
 }
 
+/* The open interval counts. A model that has lost its price is beyond any cap. */
+bool
+plan_at_cap(const struct turn *t, int64_t more)
+{
+	struct cost_spent s = { .token_nano = t->totals.token_nano + more, .active_us = t->totals.active_us };
+
+	if (t->totals.budget_cents == 0)
+		return false;
+	s.unpriced = t->totals.unpriced || (t->rates_read && !t->rates.known);
+	if (turn_running(t) && t->now_us > t->totals.running_since_us)
+		s.active_us += t->now_us - t->totals.running_since_us;
+	return cost_reached(&s, t->totals.budget_cents);
+}
+
+/* A model request is due and may not be made. What settles calls is recorded; messages wait in the inbox for a higher cap. */
+static void
+go_pause(struct turn *t, struct batch *b, struct plan *p)
+{
+	bool news = consume_answers(t, b) > 0;
+
+	news |= put_results(t, b) > 0;
+	put_items(t, b, false);
+	if (!is_idle(t) || !t->paused || news)
+		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
+	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
+	p->release = RELEASE_IDLE;
+}
+
 /* Every call is settled and the model has something to answer. */
 static void
 go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
 {
 	bool begun = turn_running(t);
 
+	if (plan_at_cap(t, 0)) {
+		go_pause(t, b, p);
+		return;
+	}
 	consume_answers(t, b);
 	if (!begun) {
 		put_items(t, b, false);
@@ -395,6 +429,8 @@ static void
 go_close(struct turn *t, struct batch *b, struct plan *p)
 {
 	put_items(t, b, false);
+	put_items(t, b, true);		/* a system message by itself: the next turn's request is the first to see it */
+	b->stop_details = t->stop_details;
 	if (!is_idle(t))
 		batch_idle(b, t->stop != NULL ? t->stop : BATCH_STOP_END, turn_running(t));
 	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
@@ -476,12 +512,14 @@ plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct
 /* --- a model reply -------------------------------------------------------------------------------------------------------------- */
 
 static void
-put_call(struct turn *t, struct batch *b, const struct model_block *block)
+put_call(struct turn *t, struct batch *b, const struct model_block *block, enum tool_verdict judged)
 {
 	struct tool_rule rule = agent_rule(t->agent, block->name);
 	struct call *c;
 	char id[ID_MAX];
 
+	if (rule.automatic)
+		rule = agent_judged(judged);
 	id_new("sevt_", id);
 	batch_tool_use(b, id, block->name, block->bad_input ? "{}" : block->text, &rule);
 	c = turn_call_add(t, id, block->name, block->bad_input ? "{}" : block->text);
@@ -503,7 +541,8 @@ put_call(struct turn *t, struct batch *b, const struct model_block *block)
 }
 
 static void
-put_blocks(struct turn *t, struct batch *b, const struct model_reply *reply, const char *message_id, const char *thinking_id)
+put_blocks(struct turn *t, struct batch *b, const struct model_reply *reply, const enum tool_verdict *verdicts, const char *message_id,
+    const char *thinking_id)
 {
 	bool first = true;
 
@@ -516,22 +555,24 @@ put_blocks(struct turn *t, struct batch *b, const struct model_reply *reply, con
 	batch_message(b, message_id, reply);
 	for (int i = 0; i < reply->nblocks && reply->stop != MODEL_REFUSAL; i++)
 		if (reply->blocks[i].kind == MODEL_TOOL_USE)
-			put_call(t, b, &reply->blocks[i]);
+			put_call(t, b, &reply->blocks[i], verdicts != NULL ? verdicts[i] : VERDICT_NONE);
 }
 
 void
-plan_reply(struct turn *t, const struct model_reply *reply, const char *message_id, const char *thinking_id, bool quiet,
-    struct batch *b, struct plan *out)
+plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verdict *verdicts, const char *message_id,
+    const char *thinking_id, bool quiet, struct batch *b, struct plan *out)
 {
 	int waiting;
 
 	*out = (struct plan){ .event = TE_REPLIED };
-	put_blocks(t, b, reply, message_id, thinking_id);
-	batch_span_end(b, t->span_id, &reply->usage);
+	put_blocks(t, b, reply, verdicts, message_id, thinking_id);
+	batch_span_end(b, t->span_id, &reply->usage, &t->rates);
 	t->span_id[0] = '\0';
 	t->retries = 0;
 	t->owed = false;
 	t->stop = reply->stop == MODEL_REFUSAL ? BATCH_STOP_REFUSAL : BATCH_STOP_END;
+	free(t->stop_details);
+	b->stop_details = t->stop_details = reply->refusal != NULL ? xstrdup(reply->refusal) : NULL;
 	if (!quiet || foresee(t, &waiting) > 0 || (t->ncalls > 0 && waiting == 0))
 		return;
 	out->cut = b->nev;
@@ -554,7 +595,7 @@ plan_summary(struct turn *t, const char *summary, const struct model_usage *usag
 	char *blocks = compact_blocks(t, summary);
 
 	*out = (struct plan){ .event = TE_REPLIED };
-	batch_span_end(b, t->span_id, usage);
+	batch_span_end(b, t->span_id, usage, &t->rates);
 	batch_compacted(b, blocks);
 	free(blocks);
 	t->span_id[0] = '\0';
@@ -647,8 +688,10 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		t->last_at_us = b->ev[b->nev - 1].at_us;
 	t->last_seq = last_seq;
 	t->totals = b->after;
-	if (b->status != NULL)
+	if (b->status != NULL) {
 		strncpy(t->status, b->status, sizeof(t->status) - 1);
+		t->paused = b->paused;
+	}
 	drop_taken(t, b);
 	drop_gone(t);
 	if (plan_progress(b, p))

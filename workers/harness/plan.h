@@ -31,12 +31,16 @@ struct plan {
 
 void plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *out);
 
+/* Contract 9.3: has the session consumed what its budget allows, with `more` nano-dollars that no append has counted yet? */
+bool plan_at_cap(const struct turn *t, int64_t more);
+
 /*
- * A model reply: its events, in order; calls are added to the turn. message_id and thinking_id are the ids that previews announced.
+ * A model reply: its events, in order; calls are added to the turn. verdicts: a judge's, by block, on calls whose policy is auto; NULL:
+ * there are none. message_id and thinking_id are the ids that previews announced.
  * quiet: nothing is known to wait, so idle events may follow at once. out->event is REPLIED or FINISHED.
  */
-void plan_reply(struct turn *t, const struct model_reply *reply, const char *message_id, const char *thinking_id, bool quiet,
-    struct batch *b, struct plan *out);
+void plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verdict *verdicts, const char *message_id,
+    const char *thinking_id, bool quiet, struct batch *b, struct plan *out);
 
 /* The summary that was asked for: the span's end, then the event that holds it. out->event is REPLIED. */
 void plan_summary(struct turn *t, const char *summary, const struct model_usage *usage, struct batch *b, struct plan *out);

@@ -2,8 +2,8 @@
  * policy: from a SessionAgent to the tools the model is offered and the verdict on each call.
  *
  * Resolution: per-tool config, then default_config, then the toolset's default (enabled, always_allow). Bodies in the database are
- * already resolved by the gateway; the fallbacks only keep an older row readable. An `auto` policy has no judge yet, so it asks:
- * contract 4.2 says "no judgement: ask". Nothing here fails on an unknown tool type: it is simply not offered.
+ * already resolved by the gateway; the fallbacks only keep an older row readable. What an `auto` policy means for one call is a judge's to
+ * say (judge.h); without a judgement it asks (contract 4.2). Nothing here fails on an unknown tool type: it is simply not offered.
  */
 #include "policy.h"
 
@@ -189,6 +189,8 @@ agent_parse(const char *json, struct agent **out, struct err *e)
 	a->model_id = xstrdup(model_id);
 	a->name = xstrdup(jx_str(doc, "name") != NULL ? jx_str(doc, "name") : "");
 	a->effort = dup_or_null(jx_str(json_object_get(model, "effort"), "type"));
+	a->speed = dup_or_null(jx_str(model, "speed"));
+	a->geo = dup_or_null(jx_str(model, "inference_geo"));
 	tools_read(a, json_object_get(doc, "tools"));
 	a->system = system_text(jx_str(doc, "system"), a->sandbox);
 	*out = a;
@@ -213,19 +215,32 @@ agent_free(struct agent **a)
 	free(x->name);
 	free(x->model_id);
 	free(x->effort);
+	free(x->speed);
+	free(x->geo);
 	free(x->system);
 	free(x);
 	*a = NULL;
+}
+
+#define AUTO_EVALUATION(permission) "{\"type\":\"auto\",\"evaluated_permission\":{\"type\":\"" permission "\"}}"
+
+struct tool_rule
+agent_judged(enum tool_verdict verdict)
+{
+	if (verdict == VERDICT_ALLOW)
+		return (struct tool_rule){ TOOL_SANDBOX, VERDICT_ALLOW, AUTO_EVALUATION("allow"), true };
+	if (verdict == VERDICT_DENY)
+		return (struct tool_rule){ TOOL_SANDBOX, VERDICT_DENY, AUTO_EVALUATION("deny\",\"reason_code\":\"high_risk"), true };
+	return (struct tool_rule){ TOOL_SANDBOX, VERDICT_ASK, AUTO_EVALUATION("ask\",\"reason_code\":\"indeterminate"), true };
 }
 
 struct tool_rule
 agent_rule(const struct agent *a, const char *tool)
 {
 	static const struct tool_rule by_policy[] = {
-		[POLICY_ALLOW] = { TOOL_SANDBOX, VERDICT_ALLOW, "{\"type\":\"always_allow\"}" },
-		[POLICY_ASK] = { TOOL_SANDBOX, VERDICT_ASK, "{\"type\":\"always_ask\"}" },
-		[POLICY_AUTO] = { TOOL_SANDBOX, VERDICT_ASK,
-		    "{\"type\":\"auto\",\"evaluated_permission\":{\"type\":\"ask\",\"reason_code\":\"indeterminate\"}}" },
+		[POLICY_ALLOW] = { TOOL_SANDBOX, VERDICT_ALLOW, "{\"type\":\"always_allow\"}", false },
+		[POLICY_ASK] = { TOOL_SANDBOX, VERDICT_ASK, "{\"type\":\"always_ask\"}", false },
+		[POLICY_AUTO] = { TOOL_SANDBOX, VERDICT_ASK, AUTO_EVALUATION("ask\",\"reason_code\":\"indeterminate"), true },
 	};
 	int b = builtin_find(tool);
 
@@ -233,8 +248,8 @@ agent_rule(const struct agent *a, const char *tool)
 		return by_policy[a->set->policy[b]];
 	for (int i = 0; i < a->set->ncustom; i++)
 		if (strcmp(a->set->custom[i], tool) == 0)
-			return (struct tool_rule){ TOOL_CUSTOM, VERDICT_NONE, NULL };
+			return (struct tool_rule){ TOOL_CUSTOM, VERDICT_NONE, NULL, false };
 	if (b >= 0 || strcmp(tool, "web_fetch") == 0 || strcmp(tool, "web_search") == 0)
-		return (struct tool_rule){ TOOL_DISABLED, VERDICT_DENY, NULL };
-	return (struct tool_rule){ TOOL_UNKNOWN, VERDICT_DENY, NULL };
+		return (struct tool_rule){ TOOL_DISABLED, VERDICT_DENY, NULL, false };
+	return (struct tool_rule){ TOOL_UNKNOWN, VERDICT_DENY, NULL, false };
 }

@@ -25,10 +25,12 @@ struct tool_rule {
 	enum tool_kind kind;
 	enum tool_verdict verdict;	/* NONE for custom tools */
 	const char *evaluation;		/* JSON of the event's evaluation, NULL when it carries none */
+	bool automatic;			/* policy `auto`: the verdict is a judge's; ASK until there is one */
 };
 
 struct agent {
 	char *name, *model_id, *effort;	/* effort NULL: the model's default */
+	char *speed, *geo;		/* as the agent names them, or NULL: what a token costs */
 	char *system;			/* the agent's prompt with the harness's additions; NULL when empty */
 	struct model_tool *tools;	/* what the model is offered */
 	int ntools;
@@ -43,5 +45,7 @@ void agent_free(struct agent **a);
 
 /* What happens to a call of this tool. */
 struct tool_rule agent_rule(const struct agent *a, const char *tool);
+/* The same with a judge's verdict on this call, NONE when there is no judgement. Only for a rule that is automatic. */
+struct tool_rule agent_judged(enum tool_verdict verdict);
 
 #endif

@@ -129,7 +129,7 @@ replay(struct turn *t, const struct tail_event *ev)
 	if (strcmp(type, "session.status_idle") == 0) {
 		t->rounds = t->retries = 0;
 		t->owed = false;
-	} else if (strcmp(type, "user.message") == 0 || strcmp(type, "system.message") == 0) {
+	} else if (strcmp(type, "user.message") == 0) {
 		t->owed = true;
 	} else if (strcmp(type, "span.model_request_start") == 0) {
 		strncpy(t->span_id, ev->id, sizeof(t->span_id) - 1);

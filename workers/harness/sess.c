@@ -13,14 +13,23 @@
 #include "log.h"
 #include "xalloc.h"
 
-/* How much a request of this session may hold: the model's window less room for a reply, which is never more than half of it. */
+/*
+ * How much a request of this session may hold: the model's window less room for a reply, which is never more than half of it. And what it
+ * costs: while the catalogue has not been read nobody knows, and the request will wait for it.
+ */
 static void
 measure(struct sess *s)
 {
 	struct routes_model m;
 
 	s->t.window = s->t.compact_at = 0;
-	if (s->t.agent == NULL || !routes_find(s->wk->routes, s->t.agent->model_id, &m) || m.context_window <= 0)
+	s->t.rates = (struct cost_rates){ .known = false };
+	s->t.rates_read = routes_ready(s->wk->routes);
+	s->t.now_us = stamp_now(&s->wk->stamp, clock_mono_us());
+	if (s->t.agent == NULL || !routes_find(s->wk->routes, s->t.agent->model_id, &m))
+		return;
+	cost_rates_read(m.price, s->t.agent->speed, s->t.agent->geo, &s->t.rates);
+	if (m.context_window <= 0)
 		return;
 	s->t.window = m.context_window - (m.max_output_tokens < m.context_window / 2 ? m.max_output_tokens : m.context_window / 2);
 	s->t.compact_at = s->t.window * s->wk->conf.compact_pct / 100;
@@ -56,6 +65,7 @@ static enter_fn *const enter[TS_COUNT] = {
 	[TS_READING] = load_inbox,
 	[TS_STARTING] = append_send,
 	[TS_ASKING] = ask_begin,
+	[TS_JUDGING] = judging_begin,
 	[TS_REPLYING] = append_send,
 	[TS_WAKING] = append_send,
 	[TS_RUNNING] = tools_begin,
@@ -117,6 +127,9 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	t->totals.tokens = (struct model_usage){ .input = pg_int(r, i, 14), .output = pg_int(r, i, 15), .cache_read = pg_int(r, i, 16),
 	    .cache_write_5m = pg_int(r, i, 17), .cache_write_1h = pg_int(r, i, 18) };
 	t->totals.token_nano = pg_int(r, i, 21);
+	t->totals.budget_cents = pg_int(r, i, 36);
+	t->totals.unpriced = pg_bool(r, i, 37);
+	t->paused = t->owed = pg_bool(r, i, 38);
 	s->bytes = pg_int(r, i, 22);
 	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
 		log_err("session_broken", &e, "session", t->id, NULL);
@@ -153,6 +166,7 @@ void
 sess_retire(struct sess *s)
 {
 	ask_cancel(s);
+	judging_drop(s);
 	hands_forget(s->wk->hands, s);
 	loop_cancel(s->wk->loop, &s->retry);
 	loop_cancel(s->wk->loop, &s->stop_timer);
@@ -191,7 +205,7 @@ sess_news(struct sess *s)
 {
 	sess_at_hand(s);
 	s->news = true;
-	if (s->state == TS_ASKING || s->state == TS_RUNNING)
+	if (s->state == TS_ASKING || s->state == TS_JUDGING || s->state == TS_RUNNING)
 		load_peek(s);
 }
 
@@ -201,6 +215,9 @@ sess_drain(struct sess *s, bool hard)
 	s->t.drain = true;
 	if (s->state == TS_ASKING && hard) {
 		ask_cancel(s);
+		sess_fire(s, TE_DRAIN);
+	} else if (s->state == TS_JUDGING && hard) {
+		judging_drop(s);
 		sess_fire(s, TE_DRAIN);
 	} else if (s->state == TS_RUNNING || (s->state == TS_STOPPING && hard)) {
 		hands_forget(s->wk->hands, s);

@@ -33,6 +33,7 @@ struct sess {
 	struct model_call *model;
 	struct delta delta;
 	char message_id[ID_MAX], thinking_id[ID_MAX];
+	struct judging *judging;	/* judging.c; NULL: no reply is held */
 	struct loop_timer *delta_timer;
 
 	bool provisioned;		/* hands was told about this session */
@@ -73,6 +74,11 @@ void append_release(struct sess *s);
 /* ask.c: TS_ASKING. */
 void ask_begin(struct sess *s);
 void ask_cancel(struct sess *s);
+/* judging.c: TS_JUDGING. */
+void judging_take(struct sess *s, const struct model_reply *reply);
+void judging_begin(struct sess *s);
+void judging_cut(struct sess *s);	/* without the judgements that have not come */
+void judging_drop(struct sess *s);	/* and the reply with them */
 /* tools.c: TS_RUNNING, TS_STOPPING. */
 void tools_begin(struct sess *s);
 void tools_stop(struct sess *s);

@@ -16,13 +16,13 @@ static const struct turn_row rows[] = {
 #define NROWS ((int)(sizeof(rows) / sizeof(rows[0])))
 
 static const char *const state_names[TS_COUNT] = {
-	"loading", "deciding", "reading", "starting", "asking", "replying", "waking", "running", "stopping",
+	"loading", "deciding", "reading", "starting", "asking", "judging", "replying", "waking", "running", "stopping",
 	"closing", "yielding", "ending", "releasing", "gone",
 };
 
 static const char *const event_names[TE_COUNT] = {
 	"loaded", "give_up", "start", "wake", "run", "close", "yield", "end", "committed", "replied", "finished", "failed",
-	"interrupt", "drain", "tools", "settled", "more", "woken", "cut",
+	"judge", "interrupt", "drain", "tools", "settled", "more", "woken", "cut",
 };
 
 const char *
@@ -138,6 +138,7 @@ turn_free(struct turn *t)
 	context_clear(&t->context);
 	free(t->calls);
 	free(t->inbox);
+	free(t->stop_details);
 	agent_free(&t->agent);
 	memset(t, 0, sizeof(*t));
 }

@@ -14,14 +14,14 @@
 #include "policy.h"
 
 enum turn_state {
-	TS_LOADING, TS_DECIDING, TS_READING, TS_STARTING, TS_ASKING, TS_REPLYING, TS_WAKING, TS_RUNNING, TS_STOPPING,
+	TS_LOADING, TS_DECIDING, TS_READING, TS_STARTING, TS_ASKING, TS_JUDGING, TS_REPLYING, TS_WAKING, TS_RUNNING, TS_STOPPING,
 	TS_CLOSING, TS_YIELDING, TS_ENDING, TS_RELEASING, TS_GONE,
 	TS_COUNT
 };
 
 enum turn_event {
 	TE_LOADED, TE_GIVE_UP, TE_START, TE_WAKE, TE_RUN, TE_CLOSE, TE_YIELD, TE_END, TE_COMMITTED, TE_REPLIED, TE_FINISHED, TE_FAILED,
-	TE_INTERRUPT, TE_DRAIN, TE_TOOLS, TE_SETTLED, TE_MORE, TE_WOKEN, TE_CUT,
+	TE_JUDGE, TE_INTERRUPT, TE_DRAIN, TE_TOOLS, TE_SETTLED, TE_MORE, TE_WOKEN, TE_CUT,
 	TE_COUNT
 };
 
@@ -83,6 +83,10 @@ struct turn {
 	int64_t wake_gen;		/* of the latest read of the inbox */
 	int attempts;			/* crashes it was blamed for since it last made progress */
 	struct totals totals;
+	struct cost_rates rates;	/* list price of its model now */
+	bool rates_read;		/* the catalogue has been read: without a price there is none */
+	bool paused;			/* idle at its budget's cap; the model owes a reply */
+	int64_t now_us;			/* the database's time at this decision */
 	struct context context;
 
 	struct call *calls;
@@ -94,6 +98,7 @@ struct turn {
 	int rounds, retries;		/* model requests of this turn; failures in a row */
 	bool owed;			/* the log ends with something the model has not answered */
 	const char *stop;		/* BATCH_STOP_* when this turn ends now */
+	char *stop_details;		/* its details, JSON, or NULL */
 	bool drain;			/* the worker leaves */
 	bool broken;			/* its agent is no agent: the row cannot be read as a session */
 

@@ -130,6 +130,12 @@ put_block(struct buf *out, const struct context_block *b, bool last)
 	buf_str(out, MARKER);
 }
 
+static const char *
+role_name(char role)
+{
+	return role == 'a' ? "assistant" : role == 's' ? "system" : "user";
+}
+
 static void
 tail(struct buf *out, const struct model_request *rq)
 {
@@ -153,7 +159,7 @@ tail(struct buf *out, const struct model_request *rq)
 		end = context_message_end(&c, i);
 		if (i)
 			buf_ch(out, ',');
-		buf_str(out, c.blocks[i].role == 'a' ? "{\"role\":\"assistant\",\"content\":[" : "{\"role\":\"user\",\"content\":[");
+		buf_printf(out, "{\"role\":\"%s\",\"content\":[", role_name(c.blocks[i].role));
 		for (size_t k = i; k < end; k++) {
 			if (k > i)
 				buf_ch(out, ',');
@@ -347,7 +353,7 @@ static const struct { const char *word; enum model_stop stop; } stops[] = {
 static int
 on_message_delta(struct decode *d, struct jspan data)
 {
-	struct jspan delta, reason, usage, v;
+	struct jspan delta, reason, usage, details, v;
 	struct reply *r = d->reply;
 
 	if (jspan_get(data, "delta", &delta) && jspan_get(delta, "stop_reason", &reason) && *reason.p == '"') {
@@ -356,6 +362,10 @@ on_message_delta(struct decode *d, struct jspan data)
 		for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
 			if (jspan_is(reason, stops[i].word))
 				r->stop = stops[i].stop;
+		}
+		if (r->stop == MODEL_REFUSAL && jspan_get(delta, "stop_details", &details) && *details.p == '{') {
+			decode_string(details, "category", &r->category);
+			decode_string(details, "explanation", &r->explanation);
 		}
 	}
 	if (jspan_get(data, "usage", &usage) && jspan_get(usage, "output_tokens", &v)) {

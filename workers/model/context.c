@@ -97,15 +97,17 @@ model_item_tokens(const struct model_item *item)
 	return tokens + (int64_t)((bytes + 3) / 4);
 }
 
-/* All blocks of the items [from, to), blank text left out. */
+/* All blocks of the items [from, to) that are system messages, or that are none; blank text left out. */
 static void
-gather(struct context *c, size_t *cap, const struct model_request *rq, int from, int to)
+gather(struct context *c, size_t *cap, const struct model_request *rq, int from, int to, bool system)
 {
 	for (int i = from; i < to; i++) {
 		const struct model_item *item = &rq->items[i];
 		struct jspan_iter it = jspan_list(item->blocks, item->len);
 		struct context_block b = { .role = item->role };
 
+		if ((item->role == 's') != system)
+			continue;
 		if (rq->kinds != NULL && rq->kinds[i] != 0) {
 			b.kind = (enum context_kind)(rq->kinds[i] - 1);
 			b.text = (struct jspan){ item->blocks, item->len };
@@ -151,17 +153,18 @@ context_build(struct context *c, const struct model_request *rq)
 
 	*c = (struct context){ 0 };
 	for (int from = 0; from < rq->nitems; from = to) {
-		char role = rq->items[from].role;
+		bool own = rq->items[from].role == 'a';
 		size_t first = c->n;
 
-		for (to = from + 1; to < rq->nitems && rq->items[to].role == role; to++)
+		for (to = from + 1; to < rq->nitems && (rq->items[to].role == 'a') == own; to++)
 			;
-		gather(c, &cap, rq, from, to);
-		if (role != 'u')
+		gather(c, &cap, rq, from, to, false);
+		if (own)
 			continue;
 		if (c->n == first)
 			add(c, &cap, (struct context_block){ 'u', CONTEXT_TEXT, { blank, sizeof(blank) - 1 } });
 		results_first(c->blocks + first, c->n - first);
+		gather(c, &cap, rq, from, to, true);
 	}
 }
 

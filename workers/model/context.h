@@ -3,7 +3,7 @@
  *
  * Providers refuse what a log may hold: text blocks of white space only, and a user message whose tool results do not stand first.
  * Here blank text is left out ("(blank)" stands in when a whole user message is blank), and within one run of user items the tool
- * results go before everything else, each group in log order. Nothing is parsed into a tree or copied: blocks are spans of the items.
+ * results go before everything else, each group in log order. System messages follow the user message they came with. Nothing is parsed into a tree or copied: blocks are spans of the items.
  */
 #ifndef ROOST_WORKERS_MODEL_CONTEXT_H
 #define ROOST_WORKERS_MODEL_CONTEXT_H

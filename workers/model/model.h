@@ -19,7 +19,7 @@
 #include "loop.h"
 
 struct model_item {
-	char role;		/* 'u' user, 'a' assistant */
+	char role;		/* 'u' user, 'a' assistant, 's' system (between the others; only for models that take it) */
 	const char *blocks;	/* JSON blocks, comma-separated: {"type":"text","text":"hi"} */
 	size_t len;
 };
@@ -33,6 +33,9 @@ int64_t model_item_tokens(const struct model_item *item);
 /* How a request for a summary ends, and how the item begins that stands for what was summarised (harness/compact.h). */
 #define MODEL_SUMMARY_ASK "Summarise this conversation, so that it can be continued by someone who has only the summary."
 #define MODEL_SUMMARY_OPEN "This conversation is continued from an earlier one that no longer fits the model's context. A summary of it:"
+
+/* How the system prompt begins of a request that judges a call (harness/judge.h). */
+#define MODEL_JUDGE_OPEN "You are the permission check of an AI agent."
 
 struct model_tool {
 	const char *name, *description;
@@ -84,7 +87,12 @@ struct model_reply {
 	enum model_stop stop;
 	struct model_usage usage;
 	const char *request_id;	/* the provider's request id, or ""; for the log and the bill's reconciliation */
+	const char *refusal;	/* MODEL_REFUSAL: stop_details as JSON (contract 3.4); else NULL */
 };
+
+/* A copy that outlives the callback. Free with model_reply_free(), which accepts NULL and sets *r = NULL. */
+struct model_reply *model_reply_copy(const struct model_reply *r);
+void model_reply_free(struct model_reply **r);
 
 /* Why a request failed: session.error's type (contract 3.7) and whether trying again may help. */
 struct model_failure {

@@ -235,6 +235,19 @@ put_user(struct buf *out, const struct context_block *b, size_t n)
 	buf_str(out, "\"}");
 }
 
+/* A system message between the others. */
+static void
+put_system(struct buf *out, const struct context_block *b, size_t n)
+{
+	buf_str(out, ",{\"role\":\"system\",\"content\":\"");
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			buf_str(out, "\\n\\n");
+		put_words(out, b[i].text);
+	}
+	buf_str(out, "\"}");
+}
+
 /* The pictures of tool results, as a user message of their own. */
 static void
 put_result_pictures(struct buf *out, const struct context_block *b, size_t n)
@@ -359,7 +372,9 @@ tail(struct buf *out, const struct model_request *rq)
 	context_build(&c, rq);
 	for (size_t i = 0, end; i < c.n; i = end) {
 		end = context_message_end(&c, i);
-		if (c.blocks[i].role == 'a')
+		if (c.blocks[i].role == 's')
+			put_system(out, c.blocks + i, end - i);
+		else if (c.blocks[i].role == 'a')
 			put_assistant_run(out, c.blocks + i, end - i);
 		else
 			put_user_run(out, c.blocks + i, end - i);

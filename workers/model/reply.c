@@ -11,16 +11,19 @@
 #include "jw.h"
 #include "xalloc.h"
 
+#define EXPLANATION_MAX 4096
+
 void
 reply_init(struct reply *r, size_t max_bytes, const struct model_events *ev, void *ctx)
 {
-	*r = (struct reply){ .ev = ev, .ctx = ctx, .max = max_bytes };
+	*r = (struct reply){ .ev = ev, .ctx = ctx, .max = max_bytes, .category = BUF_INIT(64), .explanation = BUF_INIT(EXPLANATION_MAX) };
 }
 
 void
 reply_reset(struct reply *r)
 {
-	struct reply fresh = { .ev = r->ev, .ctx = r->ctx, .max = r->max, .thinking_told = r->thinking_told, .dead = r->dead };
+	struct reply fresh = { .ev = r->ev, .ctx = r->ctx, .max = r->max, .thinking_told = r->thinking_told, .dead = r->dead,
+	    .category = BUF_INIT(64), .explanation = BUF_INIT(EXPLANATION_MAX) };
 
 	reply_free(r);
 	*r = fresh;
@@ -36,6 +39,8 @@ reply_free(struct reply *r)
 		buf_free(&r->parts[i].signature);
 	}
 	free(r->parts);
+	buf_free(&r->category);
+	buf_free(&r->explanation);
 	r->parts = NULL;
 	r->nparts = 0;
 }
@@ -162,12 +167,93 @@ block_fill(struct model_block *b, const struct reply_part *part, struct buf *raw
 	return false;
 }
 
+/* The categories that the wire knows; what a provider invents is none. */
+static const char *
+category(const char *said)
+{
+	static const char *const known[] = { "cyber", "bio", "frontier_llm", "reasoning_extraction", "general_harms" };
+
+	for (size_t i = 0; said != NULL && i < sizeof(known) / sizeof(known[0]); i++)
+		if (!strcmp(said, known[i]))
+			return known[i];
+	return NULL;
+}
+
+/* stop_details of a refusal. The caller frees. */
+static char *
+refusal(const struct reply *r)
+{
+	bool said = r->explanation.len > 0 && !r->explanation.over;
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+
+	jw_begin(&w, &out);
+	jw_obj(&w);
+	jw_kstr(&w, "type", "refusal");
+	jw_kstr(&w, "category", r->category.over ? NULL : category(r->category.data));
+	jw_kstr(&w, "explanation", said ? r->explanation.data : NULL);
+	jw_obj_end(&w);
+	jw_end(&w);
+	return buf_steal(&out);
+}
+
+static const char *
+dup_or_null(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+struct model_reply *
+model_reply_copy(const struct model_reply *r)
+{
+	struct model_reply *c = xcalloc(1, sizeof(*c));
+
+	*c = *r;
+	c->blocks = xcalloc((size_t)r->nblocks + 1, sizeof(*c->blocks));
+	for (int i = 0; i < r->nblocks; i++) {
+		const struct model_block *b = &r->blocks[i];
+
+		c->blocks[i] = (struct model_block){ .kind = b->kind, .text = dup_or_null(b->text), .name = dup_or_null(b->name),
+		    .provider_id = dup_or_null(b->provider_id), .raw = dup_or_null(b->raw), .bad_input = b->bad_input };
+	}
+	c->request_id = dup_or_null(r->request_id);
+	c->refusal = dup_or_null(r->refusal);
+	return c;
+}
+
+static void
+drop(const char *s)
+{
+	free((char *)(uintptr_t)s);
+}
+
+void
+model_reply_free(struct model_reply **rp)
+{
+	struct model_reply *r = *rp;
+
+	if (!r)
+		return;
+	for (int i = 0; i < r->nblocks; i++) {
+		drop(r->blocks[i].text);
+		drop(r->blocks[i].name);
+		drop(r->blocks[i].provider_id);
+		drop(r->blocks[i].raw);
+	}
+	free(r->blocks);
+	drop(r->request_id);
+	drop(r->refusal);
+	free(r);
+	*rp = NULL;
+}
+
 void
 reply_done(struct reply *r, const char *request_id)
 {
 	struct model_block *blocks = xcalloc((size_t)r->nparts + 1, sizeof(*blocks));
 	struct buf *raws = xcalloc((size_t)r->nparts + 1, sizeof(*raws));
 	struct model_reply reply = { .blocks = blocks, .stop = r->stop, .usage = r->usage, .request_id = request_id };
+	char *details = NULL;
 	bool calls = false;
 	int nparts = r->nparts;
 
@@ -181,7 +267,10 @@ reply_done(struct reply *r, const char *request_id)
 		reply.stop = MODEL_TOOL_CALLS;
 	else if (!calls && reply.stop == MODEL_TOOL_CALLS)
 		reply.stop = MODEL_END_TURN;
+	if (reply.stop == MODEL_REFUSAL)
+		reply.refusal = details = refusal(r);
 	r->ev->done(r->ctx, &reply);
+	free(details);
 	for (int i = 0; i < nparts; i++)
 		buf_free(&raws[i]);
 	free(raws);

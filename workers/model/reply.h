@@ -40,6 +40,7 @@ struct reply {
 	bool thinking_told;
 	bool dead;		/* the call was cancelled */
 	enum model_stop stop;
+	struct buf category, explanation;	/* REFUSAL: the provider's, perhaps empty */
 	struct model_usage usage;
 };
 

@@ -142,6 +142,56 @@ asks_summary(struct model_request *rq)
 	return true;
 }
 
+/* ---- judging ---- */
+
+/* The string at key of object; "" when there is none. */
+static void
+string_at(struct jspan object, const char *key, struct buf *out)
+{
+	struct jspan v;
+
+	buf_str(out, "");
+	if (jspan_get(object, key, &v))
+		jspan_unquote(out, v);
+}
+
+/* What a line `judge <tool> <answer>` of the text answers for this tool, the last one; to out, which is replaced. */
+static void
+judge_line(const char *text, const char *tool, struct buf *out)
+{
+	AUTO(str) char *head = xasprintf("judge %s ", tool);
+	size_t n = strlen(head);
+
+	for (const char *p = text; p != NULL && *p != '\0'; p = strchr(p, '\n'), p += p != NULL) {
+		if (strncmp(p, head, n) != 0)
+			continue;
+		out->len = 0;
+		buf_put(out, p + n, strcspn(p + n, "\n"));
+	}
+}
+
+static void
+judge(struct script *s, const struct model_request *rq)
+{
+	AUTO(buf) struct buf doc = { 0 }, tool = { 0 };
+	struct jspan item = { rq->items[0].blocks, rq->items[0].len }, all, call, list, message;
+	struct jspan_iter it;
+
+	buf_str(&s->speech, "allow");
+	string_at(item, "text", &doc);
+	it = jspan_list(doc.data, doc.len);
+	if (!jspan_next(&it, &all) || !jspan_get(all, "call", &call) || !jspan_get(all, "user_messages", &list))
+		return;
+	string_at(call, "tool", &tool);
+	for (it = jspan_array(list); jspan_next(&it, &message);) {
+		AUTO(buf) struct buf text = { 0 };
+
+		buf_str(&text, "");
+		jspan_unquote(&text, message);
+		judge_line(text.data, tool.data, &s->speech);
+	}
+}
+
 /* ---- the grammar ---- */
 
 /* The next line of [*p, end), without its newline and surrounding space. false at the end. */
@@ -250,7 +300,9 @@ script_make(struct script *s, const struct model_request *rq)
 	*s = (struct script){ 0 };
 	latest_message(&shown, &text, &step);
 	said = text.data ? text.data : "";
-	if (summary) {
+	if (rq->system && rq->nitems == 1 && !strncmp(rq->system, MODEL_JUDGE_OPEN, sizeof(MODEL_JUDGE_OPEN) - 1)) {
+		judge(s, rq);
+	} else if (summary) {
 		buf_printf(&s->speech, "A conversation of %d items. " STEPS "%d.", shown.nitems, step - 1);
 	} else if (!has_tool_line(rq, said, text.len)) {
 		if (strcmp(rq->model_id, BUILT_IN))
