@@ -445,14 +445,24 @@ gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *body,
 	request_id_there(&r);
 }
 
+/* What every table that matters holds, except what processes write about themselves. where: of tables with a workspace. */
+static char *
+digest(const char *where)
+{
+	return gwr_sql("SELECT md5(string_agg(query_to_xml(format('SELECT md5(string_agg(t::text, E''\\n'' ORDER BY t::text)) AS h FROM %%I t%s', c.relname), "
+	    "true, false, '')::text, c.relname ORDER BY c.relname)) FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace "
+	    "AND c.relname NOT IN ('worker', 'request_dedupe', 'schema_migration')%s", where,
+	    where[0] ? " AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'workspace_id')" : "");
+}
+
 char *
 gwr_state(void)
 {
-	return gwr_sql("SELECT md5(coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM agent t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM agent_version t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM environment t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM session t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM inbox t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM event t), '') || '|' || "
-	    "coalesce((SELECT string_agg(t::text, '' ORDER BY t::text) FROM action t), ''))");
+	return digest("");
+}
+
+char *
+gwr_state_of_others(void)
+{
+	return digest(" WHERE workspace_id IS DISTINCT FROM ''wrkspc_A''");
 }

@@ -65,8 +65,9 @@ void gwr_forked(void);
 /* Run SQL as the database's owner; the first cell as text, which the caller frees. */
 char *gwr_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* A digest of everything the API can change. The caller frees it. */
+/* A digest of everything the API can change, and of what of that is not GWR_A's. The caller frees it. */
 char *gwr_state(void);
+char *gwr_state_of_others(void);
 
 /* Text in a static ring of buffers, for arguments. */
 const char *gwr_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,6 +1,6 @@
 /*
- * shape_cases: bad (and just good) request bodies made from the shape tables: for every field of every nested shape: absent, null, wrong
- * type, each limit -1/0/+1, bad enum value, unknown sibling, missing and unknown variant, and what is not supported yet.
+ * shape_cases: bad (and just good) request bodies made from the shape tables: for every field of every nested shape: absent, null, every
+ * wrong type, each limit -1/0/+1, bad enum value, unknown and forbidden siblings, missing and unknown variant, and what is not supported yet.
  */
 #ifndef ROOST_TESTS_SHAPE_CASES_H
 #define ROOST_TESTS_SHAPE_CASES_H
