@@ -235,16 +235,16 @@ toolset_resolve(const json_t *tools, json_t **out, struct err *e)
 		bool builtin = strcmp(jx_str(tool, "type"), AGENT_TOOLSET) == 0, mcp = strcmp(jx_str(tool, "type"), MCP_TOOLSET) == 0;
 		json_t *resolved = NULL;
 
+		count += builtin ? BUILTINS : mcp ? json_array_size(json_object_get(tool, "configs")) : 1;
+		if (count > TOOLSET_MAX)
+			return err_set(e, EK_INVALID, 0, "tools: at most %d tools are allowed", TOOLSET_MAX);
 		if (builtin && toolset_seen)
 			return err_set(e, EK_INVALID, 0, "tools.%zu." AGENT_TOOLSET ": duplicate entry; at most one " AGENT_TOOLSET " is allowed", i);
 		toolset_seen = toolset_seen || builtin;
 		if ((builtin ? agent_toolset : mcp ? mcp_toolset : custom_tool)(i, tool, tools, &resolved, e) < 0)
 			return -1;
 		json_array_append_new(list, resolved);
-		count += builtin ? BUILTINS : mcp ? json_array_size(json_object_get(resolved, "configs")) : 1;
 	}
-	if (count > TOOLSET_MAX)
-		return err_set(e, EK_INVALID, 0, "tools: at most %d tools are allowed", TOOLSET_MAX);
 	*out = steal(list);
 	return 0;
 }
