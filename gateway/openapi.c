@@ -184,17 +184,18 @@ page_schema(struct jw *w, struct schemas *c, enum reply_envelope kind, const str
 	jw_key(w, "items");
 	object_ref(w, c, of);
 	jw_obj_end(w);
-	if (kind == REPLY_PAGE) {
+	if (kind == REPLY_PAGE || kind == REPLY_EITHER) {
 		jw_kraw(w, "has_more", "{\"type\":\"boolean\"}");
 		jw_kraw(w, "first_id", members[REPLY_BOTH_WAYS]);
 		jw_kraw(w, "last_id", members[REPLY_BOTH_WAYS]);
-	} else {
-		jw_kraw(w, "next_page", members[REPLY_PAGE_CURSOR]);
 	}
+	if (kind != REPLY_PAGE)
+		jw_kraw(w, "next_page", members[REPLY_PAGE_CURSOR]);
 	if (kind == REPLY_BOTH_WAYS)
 		jw_kraw(w, "prev_page", members[REPLY_BOTH_WAYS]);
 	jw_obj_end(w);
 	jw_kraw(w, "required", kind == REPLY_PAGE ? "[\"data\",\"has_more\",\"first_id\",\"last_id\"]" :
+	    kind == REPLY_EITHER ? "[\"data\",\"next_page\",\"has_more\",\"first_id\",\"last_id\"]" :
 	    kind == REPLY_BOTH_WAYS ? "[\"data\",\"next_page\",\"prev_page\"]" : "[\"data\",\"next_page\"]");
 	jw_obj_end(w);
 }
@@ -213,6 +214,7 @@ reply_content(struct jw *w, struct schemas *c, const struct route *r)
 	switch (kind) {
 	case REPLY_PAGE_CURSOR:
 	case REPLY_BOTH_WAYS:
+	case REPLY_EITHER:
 	case REPLY_PAGE:
 		page_schema(w, c, kind, of);
 		break;

@@ -23,6 +23,7 @@ enum reply_envelope {
 	REPLY_PLAIN,
 	REPLY_PAGE_CURSOR,		/* data, next_page */
 	REPLY_BOTH_WAYS,		/* data, next_page, prev_page */
+	REPLY_EITHER,			/* data, next_page, has_more, first_id, last_id: for clients of both kinds */
 	REPLY_PAGE,			/* data, has_more, first_id, last_id */
 	REPLY_STREAM,			/* "EventStream": server-sent events of StreamEvent */
 	REPLY_BINARY,			/* "Binary": bytes of any type */

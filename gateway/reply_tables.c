@@ -59,7 +59,7 @@ enum reply_envelope
 reply_of(const char *name, const struct reply_doc **out)
 {
 	static const struct { const char *head; enum reply_envelope envelope; } envelopes[] = {
-		{ "PageCursor<", REPLY_PAGE_CURSOR }, { "BidirectionalPageCursor<", REPLY_BOTH_WAYS }, { "Page<", REPLY_PAGE },
+		{ "PageCursor<", REPLY_PAGE_CURSOR }, { "EitherPage<", REPLY_EITHER }, { "BidirectionalPageCursor<", REPLY_BOTH_WAYS }, { "Page<", REPLY_PAGE },
 	};
 
 	*out = NULL;

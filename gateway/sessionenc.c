@@ -49,7 +49,7 @@ session_encode(struct buf *b, const struct session_row *s, const char *status)
 	jw_kstr(&w, "title", s->title);
 	jw_kstr(&w, "status", status ? status : s->status);
 	jw_kraw(&w, "metadata", s->metadata);
-	jw_kraw(&w, "resources", "[]");
+	jw_kraw(&w, "resources", s->resources);
 	jw_kraw(&w, "vault_ids", "[]");
 	jw_key(&w, "budget");
 	cost_write_budget(&w, s->budget);

@@ -14,6 +14,7 @@
 #include "fit.h"
 #include "inbox.h"
 #include "jx.h"
+#include "resources.h"
 #include "session.h"
 #include "sessionenc.h"
 
@@ -74,18 +75,20 @@ snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err 
 	    parts_check(w, &p, e) < 0 || jx_parse(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
 	    agentcfg_session(r->db, w->agent_id, p.version, stored, w->overrides, &agent, e) < 0 ||
 	    jx_parse(p.environment_body, strlen(p.environment_body), &environment, e) < 0 || fit_check(agent, environment, e) < 0 ||
+	    resources_check(json_object_get(r->body, "resources"), agent, e) < 0 ||
 	    (w->budget && budget_model(r->db, json_object_get(agent, "model"), e) < 0))
 		return NULL;
 	*out_version = p.version;
 	return jx_dump(agent);
 }
 
-/* Insert the row and encode it as the reply. */
+/* Insert the row, attach its files, and encode it as the reply. With files: in a transaction. */
 static int
 insert(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, const char *status, struct err *e)
 {
-	const json_t *metadata = json_object_get(r->body, "metadata");
+	const json_t *metadata = json_object_get(r->body, "metadata"), *files = json_object_get(r->body, "resources");
 	AUTO(pgres) PGresult *res = NULL;
+	AUTO(pgres) PGresult *attached = NULL;
 	AUTO(str) char *bag = metadata ? jx_dump(metadata) : NULL;
 	const char *title = jx_str(r->body, "title");
 	char thread[ID_MAX];
@@ -95,14 +98,28 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 	    .budget = w->budget };
 	struct session_row row;
 
-	if (session_create(r->db, &s, &res, &row, e) < 0)
+	if (session_create(r->db, &s, &res, &row, e) < 0 ||
+	    (json_array_size(files) > 0 && resources_attach(r, id, files, &attached, &row.resources, e) < 0))
 		return -1;
 	FAILPOINT(GW_CREATE);
 	session_encode(&r->out, &row, status);
 	return 0;
 }
 
-/* Session and first events in one transaction. */
+/* Session and files in one transaction. */
+static int
+insert_with_files(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, struct err *e)
+{
+	if (db_begin(r->db, e) < 0)
+		return -1;
+	if (insert(r, w, agent, version, id, NULL, e) < 0) {
+		db_rollback(r->db);
+		return -1;
+	}
+	return db_commit(r->db, e);
+}
+
+/* Session, files and first events in one transaction. */
 static int
 insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, const json_t *events,
     struct err *e)
@@ -142,7 +159,9 @@ api_session_create(struct gw_req *r, struct err *e)
 	if (draft_check("initial_events", events, e) < 0 || wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
 		return -1;
 	id_new("sesn_", id);
-	if (json_array_size(events) == 0)
+	if (json_array_size(events) == 0 && json_array_size(json_object_get(r->body, "resources")) == 0)
 		return insert(r, &w, agent, version, id, NULL, e);
+	if (json_array_size(events) == 0)
+		return insert_with_files(r, &w, agent, version, id, e);
 	return insert_with_events(r, &w, agent, version, id, events, e);
 }

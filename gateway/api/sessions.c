@@ -56,6 +56,7 @@ agent_changed(struct gw_req *r, const struct session_locked *now, char **out, st
 {
 	const json_t *change = json_object_get(r->body, "agent");
 	AUTO(pgres) PGresult *row = NULL;
+	AUTO(pgres) PGresult *env = NULL;
 	AUTO(json) json_t *before = NULL, *after = NULL, *environment = NULL;
 	const char *agent, *environment_body;
 

@@ -34,7 +34,7 @@ session_row(const PGresult *res, int row, struct session_row *out)
 	    .updated = pg_str(res, row, 7), .archived = pg_str(res, row, 8), .active_us = pg_int(res, row, 9),
 	    .duration_us = pg_int(res, row, 10), .input = pg_int(res, row, 11), .output = pg_int(res, row, 12),
 	    .cache_read = pg_int(res, row, 13), .cache_5m = pg_int(res, row, 14), .cache_1h = pg_int(res, row, 15),
-	    .budget = pg_int(res, row, 17) };
+	    .budget = pg_int(res, row, 17), .resources = pg_str(res, row, 18) };
 	spent_text(pg_str(res, row, 16), &out->spent);
 }
 
@@ -176,14 +176,14 @@ session_list(struct db *db, const char *workspace, const struct session_filter *
 	    f->agent_version ? DBN(f->agent_version) : NULL, f->statuses, f->archived ? "t" : "f", f->gt, f->gte, f->lt, f->lte, f->position,
 	    DBN(f->limit), DBN(f->bytes)) < 0)
 		return err_wrap(e, "list sessions");
-	*found = PQntuples(*res) ? pg_int(*res, 0, 18) : 0;
+	*found = PQntuples(*res) ? pg_int(*res, 0, 19) : 0;
 	return 0;
 }
 
 int64_t
 session_list_created(const PGresult *res, int row)
 {
-	return pg_int(res, row, 19);
+	return pg_int(res, row, 20);
 }
 
 int

@@ -17,6 +17,7 @@ struct session_row {
 	int64_t input, output, cache_read, cache_5m, cache_1h;	/* tokens, like spent up to the end of the latest turn (contract 9.1) */
 	struct cost_spent spent;
 	int64_t budget;		/* cents; 0: none */
+	const char *resources;	/* JSON text of the wire's list */
 };
 
 void session_row(const PGresult *res, int row, struct session_row *out);

@@ -35,14 +35,16 @@ SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
 -- stmt: worker_reap  for: worker
 SELECT worker_id, sessions FROM worker_reap($1, $2::int)
 
--- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session.
+-- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session. mounts:
+-- the files that its sandbox shows (JSON for hands), or NULL.
 -- in: worker, sessions at most, bytes at most, bytes from which one is heavy, one heavy too
 -- stmt: session_claim  for: worker
 SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
        running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
        bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
-       budget_cents, unpriced, paused
-  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false)
+       budget_cents, unpriced, paused,
+       (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts
+  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false) c
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
 -- fragment. One page: at most 4096 rows, and none behind the first 4 MB; a page that reaches neither is the last.

@@ -9,6 +9,7 @@ export const EXTRA = [
 	{ type: /^(Beta)?FileMetadataPageCursor$/, key: 'has_more', schema: { type: 'boolean' }, why: 'contract 2.6, A18: superset of the legacy envelope' },
 	{ type: /^(Beta)?FileMetadataPageCursor$/, key: 'first_id', schema: { anyOf: [{ type: 'null' }, { type: 'string' }] }, why: 'contract 2.6, A18' },
 	{ type: /^(Beta)?FileMetadataPageCursor$/, key: 'last_id', schema: { anyOf: [{ type: 'null' }, { type: 'string' }] }, why: 'contract 2.6, A18' },
+	{ type: 'FileMetadata', key: 'scope', schema: { anyOf: [{ type: 'null' }, { type: 'object' }] }, why: 'contract 2.6: one answer for both lanes; the beta type has it' },
 	{ type: 'ModelInfo', key: 'allowed_fallback_models', schema: { anyOf: [{ type: 'null' }, { type: 'array', items: { type: 'string' } }] },
 		why: 'contract 2.10: one answer for both lanes; the beta type has it' },
 	{ type: 'BetaHeartbeatPreconditionFailedErrorDetails', key: 'error_visibility', schema: { const: 'user_facing' }, why: 'contract 1.11' },

@@ -126,7 +126,8 @@ on_frame(void *ctx, struct frame_conn *fc, const char *json, size_t len)
 	n = jx_int(doc, "n", 0);
 	must(op != NULL && n > 0 && h->nnotes < NOTES);
 	strncpy(h->notes[h->nnotes].op, op, sizeof(h->notes[0].op) - 1);
-	strncpy(h->notes[h->nnotes++].session, jx_str(doc, "session"), sizeof(h->notes[0].session) - 1);
+	strncpy(h->notes[h->nnotes++].session, jx_str(doc, "session") != NULL ? jx_str(doc, "session") : "",
+	    sizeof(h->notes[0].session) - 1);
 	c = find(h, call);
 	if (strcmp(op, "call") == 0) {
 		start_call(h, fc, doc, n);

@@ -204,7 +204,8 @@ provision(struct sess *s)
 	if (s->provisioned || !s->t.agent->sandbox)
 		return;
 	s->provisioned = true;
-	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch });
+	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch,
+	    .files = s->files != NULL ? s->files : "[]" });
 }
 
 void

@@ -290,16 +290,26 @@ encode(struct req *r, const struct hands_request *rq)
 	jw_obj(&w);
 	jw_kstr(&w, "op", rq->op);
 	jw_kint(&w, "n", r->n);
-	jw_kstr(&w, "session", rq->session);
-	jw_kint(&w, "epoch", rq->epoch);
+	if (rq->session != NULL)
+		jw_kstr(&w, "session", rq->session);
+	if (rq->epoch >= 0)
+		jw_kint(&w, "epoch", rq->epoch);
 	if (rq->call != NULL)
 		jw_kstr(&w, "call", rq->call);
 	if (rq->tool != NULL) {
 		jw_kstr(&w, "tool", rq->tool);
 		jw_kraw(&w, "input", rq->input);
 	}
+	if (rq->files != NULL)
+		jw_kraw(&w, "files", rq->files);
 	jw_obj_end(&w);
 	jw_end(&w);
+	if (rq->more != NULL) {
+		b.data[--b.len] = ',';
+		buf_ch(&b, '\0');
+		b.len--;
+		buf_str(&b, rq->more + 1);
+	}
 	r->len = b.len;
 	r->json = buf_steal(&b);
 }

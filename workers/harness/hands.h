@@ -32,12 +32,14 @@ void hands_free(struct hands **h);
 bool hands_up(const struct hands *h);
 
 struct hands_request {
-	const char *op;		/* provision, call, result, ack, cancel, pause, destroy */
-	const char *session;
-	int64_t epoch;
+	const char *op;		/* provision, call, result, ack, cancel, pause, outputs, published, destroy */
+	const char *session;	/* NULL: none */
+	int64_t epoch;		/* below 0: none */
 	const char *call;	/* or NULL */
 	const char *tool;	/* call only */
 	const char *input;	/* call only: JSON text, spliced */
+	const char *files;	/* provision and call: the session's files, JSON text; NULL: not told */
+	const char *more;	/* further members: a JSON object's text; NULL: none */
 	hands_done_fn *done;	/* NULL: a hint, dropped when the connection is down */
 	void *owner;
 };

@@ -17,6 +17,9 @@
 #define OUTPUTS_SENTENCE								\
 	"Files that the user should receive belong in /mnt/session/outputs."
 
+#define UPLOADS_SENTENCE								\
+	"Files that the user has provided are in /mnt/session/uploads, read-only."
+
 enum tool_policy { POLICY_ALLOW, POLICY_ASK, POLICY_AUTO };
 
 struct builtin {
@@ -195,6 +198,15 @@ agent_parse(const char *json, struct agent **out, struct err *e)
 	a->system = system_text(jx_str(doc, "system"), a->sandbox);
 	*out = a;
 	return 0;
+}
+
+void
+agent_uploads(struct agent *a)
+{
+	char *own = a->system;
+
+	a->system = own != NULL ? xasprintf("%s%s%s", own, a->sandbox ? " " : "\n\n", UPLOADS_SENTENCE) : xstrdup(UPLOADS_SENTENCE);
+	free(own);
 }
 
 void

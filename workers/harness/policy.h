@@ -42,6 +42,8 @@ struct agent {
 int agent_parse(const char *json, struct agent **out, struct err *e);
 /* Accepts NULL; sets *a = NULL. */
 void agent_free(struct agent **a);
+/* The session has files attached: the system prompt says where they are (contract 4.6). Once. */
+void agent_uploads(struct agent *a);
 
 /* What happens to a call of this tool. */
 struct tool_rule agent_rule(const struct agent *a, const char *tool);

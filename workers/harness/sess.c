@@ -110,6 +110,7 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	struct sess *s = xcalloc(1, sizeof(*s));
 	struct err e = ERR_INIT;
 	struct turn *t = &s->t;
+	const char *files;
 
 	s->wk = wk;
 	s->began_ms = clock_mono_ms();
@@ -131,9 +132,13 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	t->totals.unpriced = pg_bool(r, i, 37);
 	t->paused = t->owed = pg_bool(r, i, 38);
 	s->bytes = pg_int(r, i, 22);
+	files = pg_str(r, i, PQfnumber(r, "mounts"));
+	s->files = files != NULL ? xstrdup(files) : NULL;
 	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
 		log_err("session_broken", &e, "session", t->id, NULL);
 		t->broken = true;
+	} else if (s->files != NULL) {
+		agent_uploads(t->agent);
 	}
 	s->state = TS_LOADING;
 	t->drain = wk->draining;
@@ -149,6 +154,7 @@ sess_free(struct sess *s)
 	delta_free(&s->delta);
 	batch_free(&s->batch);
 	turn_free(&s->t);
+	free(s->files);
 	free(s);
 }
 

@@ -36,6 +36,7 @@ struct sess {
 	struct judging *judging;	/* judging.c; NULL: no reply is held */
 	struct loop_timer *delta_timer;
 
+	char *files;			/* that its sandbox shows: JSON for hands, or NULL */
 	bool provisioned;		/* hands was told about this session */
 	struct loop_timer *stop_timer;
 

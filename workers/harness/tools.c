@@ -12,6 +12,7 @@
 #include "frame.h"
 #include "jx.h"
 #include "log.h"
+#include "publish.h"
 #include "sess.h"
 #include "xalloc.h"
 
@@ -114,15 +115,29 @@ can_travel(const struct call *c)
 	return jx_parse(framed, strlen(framed), &doc, &e) == 0;
 }
 
+/* The session's files go along with each call, because the sandbox may be a new one; ahead of it when the frame has no room. */
+static const char *
+files_with(struct sess *s, const struct call *c)
+{
+	const char *files = s->files != NULL ? s->files : s->provisioned ? NULL : "[]";
+
+	if (files == NULL || strlen(files) + strlen(c->input) <= INPUT_MAX)
+		return files;
+	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch, .files = files });
+	return NULL;
+}
+
 static void
 send_call(struct sess *s, struct call *c)
 {
 	bool ask = c->state == CALL_LOST;
+	const char *files;
 
 	if (!ask && !can_travel(c)) {
 		settle(c, TEXT_INPUT, true);
 		return;
 	}
+	files = ask ? NULL : files_with(s, c);
 	c->state = CALL_RUNNING;
 	c->sent = true;
 	c->asked = ask;
@@ -130,7 +145,8 @@ send_call(struct sess *s, struct call *c)
 	s->tools += !ask;
 	FAILPOINT(CALL);
 	hands_send(s->wk->hands, &(struct hands_request){ .op = ask ? "result" : "call", .session = s->t.id, .epoch = s->epoch,
-	    .call = c->id, .tool = ask ? NULL : c->name, .input = c->input, .done = on_reply, .owner = s });
+	    .call = c->id, .tool = ask ? NULL : c->name, .input = c->input,
+	    .files = files, .done = on_reply, .owner = s });
 }
 
 /* Start what may start; when nothing runs any more the calls are settled. */
@@ -209,13 +225,14 @@ tools_committed(struct sess *s)
 	}
 }
 
-/* The session stops running: no free CPU. Calls that go on for the next owner (drain) keep their sandbox awake. */
+/*
+ * The session stops running: no free CPU, and what it put out is published. Calls that go on for the next owner (drain) keep their sandbox
+ * awake.
+ */
 void
 tools_pause(struct sess *s)
 {
-	const char *op = strcmp(s->t.status, "terminated") == 0 ? "destroy" : "pause";
-
 	if (s->provisioned && turn_calls_in(&s->t, CALL_RUNNING) == 0)
-		hint(s, op, NULL);
+		publish_pause(s->wk, s->t.id, s->epoch, strcmp(s->t.status, "terminated") == 0);
 	s->provisioned = false;
 }

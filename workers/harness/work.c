@@ -16,10 +16,12 @@
 #include "ctxcache.h"
 #include "jx.h"
 #include "log.h"
+#include "publish.h"
 #include "xalloc.h"
 
 #define BUCKETS 4096
 #define CLAIM_MAX 64
+#define LOOK_MS 5000
 #define SECOND_MS 1000
 #define SUSPECT 2		/* attempts from which a session runs alone (also in session_claim) */
 #define DRAIN_SOFT_MS 3000	/* model requests may end by themselves for this long */
@@ -43,6 +45,7 @@ struct work {
 	int64_t room_ms, room_again_ms;	/* nothing is claimed before the first; no room is made before the second */
 	int drops_left;
 	int64_t mark;
+	int64_t look_ms;		/* when to look for unpublished outputs next */
 	int64_t poll_ms, second_ms;	/* when to poll, and to look after leases, next */
 	struct loop_timer *tick, *drain;
 	struct busq_tail *tail;
@@ -475,6 +478,10 @@ second(struct work *w)
 	if (!dbq_ready(db) || !beat_registered(w->wk->beat))
 		return;
 	look_for_suspects(w);
+	if (clock_mono_ms() >= w->look_ms) {
+		w->look_ms = clock_mono_ms() + LOOK_MS;
+		publish_look(w->wk);
+	}
 	if (!w->listing && w->n > 0) {
 		w->listing = true;
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);

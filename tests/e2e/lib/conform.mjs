@@ -23,7 +23,7 @@ if (on && !globalThis.fetch.conforming) {
 	const conforming = async (input, init) => {
 		const response = await real(input, init);
 		const url = new URL(input instanceof Request ? input.url : input);
-		if (url.origin === provider) return response;
+		if (url.origin === provider || url.protocol === 'data:') return response;	// the SDK asks fetch for `data:,` before an upload
 		const method = (init?.method ?? (input instanceof Request ? input.method : 'GET')).toUpperCase();
 		const path = url.pathname + url.search;
 		const { status } = response;

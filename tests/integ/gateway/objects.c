@@ -394,7 +394,8 @@ session_later(void **state)
 {
 	AUTO(str) char *agent = new_agent(), *environment = new_environment();
 	static const struct { const char *field, *message; } cases[] = {
-		{ "\"resources\":[{\"type\":\"file\",\"file_id\":\"x\"}]", "resources: not supported yet" },
+		{ "\"resources\":[{\"type\":\"memory_store\",\"memory_store_id\":\"x\"}]",
+		  "resources.0: type \"memory_store\" is not supported yet" },
 		{ "\"vault_ids\":[\"vlt_x\"]", "vault_ids: not supported yet" },
 		{ "\"initial_events\":[{\"type\":\"user.define_outcome\",\"description\":\"d\",\"rubric\":{\"type\":\"text\",\"content\":\"c\"}}]",
 		  "initial_events.0.user_define_outcome: type \"user.define_outcome\" is not supported yet" },

@@ -28,6 +28,7 @@
 
 #include "blobs.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "jx.h"
 #include "log.h"
 #include "server.h"
@@ -381,6 +382,7 @@ on_end(void *ctx, int fd, uint32_t events)
 	else
 		take_found(s, c->told);
 	end(s);
+	FAILPOINT(HANDS_OUTPUTS);
 	save_shorter(s);
 	answer(s);
 }
