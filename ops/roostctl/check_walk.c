@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "cost.h"
 #include "jspan.h"
 #include "xalloc.h"
 
@@ -80,6 +81,8 @@ struct open_call {
 struct totals {
 	int64_t active_us;
 	int64_t tokens[NTOKENS];	/* input, output, cache read, cache write 5 m, 1 h */
+	int64_t nano;			/* list cost of the tokens; of the log only */
+	bool unpriced;			/* some of them have no price */
 };
 
 struct walk {
@@ -262,6 +265,8 @@ calls_forget_answered(struct walk *w)
 struct meter {
 	int64_t seq, quantity, cum_before, start_us, end_us;
 	const char *name;
+	int64_t nano;		/* list cost of a row of tokens, -1: it had no price */
+	bool other;		/* for another purpose than the session's own request: no span tells of it */
 };
 
 static bool
@@ -272,7 +277,8 @@ meter_peek(const struct walk *w, struct meter *m)
 	if (i >= PQntuples(w->meters))
 		return false;
 	*m = (struct meter){ .seq = pg_int(w->meters, i, 0), .name = pg_str(w->meters, i, 1), .quantity = pg_int(w->meters, i, 2),
-	    .cum_before = pg_int(w->meters, i, 3), .start_us = pg_int(w->meters, i, 4), .end_us = pg_int(w->meters, i, 5) };
+	    .cum_before = pg_int(w->meters, i, 3), .start_us = pg_int(w->meters, i, 4), .end_us = pg_int(w->meters, i, 5), .other = pg_bool(w->meters, i, 6),
+	    .nano = pg_str(w->meters, i, 7) ? pg_int(w->meters, i, 7) : -1 };
 	return true;
 }
 
@@ -293,9 +299,9 @@ meters_before(struct walk *w, int64_t seq)
 		    m.quantity, m.seq);
 }
 
-/* Take the row of this name at seq. Rows of one event come in the order of their names. */
+/* The row of this name at seq. Rows of one event come in the order of their names. */
 static bool
-meter_take(struct walk *w, int64_t seq, const char *name, struct meter *out)
+meter_take(struct walk *w, int64_t seq, const char *name, bool other, struct meter *out)
 {
 	for (int i = w->meter; i < PQntuples(w->meters) && pg_int(w->meters, i, 0) == seq; i++) {
 		int at = w->meter;
@@ -303,7 +309,7 @@ meter_take(struct walk *w, int64_t seq, const char *name, struct meter *out)
 		w->meter = i;
 		(void)meter_peek(w, out);
 		w->meter = at;
-		if (strcmp(out->name, name) == 0)
+		if (strcmp(out->name, name) == 0 && out->other == other)
 			return true;
 	}
 	return false;
@@ -319,12 +325,33 @@ close_interval(struct walk *w, const struct event *ev)
 		return;
 	want = (before + us) / 1000 - before / 1000;
 	w->sum.active_us += us;
-	if (!meter_take(w, ev->seq, "session.runtime", &m))
+	if (!meter_take(w, ev->seq, "session.runtime", false, &m))
 		check_fail(w->ck, CK_RUNTIME, w->session, "seq %" PRId64 " ends an interval of %" PRId64 " ms and has no row", ev->seq, want);
 	else if (m.quantity != want || m.cum_before != before / 1000 || m.start_us != w->open_us || m.end_us != ev->at_us)
 		check_fail(w->ck, CK_RUNTIME, w->session, "seq %" PRId64 " bills %" PRId64 " ms on top of %" PRId64 ", the log says %" PRId64
 		    " on top of %" PRId64, ev->seq, m.quantity, m.cum_before, want, before / 1000);
 	w->open_us = 0;
+}
+
+/* Rows of one class at a span's end, the span's own and those of what was asked besides; returns the span's own quantity. */
+static int64_t
+bill_class(struct walk *w, const struct event *ev, int i)
+{
+	int64_t own = 0;
+	struct meter m;
+
+	for (int other = 0; other < 2; other++) {
+		if (!meter_take(w, ev->seq, token_meters[i], other != 0, &m))
+			continue;
+		if (m.cum_before != w->sum.tokens[i])
+			check_fail(w->ck, CK_TOKENS, w->session, "%s at seq %" PRId64 " begins at %" PRId64 ", the log has %" PRId64, m.name,
+			    ev->seq, m.cum_before, w->sum.tokens[i]);
+		w->sum.tokens[i] += m.quantity;
+		w->sum.nano += m.nano > 0 ? m.nano : 0;
+		w->sum.unpriced |= m.nano < 0;
+		own += other != 0 ? 0 : m.quantity;
+	}
+	return own;
 }
 
 /* What the span's end tells, against the rows: the two lifetimes of cache writes are one number in the event. */
@@ -333,22 +360,14 @@ bill_tokens(struct walk *w, const struct event *ev)
 {
 	int64_t told[4], billed[NTOKENS] = { 0 };
 	struct jspan usage = { "{}", 2 };
-	struct meter m;
 
 	(void)jspan_get(ev->body, "model_usage", &usage);
 	told[0] = int_at(usage, "input_tokens");
 	told[1] = int_at(usage, "output_tokens");
 	told[2] = int_at(usage, "cache_read_input_tokens");
 	told[3] = int_at(usage, "cache_creation_input_tokens");
-	for (int i = 0; i < NTOKENS; i++) {
-		if (!meter_take(w, ev->seq, token_meters[i], &m))
-			continue;
-		billed[i] = m.quantity;
-		if (m.cum_before != w->sum.tokens[i])
-			check_fail(w->ck, CK_TOKENS, w->session, "%s at seq %" PRId64 " begins at %" PRId64 ", the log has %" PRId64, m.name,
-			    ev->seq, m.cum_before, w->sum.tokens[i]);
-		w->sum.tokens[i] += m.quantity;
-	}
+	for (int i = 0; i < NTOKENS; i++)
+		billed[i] = bill_class(w, ev, i);
 	if (told[0] != billed[0] || told[1] != billed[1] || told[2] != billed[2] || told[3] != billed[3] + billed[4])
 		check_fail(w->ck, CK_TOKENS, w->session, "seq %" PRId64 " tells in %" PRId64 " out %" PRId64 " read %" PRId64 " write %" PRId64
 		    ", billed are %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64, ev->seq, told[0], told[1], told[2], told[3], billed[0], billed[1],
@@ -377,6 +396,22 @@ bill(struct walk *w, const struct event *ev)
 			    m.name, m.quantity, m.seq, ev->type_name);
 }
 
+/* list_cost is the rows' sum and the runtime, rounded once; it is absent when a row has no price. */
+static void
+check_told_cost(struct walk *w, struct jspan usage)
+{
+	const struct cost_spent spent = { .token_nano = w->sum.nano, .active_us = w->sum.active_us };
+	char said[32] = "none", want[32] = "none";
+	struct jspan cost;
+
+	if (jspan_get(usage, "list_cost", &cost))
+		text_at(cost, "amount", said, sizeof said);
+	if (!w->sum.unpriced)
+		snprintf(want, sizeof want, "%" PRId64, cost_cents(&spent));
+	if (strcmp(said, want) != 0)
+		check_fail(w->ck, CK_USAGE, w->session, "seq %" PRId64 " shows a list_cost of %s cents, the log says %s", w->usage_seq, said, want);
+}
+
 /* A session.usage tells the sums up to the session.status_idle behind it. */
 static void
 check_usage(struct walk *w)
@@ -395,6 +430,7 @@ check_usage(struct walk *w)
 	if (int_at(cache, "ephemeral_5m_input_tokens") != w->sum.tokens[3] || int_at(cache, "ephemeral_1h_input_tokens") != w->sum.tokens[4])
 		check_fail(w->ck, CK_USAGE, w->session, "seq %" PRId64 " shows other cache writes than the log", w->usage_seq);
 	snprintf(want, sizeof want, "%" PRId64 ".%03" PRId64, w->sum.active_us / 1000000, w->sum.active_us / 1000 % 1000);
+	check_told_cost(w, usage);
 	if (seconds.n != strlen(want) || memcmp(seconds.p, want, seconds.n) != 0)
 		check_fail(w->ck, CK_USAGE, w->session, "seq %" PRId64 " shows active_seconds %.*s, the log says %s", w->usage_seq,
 		    (int)seconds.n, seconds.p, want);

@@ -20,7 +20,7 @@ SELECT seq, id, type, us(processed_at), body, coalesce(private, fragment) IS NOT
   FROM event WHERE session_id = $1::text AND seq > $2::bigint ORDER BY seq LIMIT $3::int
 
 -- stmt: check_meters  for: admin
-SELECT seq, meter, quantity, cum_before, us(period_start), us(period_end)
+SELECT seq, meter, quantity, cum_before, us(period_start), us(period_end), purpose IS NOT NULL, list_nano
   FROM meter_event WHERE session_id = $1::text ORDER BY seq, meter, part
 
 -- stmt: check_actions  for: admin
@@ -81,12 +81,13 @@ SELECT m.session_id, format('%s at seq %s names another tenant, key, agent or en
  LIMIT 1000
 
 -- stmt: check_gaps  for: admin
--- A gap belongs to a request whose tokens were not billed; a finished request without any tokens is one
+-- A gap belongs to a request whose tokens were not billed; a finished request without any tokens is one. Judging that was lost stands
+-- beside the request whose calls it was for
 SELECT g.session_id, format('a gap at seq %s, where %s', g.seq, CASE WHEN e.seq IS NULL THEN 'no request begins' ELSE 'the request is billed' END)
   FROM meter_gap g JOIN session s ON s.id = g.session_id
   LEFT JOIN event e ON e.session_id = g.session_id AND e.seq = g.seq AND e.type = 'span.model_request_start'
  WHERE ($1::text IS NULL OR g.session_id = $1::text)
-   AND (e.seq IS NULL OR EXISTS (SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
+   AND (e.seq IS NULL OR g.cause <> 'judge_lost' AND EXISTS (SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
         (SELECT min(x.seq) FROM event x WHERE x.session_id = g.session_id AND x.seq > g.seq AND x.type = 'span.model_request_end')))
 UNION ALL
 SELECT x.session_id, format('the request that ended at seq %s has neither tokens nor a gap', x.seq)
@@ -144,3 +145,12 @@ SELECT coalesce(s.id, k.session_id), CASE WHEN s.id IS NULL THEN 'a row in work 
 SELECT d.session_id, 'its sandbox was to be destroyed at ' || d.dropped_at
   FROM sandbox_drop d
  WHERE ($1::text IS NULL OR d.session_id = $1::text) AND d.dropped_at < clock_timestamp() - interval '60 seconds' LIMIT 1000
+
+-- stmt: check_cost  for: admin
+-- A row that counts tokens without a price leaves its session without a sum
+SELECT s.id, format('the row says %s nano-dollars%s, its meter rows add up to %s%s', s.token_nano,
+       CASE WHEN s.unpriced THEN ' and some without a price' ELSE '' END, m.nano, CASE WHEN m.without THEN ' and some have no price' ELSE '' END)
+  FROM session s, LATERAL (SELECT coalesce(sum(list_nano), 0) AS nano, coalesce(bool_or(list_nano IS NULL), false) AS without
+                             FROM meter_event WHERE session_id = s.id AND meter LIKE 'tokens.%') m
+ WHERE ($1::text IS NULL OR s.id = $1::text)
+   AND (s.token_nano <> m.nano OR m.without AND NOT s.unpriced) LIMIT 1000
