@@ -138,7 +138,7 @@ int
 envcfg_create(const json_t *body, json_t **out, struct err *e)
 {
 	AUTO(json) json_t *cfg = json_pack("{ss s{} ss}", "description", "", "metadata", "scope", "organization");
-	json_t *resolved;
+	json_t *resolved = NULL;
 
 	if (scope_check(body, e) < 0 || config(json_object_get(body, "config"), NULL, &resolved, e) < 0)
 		return -1;
@@ -154,7 +154,7 @@ envcfg_update(const json_t *stored, const json_t *body, json_t **out, struct err
 {
 	AUTO(json) json_t *cfg = json_copy((json_t *)stored);
 	const json_t *given = json_object_get(body, "config");
-	json_t *resolved;
+	json_t *resolved = NULL;
 
 	if (scope_check(body, e) < 0)
 		return -1;

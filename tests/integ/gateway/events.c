@@ -211,6 +211,7 @@ system_messages(void **state)
 	calls_wait(3);
 	send_bad(400, BATCH(SYSTEM), "Invalid system.message event at events[0]: waiting on responses to events [sevt_1 sevt_2 sevt_3]");
 	partly = send_ok(BATCH2(RESULT("sevt_1", "x"), SYSTEM));
+	assert_true(json_is_null(json_object_get(datum(partly, 1), "processed_at")));
 	assert_string_equal(status_now(), "idle");
 	free(gwr_sql("UPDATE model SET mid_system = false WHERE id = 'roost-scripted'"));
 }
