@@ -18,6 +18,7 @@
 #include "openapi.h"
 #include "park.h"
 #include "serve.h"
+#include "suffix.h"
 #include "upload.h"
 #include "xalloc.h"
 
@@ -93,6 +94,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	if (!gw->auth || cursor_key_load(c->pepper_file, &gw->cursor_key, e) < 0)
 		return -1;
 	openapi_init();
+	if (suffix_load(c->public_suffix_file, e) < 0)
+		return -1;
 	if (c->blob_dir[0] && blob_setup(c->blob_dir, e) < 0)
 		return -1;
 	*park = park_open(c->listen_socket, c->listen_group, e);

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "jx.h"
+#include "suffix.h"
 
 /* ISO 3166-1 alpha-2. */
 static const char countries[] =
@@ -68,6 +69,8 @@ domain_refusal(const char *entry, bool path)
 	for (size_t i = 0; i < sizeof private_names / sizeof *private_names; i++)
 		if (ends_with(host, len, private_names[i]))
 			return "must be a public domain";
+	if (suffix_public(host))
+		return "must be a registrable domain, not a public suffix";
 	if (host[0] == '.' || host[len - 1] == '.' || strstr(host, ".."))
 		return "must be a hostname";
 	return NULL;

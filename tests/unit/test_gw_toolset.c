@@ -1,15 +1,18 @@
-/* link: gateway/toolset.c gateway/webtool.c */
+/* link: gateway/toolset.c gateway/webtool.c gateway/suffix.c */
 /* Tools with their defaults resolved, and the domain lists of the web tools. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "jx.h"
+#include "suffix.h"
 #include "toolset.h"
 
 #define TOOLSET(x) "[{\"type\":\"agent_toolset_20260401\"" x "}]"
@@ -79,10 +82,36 @@ static const struct { const char *tool, *list, *refusal; } domains[] = {
 	{ "web_search", "[\"*.example.com\"]", "hostname" }, { "web_search", "[\"a@example.com\"]", "hostname" },
 	{ "web_search", "[\"127.0.0.1\"]", "IP addresses" }, { "web_search", "[\"127.1\"]", "IP addresses" },
 	{ "web_search", "[\"::1\"]", "IP addresses" }, { "web_search", "[\"[::1]\"]", "IP addresses" },
+	{ "web_search", "[\"co.uk\"]", "public suffix" }, { "web_fetch", "[\"www.ck\",\"a.co.uk\"]", NULL },
 	{ "web_search", "[\"localhost\"]", "registrable" }, { "web_search", "[\"com\"]", "registrable" },
 	{ "web_search", "[\"x.internal\"]", "public" }, { "web_search", "[\"b\xc3\xbc" "cher.example\"]", "ASCII" },
 	{ "web_search", "[\"example.com\",\"EXAMPLE.com\"]", "duplicate" }, { "web_fetch", "[\"example.com\",\"example.com/\"]", "duplicate" }, { "web_search", "[\".example.com\"]", "hostname" },
 };
+
+/* Suffixes by rule, wildcard and exception; the private part of the list and rules that are not ASCII do not count. */
+static void
+suffixes(void **state)
+{
+	static const struct { const char *host; bool public; } cases[] = {
+		{ "co.uk", true }, { "CO.UK", true }, { "example.co.uk", false }, { "uk", true }, { "a.ck", true }, { "www.ck", false }, { "ck", false },
+		{ "a.b.ck", false }, { "host.example", false }, { "example.com", false }, { "unknown", false },
+	};
+	char path[] = "/tmp/roost-suffix-XXXXXX";
+	int fd = mkstemp(path);
+	const char *list = "// ===BEGIN ICANN DOMAINS===\n\nuk\nco.uk\n*.ck\n!www.ck\ncom // a comment\n\xc3\xa9.fr\n// ===END ICANN DOMAINS===\nhost.example\n";
+	struct err e = ERR_INIT;
+
+	assert_int_equal(suffix_load("", &e), 0);
+	assert_int_equal(suffix_load("/nowhere/at/all", &e), 0);
+	assert_false(suffix_public("co.uk"));
+	assert_int_equal(write(fd, list, strlen(list)), strlen(list));
+	assert_int_equal(suffix_load(path, &e), 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(unlink(path), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		if (suffix_public(cases[i].host) != cases[i].public)
+			fail_msg("%s", cases[i].host);
+}
 
 static void
 domain_lists(void **state)
@@ -180,7 +209,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(resolution), cmocka_unit_test(fixed_point), cmocka_unit_test(domain_lists),
+		cmocka_unit_test(resolution), cmocka_unit_test(fixed_point), cmocka_unit_test(suffixes), cmocka_unit_test(domain_lists),
 		cmocka_unit_test(refused), cmocka_unit_test(servers), cmocka_unit_test(usable),
 	};
 
