@@ -207,9 +207,9 @@ drain(FCGX_Request *r)
 static int
 admit(struct visit *v, struct err *e)
 {
-	struct hub_start with = { .request = (unsigned)v->r->requestId, .key_id = v->key.key_id, .wants = v->target.deltas,
-		.head = BUF_INIT(0) };
-	struct hub_sub *sub = hub_join(v->d->hub, v->target.session, e);
+	const struct hub_guest guest = { v->target.session, v->key.organization_id, v->key.key_id };
+	struct hub_start with = { .request = (unsigned)v->r->requestId, .wants = v->target.deltas, .head = BUF_INIT(0) };
+	struct hub_sub *sub = hub_join(v->d->hub, &guest, e);
 
 	if (!sub)
 		return -1;

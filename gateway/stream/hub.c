@@ -25,6 +25,7 @@
 #include "hub_marks.h"
 #include "hub_preview.h"
 #include "hub_replay.h"
+#include "hub_share.h"
 #include "hub_watch.h"
 #include "log.h"
 #include "xalloc.h"
@@ -45,7 +46,8 @@ struct mail {
 	struct hub_sub *sub;
 	sem_t *answered;
 	struct hub_start start;
-	char session[ID_MAX], key_id[ID_MAX];
+	char session[ID_MAX], organization_id[ID_MAX], key_id[ID_MAX];
+	const char *greedy;		/* of a join that was refused for it: who holds too much */
 };
 
 struct hub {
@@ -55,6 +57,7 @@ struct hub {
 	struct hub_feed *feed;
 	struct hub_replay *replay;
 	struct hub_table watches;
+	struct hub_shares shares;
 	struct hub_marks marks;
 	struct hub_io io;
 	struct hub_out out;
@@ -84,6 +87,8 @@ sub_free(struct hub *h, struct hub_sub *s)
 		if (s->slot_next)
 			s->slot_next->slot_at = s->slot_at;
 	}
+	hub_share_give(&h->shares, s->organization);
+	hub_share_give(&h->shares, s->key);
 	buf_free(&s->out);
 	free(s);
 	h->count--;
@@ -347,19 +352,30 @@ goodbye(struct hub_sub *s, int slot)
 
 /* --- the mailbox --------------------------------------------------------------------------------------------------------------- */
 
-static struct hub_sub *
-do_join(struct hub *h, const char *session)
+static void
+do_join(struct hub *h, struct mail *m)
 {
+	struct hub_share *organization, *key;
 	struct hub_sub *s;
 
 	if (h->stopping || h->count >= h->conf->sse_max)
-		return NULL;
+		return;
+	organization = hub_share_take(&h->shares, m->organization_id, h->conf->sse_max_org);
+	key = organization ? hub_share_take(&h->shares, m->key_id, h->conf->sse_max_key) : NULL;
+	if (!key) {
+		m->greedy = organization ? "API key" : "organization";
+		hub_share_give(&h->shares, organization);
+		return;
+	}
 	s = xcalloc(1, sizeof *s);
 	s->fd = -1;
 	s->io = &h->io;
-	hub_watch_add(hub_table_get(&h->watches, session), s);
+	s->organization = organization;
+	s->key = key;
+	memcpy(s->key_id, m->key_id, sizeof s->key_id);
+	hub_watch_add(hub_table_get(&h->watches, m->session), s);
 	h->count++;
-	return s;
+	m->sub = s;
 }
 
 static void
@@ -372,7 +388,6 @@ do_start(struct hub *h, struct mail *m)
 	s->seen = m->start.seen;
 	s->wants = (uint8_t)m->start.wants;
 	s->as_message = m->start.as_message;
-	memcpy(s->key_id, m->key_id, sizeof s->key_id);
 	s->slot_at = &h->slots[h->slot_new];
 	s->slot_next = *s->slot_at;
 	if (s->slot_next)
@@ -412,7 +427,7 @@ on_bell(void *ctx, int fd, uint32_t events)
 	for (; m; m = next) {
 		next = m->next;
 		if (m->kind == MAIL_JOIN) {
-			m->sub = do_join(h, m->session);
+			do_join(h, m);
 			sem_post(m->answered);		/* m is not ours any more */
 			continue;
 		}
@@ -439,19 +454,23 @@ post(struct hub *h, struct mail *m)
 }
 
 struct hub_sub *
-hub_join(struct hub *h, const char *session, struct err *e)
+hub_join(struct hub *h, const struct hub_guest *guest, struct err *e)
 {
 	struct mail m = { .kind = MAIL_JOIN };
 	sem_t answered;
 
-	snprintf(m.session, sizeof m.session, "%s", session);
+	snprintf(m.session, sizeof m.session, "%s", guest->session);
+	snprintf(m.organization_id, sizeof m.organization_id, "%s", guest->organization_id);
+	snprintf(m.key_id, sizeof m.key_id, "%s", guest->key_id);
 	sem_init(&answered, 0, 0);
 	m.answered = &answered;
 	post(h, &m);
 	while (sem_wait(&answered) < 0)
 		;			/* EINTR */
 	sem_destroy(&answered);
-	if (!m.sub)
+	if (m.greedy)
+		err_set(e, EK_LIMIT, 0, "This %s has too many open event streams; close one first.", m.greedy);
+	else if (!m.sub)
 		err_fault(e, EK_UNAVAILABLE, 0, "no room for another stream");
 	return m.sub;
 }
@@ -474,7 +493,6 @@ hub_start(struct hub *h, struct hub_sub *s, const struct hub_start *with)
 	m->kind = MAIL_START;
 	m->sub = s;
 	m->start = *with;
-	snprintf(m->key_id, sizeof m->key_id, "%s", with->key_id);
 	post(h, m);
 }
 

@@ -24,11 +24,16 @@ struct hub_sub;
 struct hub *hub_new(struct loop *loop, const struct conf *c);
 void hub_free(struct hub **h);
 
+/* Who wants to follow which session (which may turn out not to exist). */
+struct hub_guest {
+	const char *session, *organization_id, *key_id;
+};
+
 /*
- * Register a subscriber of a session (which may turn out not to exist). NULL with EK_UNAVAILABLE when full or stopping. Waits for the
- * loop thread. Must be followed by hub_leave or hub_start.
+ * Register a subscriber. NULL with EK_UNAVAILABLE when full or stopping, EK_LIMIT when its organization or key holds as many streams of
+ * this hub as it may. Waits for the loop thread. Must be followed by hub_leave or hub_start.
  */
-struct hub_sub *hub_join(struct hub *h, const char *session, struct err *e);
+struct hub_sub *hub_join(struct hub *h, const struct hub_guest *guest, struct err *e);
 void hub_leave(struct hub *h, struct hub_sub *s);
 
 struct hub_start {
@@ -39,7 +44,6 @@ struct hub_start {
 	int64_t known;			/* last_seq when it was read */
 	unsigned wants;			/* enum target_delta */
 	bool as_message;		/* name every event `message` */
-	const char *key_id;		/* copied */
 };
 void hub_start(struct hub *h, struct hub_sub *s, const struct hub_start *with);
 

@@ -1,4 +1,4 @@
-/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c gateway/head.c gateway/refusal.c */
+/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_share.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c gateway/head.c gateway/refusal.c */
 /*
  * The stream process's parts, in this program, against a real Postgres and a real Redis: what must reach an open stream, and what must
  * end it. Resuming: replay.c; what may die: faults.c. Waits for events with deadlines.
@@ -333,6 +333,35 @@ full(void **state)
 	sr_hang_up(&more);
 }
 
+/* A key, and an organization, may hold so many streams of a hub and no more; who leaves makes room. */
+static void
+shares(void **state)
+{
+	const struct conf usual = sr_conf;
+	int64_t until = clock_mono_ms() + SR_SOON_MS;
+	struct sr_client one, two, more;
+
+	sr_new_session();
+	snprintf(path, sizeof path, "%s", sr_path(""));
+	sr_conf.sse_max_key = 2;
+	one = sr_open_stream("");
+	two = sr_open_stream("");
+	refused(SR_GET(path), "Status: 429", "This API key has too many open event streams");
+	refused(SR_GET(path), "rate_limit_error", "retry-after: 1");
+	refused(&(struct sr_ask){ "GET", path, sr_key[1], "", "", NULL }, "Status: 404", "not_found_error");	/* its own share has room */
+	sr_conf.sse_max_org = 2;
+	refused(&(struct sr_ask){ "GET", path, sr_key[1], "", "", NULL }, "Status: 429", "This organization has too many open event streams");
+	sr_hang_up(&two);
+	do {
+		more = sr_ask(SR_GET(path));
+		sr_hear(&more, SR_SOON_MS);
+	} while (!sr_heard(&more, "Status: 200") && clock_mono_ms() < until);
+	assert_true(sr_heard(&more, "Status: 200"));
+	sr_hang_up(&one);
+	sr_hang_up(&more);
+	sr_conf = usual;
+}
+
 static void
 stop_is_clean(void **state)
 {
@@ -410,7 +439,7 @@ main(void)
 		cmocka_unit_test(a_lost_publication_arrives), cmocka_unit_test(large_bodies_come_from_the_log),
 		cmocka_unit_test(redis_dies), cmocka_unit_test(previews), cmocka_unit_test(previews_with_holes), cmocka_unit_test(ends),
 		cmocka_unit_test(a_revoked_key_loses_its_streams), cmocka_unit_test(a_silent_reader_is_cut),
-		cmocka_unit_test(a_late_reader_gets_everything), cmocka_unit_test(full),
+		cmocka_unit_test(a_late_reader_gets_everything), cmocka_unit_test(full), cmocka_unit_test(shares),
 		cmocka_unit_test(stop_is_clean),
 	};
 
