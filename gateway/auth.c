@@ -1,6 +1,6 @@
 /*
- * auth: see auth.h. A key is read from `Authorization: Bearer` or `x-api-key` (both only when identical), its checksum is verified
- * before any lookup, so invented keys cost no query, and its keyed hash is compared in constant time. Missing, malformed, unknown,
+ * auth: see auth.h. A key is read from `Authorization: Bearer` or `x-api-key` (both only when identical), its check, a keyed hash, is
+ * verified before any lookup, so invented keys cost no query, and its keyed hash is compared in constant time. Missing, malformed, unknown,
  * revoked and expired keys get one and the same 401.
  *
  * The cache is direct-mapped: a newer key evicts an older one of the same slot, which only costs a query. It holds hashes, no keys.
@@ -18,6 +18,7 @@
 #include "xalloc.h"
 
 #define SLOTS 1024
+#define OLD_LOOKUPS_S 20
 #define BETA_MANAGED "managed-agents-2026-04-01"
 
 struct slot {
@@ -29,7 +30,9 @@ struct slot {
 struct auth {
 	struct apikey_pepper pepper;
 	int64_t cache_ms;
-	pthread_mutex_t lock;
+	pthread_mutex_t lock;		/* guards what follows */
+	int64_t old_from_ms;		/* the second in which old_lookups were made */
+	int old_lookups;
 	struct slot slots[SLOTS];
 };
 
@@ -163,6 +166,26 @@ cache_put(struct auth *a, const char *hash, int64_t left_ms, const struct tenant
 	pthread_mutex_unlock(&a->lock);
 }
 
+/*
+ * Keys whose check anybody can compute (made by a version before this one) are looked up so often in a second and no more: a flood of
+ * invented ones costs no more than that. Who has a good one of them is in the cache, or tries again.
+ */
+static int
+old_key_turn(struct auth *a, struct err *e)
+{
+	int64_t now = clock_mono_ms();
+	bool turn;
+
+	pthread_mutex_lock(&a->lock);
+	if (now - a->old_from_ms >= 1000) {
+		a->old_from_ms = now;
+		a->old_lookups = 0;
+	}
+	turn = a->old_lookups++ < OLD_LOOKUPS_S;
+	pthread_mutex_unlock(&a->lock);
+	return turn ? 0 : err_set(e, EK_LIMIT, 0, "Too many API keys of the old form at the moment. Try again, or make a new key.");
+}
+
 static int
 key_check(struct auth *a, struct db *db, const struct auth_headers *h, struct tenant_key *out, struct err *e)
 {
@@ -170,13 +193,16 @@ key_check(struct auth *a, struct db *db, const struct auth_headers *h, struct te
 	const char *key = credential(h);
 	struct tenant_key found;
 	int64_t left_ms;
+	enum apikey_form form = key ? apikey_parse(&a->pepper, key, public_id) : APIKEY_BAD;
 	bool exists;
 
-	if (!key || apikey_parse(key, public_id) < 0)
+	if (form == APIKEY_BAD)
 		return err_set(e, EK_AUTH, 0, "Authentication failed");
 	apikey_hash(&a->pepper, key, hash);
 	if (a->cache_ms > 0 && cache_get(a, hash, out))
 		return 0;
+	if (form == APIKEY_OLD && old_key_turn(a, e) < 0)
+		return -1;
 	if (tenant_key_get(db, public_id, &found, stored, &left_ms, &exists, e) < 0)
 		return -1;
 	if (!exists || !apikey_hash_equal(hash, stored))

@@ -21,10 +21,11 @@
 #define PREFIX "rst_"
 #define PREFIX_LEN 4
 #define SECRET_LEN 43
-#define CRC_LEN 6
-#define BODY_LEN (APIKEY_LEN - CRC_LEN)
+#define CHECK_LEN 6
+#define CHECK_SPACE 56800235584u	/* 62^6 */
+#define BODY_LEN (APIKEY_LEN - CHECK_LEN)
 
-_Static_assert(PREFIX_LEN + APIKEY_PUBLIC_LEN + 1 + SECRET_LEN + CRC_LEN == APIKEY_LEN, "key length");
+_Static_assert(PREFIX_LEN + APIKEY_PUBLIC_LEN + 1 + SECRET_LEN + CHECK_LEN == APIKEY_LEN, "key length");
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -67,12 +68,28 @@ crc32_of(const char *s, size_t len)
 }
 
 static void
-checksum(const char *key, char out[CRC_LEN])
+put_base62(uint64_t v, char out[CHECK_LEN])
 {
-	uint32_t v = crc32_of(key, BODY_LEN);
-
-	for (int i = CRC_LEN - 1; i >= 0; i--, v /= 62)
+	for (int i = CHECK_LEN - 1; i >= 0; i--, v /= 62)
 		out[i] = base62[v % 62];
+}
+
+/* Another message than the stored hash's, so that neither says anything about the other. */
+static void
+check_of(const struct apikey_pepper *p, const char *key, char out[CHECK_LEN])
+{
+	static const unsigned char purpose[] = "api key check";
+	unsigned char mac[crypto_auth_hmacsha256_BYTES];
+	crypto_auth_hmacsha256_state st;
+	uint64_t v = 0;
+
+	crypto_auth_hmacsha256_init(&st, p->bytes, sizeof p->bytes);
+	crypto_auth_hmacsha256_update(&st, purpose, sizeof purpose);
+	crypto_auth_hmacsha256_update(&st, (const unsigned char *)key, BODY_LEN);
+	crypto_auth_hmacsha256_final(&st, mac);
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | mac[i];
+	put_base62(v % CHECK_SPACE, out);
 }
 
 int
@@ -102,7 +119,7 @@ apikey_pepper_load(const char *path, struct apikey_pepper *out, struct err *e)
 }
 
 void
-apikey_new(char key[APIKEY_LEN + 1], char public_id[APIKEY_PUBLIC_LEN + 1])
+apikey_new(const struct apikey_pepper *p, char key[APIKEY_LEN + 1], char public_id[APIKEY_PUBLIC_LEN + 1])
 {
 	apikey_init();
 	base62_random(public_id, APIKEY_PUBLIC_LEN);
@@ -111,27 +128,30 @@ apikey_new(char key[APIKEY_LEN + 1], char public_id[APIKEY_PUBLIC_LEN + 1])
 	memcpy(key + PREFIX_LEN, public_id, APIKEY_PUBLIC_LEN);
 	key[PREFIX_LEN + APIKEY_PUBLIC_LEN] = '_';
 	base62_random(key + PREFIX_LEN + APIKEY_PUBLIC_LEN + 1, SECRET_LEN);
-	checksum(key, key + BODY_LEN);
+	check_of(p, key, key + BODY_LEN);
 	key[APIKEY_LEN] = '\0';
 }
 
-int
-apikey_parse(const char *key, char public_id[APIKEY_PUBLIC_LEN + 1])
+enum apikey_form
+apikey_parse(const struct apikey_pepper *p, const char *key, char public_id[APIKEY_PUBLIC_LEN + 1])
 {
 	const char *id = key + PREFIX_LEN;
-	char sum[CRC_LEN];
+	char check[CHECK_LEN], old[CHECK_LEN];
+	bool good;
 
 	if (strnlen(key, APIKEY_LEN + 1) != APIKEY_LEN || memcmp(key, PREFIX, PREFIX_LEN) != 0)
-		return -1;
+		return APIKEY_BAD;
 	if (!base62_all(id, APIKEY_PUBLIC_LEN) || id[APIKEY_PUBLIC_LEN] != '_' ||
-	    !base62_all(id + APIKEY_PUBLIC_LEN + 1, SECRET_LEN + CRC_LEN))
-		return -1;
-	checksum(key, sum);
-	if (memcmp(sum, key + BODY_LEN, CRC_LEN) != 0)
-		return -1;
+	    !base62_all(id + APIKEY_PUBLIC_LEN + 1, SECRET_LEN + CHECK_LEN))
+		return APIKEY_BAD;
+	check_of(p, key, check);
+	good = sodium_memcmp(check, key + BODY_LEN, CHECK_LEN) == 0;
+	put_base62(crc32_of(key, BODY_LEN), old);
+	if (!good && memcmp(old, key + BODY_LEN, CHECK_LEN) != 0)
+		return APIKEY_BAD;
 	memcpy(public_id, id, APIKEY_PUBLIC_LEN);
 	public_id[APIKEY_PUBLIC_LEN] = '\0';
-	return 0;
+	return good ? APIKEY_GOOD : APIKEY_OLD;
 }
 
 void

@@ -170,7 +170,7 @@ key_make(struct ctl *c, bool admin, const char *owner, const char *name, const c
 
 	if (apikey_pepper_load(c->conf.pepper_file, &pepper, &e) < 0)
 		return ctl_fail("key create", &e);
-	apikey_new(key, public_id);
+	apikey_new(&pepper, key, public_id);
 	apikey_hash(&pepper, key, hash);
 	sodium_memzero(&pepper, sizeof(pepper));
 	apikey_hint(key, hint);

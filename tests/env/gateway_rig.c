@@ -110,7 +110,7 @@ tenants(const struct apikey_pepper *pepper)
 	for (size_t i = 0; i < sizeof setup / sizeof *setup; i++)
 		free(gwr_sql("%s", setup[i]));
 	for (int i = 0; i < GWR_NOBODY; i++) {
-		apikey_new(keys[i], public_id);
+		apikey_new(pepper, keys[i], public_id);
 		apikey_hash(pepper, keys[i], hash);
 		if (!homes[i].organization)
 			continue;

@@ -293,7 +293,7 @@ make_keys(void)
 	sr_sql("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
 	for (int i = 0; i < 2; i++) {
 		sr_sql("INSERT INTO workspace (id, organization_id, name) VALUES ('wrkspc_%d', 'org', 'W')", i + 1);
-		apikey_new(sr_key[i], public_id);
+		apikey_new(&pepper, sr_key[i], public_id);
 		apikey_hash(&pepper, sr_key[i], hash);
 		sr_sql("INSERT INTO api_key (id, organization_id, workspace_id, name, public_id, secret_hash, hint)"
 		    " VALUES ('apikey_%d', 'org', 'wrkspc_%d', 'k', '%s', '%s', '')", i, i + 1, public_id, hash);

@@ -14,6 +14,8 @@
 
 #include "apikey.h"
 
+static const struct apikey_pepper pepper = { "pepper" };
+
 static void
 test_round_trip(void **state)
 {
@@ -21,9 +23,9 @@ test_round_trip(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200; i++) {
-		apikey_new(key, public_id);
+		apikey_new(&pepper, key, public_id);
 		assert_int_equal(strlen(key), APIKEY_LEN);
-		assert_int_equal(apikey_parse(key, parsed), 0);
+		assert_int_equal(apikey_parse(&pepper, key, parsed), APIKEY_GOOD);
 		assert_string_equal(parsed, public_id);
 	}
 	apikey_hint(key, hint);
@@ -38,7 +40,7 @@ test_damage_is_noticed(void **state)
 	char key[APIKEY_LEN + 1], public_id[APIKEY_PUBLIC_LEN + 1], bad[APIKEY_LEN + 8], parsed[APIKEY_PUBLIC_LEN + 1];
 
 	(void)state;
-	apikey_new(key, public_id);
+	apikey_new(&pepper, key, public_id);
 	for (size_t i = 0; i < APIKEY_LEN; i++) {
 		static const char others[] = { 'a', 'Z', '0', '_', ' ', '\n', '\x80', '\0' };
 
@@ -47,14 +49,31 @@ test_damage_is_noticed(void **state)
 				continue;
 			memcpy(bad, key, sizeof(key));
 			bad[i] = others[k];
-			assert_int_equal(apikey_parse(bad, parsed), -1);
+			assert_int_equal(apikey_parse(&pepper, bad, parsed), APIKEY_BAD);
 		}
 	}
 	snprintf(bad, sizeof(bad), "%s ", key);
-	assert_int_equal(apikey_parse(bad, parsed), -1);
-	assert_int_equal(apikey_parse("", parsed), -1);
-	assert_int_equal(apikey_parse("rst_", parsed), -1);
-	assert_int_equal(apikey_parse("sk-ant-api03-anything", parsed), -1);
+	assert_int_equal(apikey_parse(&pepper, bad, parsed), APIKEY_BAD);
+	assert_int_equal(apikey_parse(&pepper, "", parsed), APIKEY_BAD);
+	assert_int_equal(apikey_parse(&pepper, "rst_", parsed), APIKEY_BAD);
+	assert_int_equal(apikey_parse(&pepper, "sk-ant-api03-anything", parsed), APIKEY_BAD);
+}
+
+/* Another instance's key is none, a key with a CRC32 is an old one, and what anybody can compute makes no new one. */
+static void
+test_check(void **state)
+{
+	static const char old[] = "rst_000000000000_00000000000000000000000000000000000000000004Y1KkE";
+	const struct apikey_pepper other = { "salt" };
+	char key[APIKEY_LEN + 1], public_id[APIKEY_PUBLIC_LEN + 1], parsed[APIKEY_PUBLIC_LEN + 1];
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		apikey_new(&pepper, key, public_id);
+		assert_int_equal(apikey_parse(&other, key, parsed), APIKEY_BAD);
+	}
+	assert_int_equal(apikey_parse(&pepper, old, parsed), APIKEY_OLD);
+	assert_string_equal(parsed, "000000000000");
 }
 
 static void
@@ -115,6 +134,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_damage_is_noticed),
+		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_pepper_file),
 	};

@@ -103,6 +103,24 @@ describe('sizes', { concurrency: true }, () => {
 		}
 	});
 
+	test('two credentials that differ are refused, on streams as on the API; the same twice is one', async () => {
+		const other = `${apiKey.slice(0, -1)}${apiKey.endsWith('x') ? 'y' : 'x'}`;
+		const plain = [`anthropic-version: ${VERSION}`, `anthropic-beta: ${BETA}`];
+		for (const path of [AGENTS, '/v1/sessions/sesn_01' + '1'.repeat(22) + '/events/stream']) {
+			for (const [lines, status] of [
+				[[`x-api-key: ${apiKey}`, `x-api-key: ${other}`], 401], [[`x-api-key: ${other}`, `x-api-key: ${apiKey}`], 401],
+				[[`authorization: Bearer ${apiKey}`, `x-api-key: ${other}`], 401], [[`x-api-key: ${apiKey}`, `x-api-key: ${apiKey}`], path === AGENTS ? 200 : 404],
+				[[`authorization: Bearer ${apiKey}`, `x-api-key: ${apiKey}`], path === AGENTS ? 200 : 404],
+			]) {
+				const w = await Wire.open();
+				w.write(rawRequest('GET', path, { auth: false, extra: [...plain, ...lines] }));
+				const res = await w.answer();
+				assert.equal(res.status, status, `${path} ${lines.map((l) => l.slice(0, 20))}: ${res.text}`);
+				w.close();
+			}
+		}
+	});
+
 	test('wrong methods on known paths: 405 with what is allowed, also without a key', async () => {
 		for (const [method, path, allow] of [
 			['PUT', AGENTS, 'POST, GET'], ['PATCH', '/v1/agents/agent_x', 'GET, POST'], ['OPTIONS', '/v1/sessions', 'POST, GET'],

@@ -14,7 +14,10 @@
 
 #include <cmocka.h>
 
+#include <zlib.h>
+
 #include "../../env/gateway_rig.h"
+#include "apikey.h"
 #include "clock.h"
 #include "xalloc.h"
 
@@ -184,6 +187,76 @@ revocation(void **state)
 	} while (status == 200 && clock_mono_ms() < end);
 	assert_int_equal(status, 401);
 	free(gwr_sql("UPDATE api_key SET revoked_at = NULL WHERE workspace_id = 'wrkspc_B'"));
+}
+
+/* A key of the right form; its check is what anybody can compute. secret: 43 characters. */
+static const char *
+crc_key(const char *public_id, int n)
+{
+	static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	static char key[APIKEY_LEN + 1];
+	unsigned long v;
+
+	snprintf(key, sizeof key, "rst_%s_%043d", public_id, n);
+	v = crc32(0, (const unsigned char *)key, 60);
+	for (int i = 65; i >= 60; i--, v /= 62)
+		key[i] = base62[v % 62];
+	key[APIKEY_LEN] = '\0';
+	return key;
+}
+
+/* The status that a key gets. */
+static int
+status_of(const char *key)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+	gwr_send(GWR_NOBODY, "GET", "/v1/agents", NULL, 0, H("HTTP_X_API_KEY", key, VERSION, BETA), &r);
+	return r.status;
+}
+
+/* While nobody can read the table of keys, invented ones are refused as fast as ever: they are not looked up. */
+static void
+invented_keys(void **state)
+{
+	char key[APIKEY_LEN + 1];
+	int64_t start = clock_mono_ms();
+
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE"));
+	for (int i = 0; i < 2000; i++) {
+		snprintf(key, sizeof key, "rst_%012d_%043d%06d", i, i, i);
+		assert_int_equal(status_of(key), 401);
+	}
+	free(gwr_sql("ROLLBACK"));
+	fprintf(stderr, "2000 invented keys in %lld ms\n", (long long)(clock_mono_ms() - start));
+}
+
+/* Keys with a CRC32 still work, and a flood of invented ones costs few lookups; a known one goes on meanwhile. */
+static void
+old_keys(void **state)
+{
+	struct apikey_pepper pepper;
+	struct err e = ERR_INIT;
+	char old[APIKEY_LEN + 1], hash[APIKEY_HEX];
+	int64_t start = clock_mono_ms();
+	int looked_up = 0;
+
+	snprintf(old, sizeof old, "%s", crc_key("oldoldoldold", 1));
+	assert_int_equal(apikey_pepper_load(gwr_fmt("%s/pepper", gwr_dir), &pepper, &e), 0);
+	apikey_hash(&pepper, old, hash);
+	free(gwr_sql("INSERT INTO api_key (id, organization_id, workspace_id, name, public_id, secret_hash, hint) "
+	    "VALUES ('apikey_old', 'org-1', 'wrkspc_A', 'k', 'oldoldoldold', '%s', '')", hash));
+	assert_int_equal(status_of(old), 200);
+	for (int i = 0; i < 500; i++) {
+		int status = status_of(crc_key("inventedkeys", i));
+
+		assert_true(status == 401 || status == 429);
+		looked_up += status == 401;
+	}
+	assert_true(looked_up <= 20 * (2 + (clock_mono_ms() - start) / 1000));
+	assert_int_equal(status_of(old), 200);
+	free(gwr_sql("DELETE FROM api_key WHERE id = 'apikey_old'"));
 }
 
 /* Another workspace's objects do not exist: same status, same words, whatever is asked of them. */
@@ -470,6 +543,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys), cmocka_unit_test(huge_key), cmocka_unit_test(key_in_url), cmocka_unit_test(kinds_of_key),
 		cmocka_unit_test(workspace_header), cmocka_unit_test(order_of_checks), cmocka_unit_test(suspended), cmocka_unit_test(revocation),
+		cmocka_unit_test(invented_keys), cmocka_unit_test(old_keys),
 		cmocka_unit_test(tenants), cmocka_unit_test(malformed_ids), cmocka_unit_test(paths), cmocka_unit_test(methods),
 		cmocka_unit_test(many_parameters), cmocka_unit_test(bodies), cmocka_unit_test(json), cmocka_unit_test(json_bombs),
 		cmocka_unit_test(not_assignable), cmocka_unit_test(short_body), cmocka_unit_test(graceful_stop),
