@@ -11,7 +11,6 @@
 #include "file.h"
 #include "log.h"
 
-#define ROUND_MS 10000
 #define SOON_MS 500		/* after a round that found more than it took */
 #define STORE_MS 60000		/* the store's folders: one at a time, so all of them in four hours */
 #define ROWS 200
@@ -65,7 +64,7 @@ keep_sweep(const struct conf *c, struct db *db)
 
 	if (!c->blob_dir[0])
 		return;
-	if (turn(&rows_ms, ROUND_MS))
+	if (turn(&rows_ms, c->keep_ms))
 		sweep_rows(c, db, &rows_ms);
 	if (turn(&store_ms, STORE_MS))
 		sweep_store(c, db);

@@ -163,7 +163,8 @@ gwr_start(const char *settings)
 	f = fopen(gwr_fmt("%s/gateway.conf", gwr_dir), "w");
 	must(f != NULL);
 	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_gw\nredis_socket = %s/redis.sock\nredis_timeout_ms = 1000\n"
-	    "listen_socket = %s/gateway.sock\npepper_file = %s/pepper\nthreads = 2\n%s", gwr_dir, gwr_dir, gwr_dir, gwr_dir, settings);
+	    "listen_socket = %s/gateway.sock\npepper_file = %s/pepper\nblob_dir = %s/blobs\nblob_spare_mb = 0\nthreads = 2\n%s", gwr_dir, gwr_dir,
+	    gwr_dir, gwr_dir, gwr_dir, settings);
 	must(fclose(f) == 0);
 	start_gateway();
 }
@@ -209,6 +210,12 @@ gwr_stop(void)
 	must(system(gwr_fmt("tests/env/postgres stop %s", gwr_dir)) == 0);
 }
 
+int
+gwr_pid(void)
+{
+	return gateway_pid;
+}
+
 const char *
 gwr_key(enum gwr_who who)
 {
@@ -230,15 +237,15 @@ gwr_forked(void)
 
 /* --- FastCGI ---------------------------------------------------------------------------------------------------------------- */
 
-static void
+static int
 dial(void)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(sa.sun_path, sizeof sa.sun_path, "%s/gateway.sock", gwr_dir);
-	conn = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	must(conn >= 0 && connect(conn, (struct sockaddr *)&sa, sizeof sa) == 0);
-	connections++;
+	must(fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof sa) == 0);
+	return fd;
 }
 
 static void
@@ -296,12 +303,12 @@ params_of(struct buf *b, enum gwr_who who, const char *method, const char *uri, 
 }
 
 static bool
-read_all(void *out, size_t len)
+read_all(int fd, void *out, size_t len)
 {
 	char *p = out;
 
 	while (len > 0) {
-		ssize_t n = read(conn, p, len);
+		ssize_t n = read(fd, p, len);
 
 		if (n <= 0)
 			return false;
@@ -312,7 +319,7 @@ read_all(void *out, size_t len)
 }
 
 static bool
-read_reply(struct buf *out)
+read_reply(int fd, struct buf *out)
 {
 	unsigned char h[8];
 	char pad[256];
@@ -321,11 +328,11 @@ read_reply(struct buf *out)
 		size_t n;
 		char *to;
 
-		if (!read_all(h, sizeof h))
+		if (!read_all(fd, h, sizeof h))
 			return false;
 		n = (size_t)(h[4] << 8 | h[5]);
 		to = buf_reserve(out, n + 1);
-		if (!read_all(to, n) || !read_all(pad, h[6]))
+		if (!read_all(fd, to, n) || !read_all(fd, pad, h[6]))
 			return false;
 		if (h[1] == 6)
 			out->len += n;
@@ -335,10 +342,10 @@ read_reply(struct buf *out)
 }
 
 static bool
-write_all(const char *p, size_t len)
+write_all(int fd, const char *p, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = send(conn, p, len, MSG_NOSIGNAL);
+		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
 
 		if (n <= 0)
 			return false;
@@ -348,13 +355,30 @@ write_all(const char *p, size_t len)
 	return true;
 }
 
+static const unsigned char begin[8] = { 0, 1, 1 };	/* responder, keep the connection */
+
+/* got: a reply as CGI writes it. */
+static void
+parse_reply(struct buf *got, struct gwr_reply *out)
+{
+	char *split;
+
+	buf_ch(got, '\0');
+	split = strstr(got->data, "\r\n\r\n");
+	must(split != NULL);
+	memset(out, 0, sizeof *out);
+	out->head = xstrndup(got->data, (size_t)(split - got->data) + 2);
+	out->len = got->len - 1 - (size_t)(split + 4 - got->data);
+	out->body = xstrndup(split + 4, out->len);
+	out->json = json_loadb(out->body, out->len, JSON_DECODE_ANY, NULL);
+	must(sscanf(out->head, "Status: %d", &out->status) == 1);
+}
+
 void
 gwr_send(enum gwr_who who, const char *method, const char *uri, const char *body, size_t len, const char *const *headers,
     struct gwr_reply *out)
 {
-	static const unsigned char begin[8] = { 0, 1, 1 };	/* responder, keep the connection */
 	AUTO(buf) struct buf wire = BUF_INIT(0), params = BUF_INIT(0), got = BUF_INIT(0);
-	char *split;
 
 	params_of(&params, who, method, uri, len, headers);
 	record(&wire, 1, begin, sizeof begin);
@@ -365,23 +389,52 @@ gwr_send(enum gwr_who who, const char *method, const char *uri, const char *body
 	record(&wire, 5, "", 0);
 	for (int tries = 0;; tries++) {
 		must(tries < 2);
-		if (conn < 0)
-			dial();
+		if (conn < 0) {
+			conn = dial();
+			connections++;
+		}
 		buf_reset(&got);
-		if (write_all(wire.data, wire.len) && read_reply(&got))
+		if (write_all(conn, wire.data, wire.len) && read_reply(conn, &got))
 			break;
 		close(conn);
 		conn = -1;
 	}
-	buf_ch(&got, '\0');
-	split = strstr(got.data, "\r\n\r\n");
-	must(split != NULL);
-	memset(out, 0, sizeof *out);
-	out->head = xstrndup(got.data, (size_t)(split - got.data) + 2);
-	out->len = got.len - 1 - (size_t)(split + 4 - got.data);
-	out->body = xstrndup(split + 4, out->len);
-	out->json = json_loadb(out->body, out->len, JSON_DECODE_ANY, NULL);
-	must(sscanf(out->head, "Status: %d", &out->status) == 1);
+	parse_reply(&got, out);
+}
+
+int
+gwr_begin(enum gwr_who who, const char *method, const char *uri, size_t len, const char *const *headers)
+{
+	AUTO(buf) struct buf wire = BUF_INIT(0), params = BUF_INIT(0);
+	int fd = dial();
+
+	params_of(&params, who, method, uri, len, headers);
+	record(&wire, 1, begin, sizeof begin);
+	record(&wire, 4, params.data, params.len);
+	record(&wire, 4, "", 0);
+	must(write_all(fd, wire.data, wire.len));
+	return fd;
+}
+
+bool
+gwr_body(int fd, const void *data, size_t len)
+{
+	AUTO(buf) struct buf wire = BUF_INIT(0);
+
+	record(&wire, 5, data, len);
+	return write_all(fd, wire.data, wire.len);
+}
+
+bool
+gwr_answer(int fd, struct gwr_reply *out)
+{
+	AUTO(buf) struct buf got = BUF_INIT(0);
+	bool there = read_reply(fd, &got);
+
+	close(fd);
+	if (there)
+		parse_reply(&got, out);
+	return there;
 }
 
 void

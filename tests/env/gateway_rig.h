@@ -45,6 +45,15 @@ gwr_reply_cleanup(struct gwr_reply *r)
 void gwr_send(enum gwr_who who, const char *method, const char *uri, const char *body, size_t len, const char *const *headers,
     struct gwr_reply *out);
 
+/* The same in steps, on a connection of its own: the head with this content length, the body in pieces (the last has length 0), the
+ * reply, which closes it. gwr_body() and gwr_answer(): false when the gateway has closed. */
+int gwr_begin(enum gwr_who who, const char *method, const char *uri, size_t len, const char *const *headers);
+bool gwr_body(int fd, const void *data, size_t len);
+bool gwr_answer(int fd, struct gwr_reply *out);
+
+/* The gateway's process. */
+int gwr_pid(void);
+
 /* A header's value in a reply (lower-case name), or NULL. The caller frees it. */
 char *gwr_header(const struct gwr_reply *r, const char *name);
 
