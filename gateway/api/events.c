@@ -153,12 +153,13 @@ system_check(struct sending *s, struct err *e)
 	AUTO(pgres) PGresult *res = NULL;
 	AUTO(json) json_t *agent = NULL;
 	struct catalogue_model model;
-	const char *text, *environment, *id;
+	struct session_setup with;
+	const char *id;
 
 	if (!has_system(s))
 		return 0;
-	if (session_setup(s->r->db, s->r->who.workspace_id, s->r->param[0], &res, &text, &environment, e) < 0 ||
-	    jx_parse(text, strlen(text), &agent, e) < 0)
+	if (session_setup(s->r->db, s->r->who.workspace_id, s->r->param[0], &res, &with, e) < 0 ||
+	    jx_parse(with.agent, strlen(with.agent), &agent, e) < 0)
 		return -1;
 	id = jx_str(json_object_get(agent, "model"), "id");
 	if (catalogue_model(s->r->db, id, NULL, NULL, &model, e) < 0)
@@ -179,6 +180,7 @@ waiting_check(const struct sending *s, struct err *e)
 {
 	char ids[224] = "";
 	size_t used = 0, i = 0;
+	int named = 0;
 
 	if (strcmp(s->session.status, "idle") != 0 || open_calls(s) == 0)
 		return 0;
@@ -186,9 +188,13 @@ waiting_check(const struct sending *s, struct err *e)
 		i++;
 	if (i == s->count)
 		return 0;
-	for (int k = 0; k < s->n_calls && used < sizeof ids; k++)
-		if (s->calls[k].open)
+	for (int k = 0; k < s->n_calls && used + strlen(s->calls[k].row.tool_use_id) + sizeof " and 1000 more" < sizeof ids; k++)
+		if (s->calls[k].open) {
 			used += (size_t)snprintf(ids + used, sizeof ids - used, "%s%s", used ? " " : "", s->calls[k].row.tool_use_id);
+			named++;
+		}
+	if (named < open_calls(s))
+		snprintf(ids + used, sizeof ids - used, " and %d more", open_calls(s) - named);
 	return err_set(e, EK_INVALID, 0, "Invalid %s event at events[%zu]: waiting on responses to events [%s]; only "
 	    "`user.tool_confirmation`, `user.custom_tool_result`, `user.tool_result`, or `user.interrupt` may be sent (a `system.message` may "
 	    "trail a tool result)", s->items[i].type, i, ids);
@@ -278,6 +284,7 @@ echo_first(struct sending *s, size_t i, const char *now, struct err *e)
 static int
 echo(struct sending *s, struct err *e)
 {
+	bool unkept = false;		/* an event is shown that is nowhere: then the reply itself is what another attempt gets */
 	char now[CLOCK_TEXT];
 
 	clock_format(clock_wall_us(), now);
@@ -285,12 +292,15 @@ echo(struct sending *s, struct err *e)
 	for (size_t i = 0; i < s->count; i++) {
 		if (i)
 			buf_ch(&s->r->out, ',');
+		unkept = unkept || (s->skip[i] && !s->items[i].refers_to);
 		if (!s->skip[i] || !s->items[i].refers_to)
 			show(s, s->items[i].id, s->items[i].stem, s->items[i].on_receipt || s->skip[i] ? now : NULL);
 		else if (echo_first(s, i, now, e) < 0)
 			return -1;
 	}
 	buf_str(&s->r->out, "]}");
+	if (unkept)
+		buf_reset(&s->r->sent);
 	return 0;
 }
 

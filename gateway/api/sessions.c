@@ -16,6 +16,7 @@
 #include "inbox.h"
 #include "jw.h"
 #include "jx.h"
+#include "resources.h"
 #include "session.h"
 #include "sessionenc.h"
 #include "shape.h"
@@ -56,21 +57,21 @@ agent_changed(struct gw_req *r, const struct session_locked *now, char **out, st
 {
 	const json_t *change = json_object_get(r->body, "agent");
 	AUTO(pgres) PGresult *row = NULL;
-	AUTO(pgres) PGresult *env = NULL;
-	AUTO(json) json_t *before = NULL, *after = NULL, *environment = NULL;
-	const char *agent, *environment_body;
+	AUTO(json) json_t *before = NULL, *after = NULL, *environment = NULL, *resources = NULL;
+	struct session_setup with;
 
 	if (!change || json_object_size(change) == 0)
 		return 0;
 	if (strcmp(now->wire_status, "idle") != 0)
 		return err_set(e, EK_INVALID, 0, "agent: cannot be updated while the session's status is \"%s\"", now->wire_status);
-	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &agent, &environment_body, e) < 0 ||
-	    jx_parse(agent, strlen(agent), &before, e) < 0 ||
-	    (environment_body && jx_parse(environment_body, strlen(environment_body), &environment, e) < 0))
+	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &with, e) < 0 ||
+	    jx_parse(with.agent, strlen(with.agent), &before, e) < 0 ||
+	    jx_parse(with.resources, strlen(with.resources), &resources, e) < 0 ||
+	    (with.environment && jx_parse(with.environment, strlen(with.environment), &environment, e) < 0))
 		return -1;
 	after = json_copy(before);
 	shape_update(&shape_session_agent_update, after, change);
-	if (agentcfg_tools(change, after, e) < 0 || fit_check(after, environment, e) < 0)
+	if (agentcfg_tools(change, after, e) < 0 || fit_check(after, environment, e) < 0 || resources_check(resources, after, e) < 0)
 		return -1;
 	if (!json_equal(before, after))
 		*out = jx_dump(after);
@@ -84,14 +85,14 @@ budget_changed(struct gw_req *r, const struct session_locked *now, int64_t *out_
 	const json_t *sent = json_object_get(r->body, "budget");
 	AUTO(pgres) PGresult *row = NULL;
 	AUTO(json) json_t *snapshot = NULL;
-	const char *agent, *environment;
+	struct session_setup with;
 
 	if (budget_update(sent, now->budget, out_cents, e) < 0)
 		return -1;
 	if (!sent || !*out_cents)
 		return 0;
-	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &agent, &environment, e) < 0 ||
-	    jx_parse(agent, strlen(agent), &snapshot, e) < 0)
+	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &with, e) < 0 ||
+	    jx_parse(with.agent, strlen(with.agent), &snapshot, e) < 0)
 		return -1;
 	return budget_model(r->db, json_object_get(snapshot, "model"), e);
 }

@@ -97,8 +97,7 @@ session_names(struct db *db, const char *workspace, const char *id, PGresult **r
 }
 
 int
-session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_agent,
-    const char **out_environment, struct err *e)
+session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_setup *out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
@@ -106,8 +105,7 @@ session_setup(struct db *db, const char *workspace, const char *id, PGresult **r
 		return err_wrap(e, "get agent of session %s", id);
 	if (PQntuples(r) == 0)
 		return not_found(e);
-	*out_agent = pg_str(r, 0, 0);
-	*out_environment = pg_str(r, 0, 1);
+	*out = (struct session_setup){ .agent = pg_str(r, 0, 0), .environment = pg_str(r, 0, 1), .resources = pg_str(r, 0, 2) };
 	*res = steal(r);
 	return 0;
 }

@@ -47,9 +47,9 @@ int session_get(struct db *db, const char *workspace, const char *id, PGresult *
 /* Its primary thread and agent snapshot, borrowed from *res. EK_NOT_FOUND. */
 int session_names(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_thread, const char **out_agent,
     struct err *e);
-/* Its agent snapshot and the body of its environment (NULL: deleted), borrowed from *res. EK_NOT_FOUND. */
-int session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, const char **out_agent,
-    const char **out_environment, struct err *e);
+/* What it runs with: agent snapshot, body of its environment (NULL: deleted), resources. JSON text, borrowed from *res. EK_NOT_FOUND. */
+struct session_setup { const char *agent, *environment, *resources; };
+int session_setup(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_setup *out, struct err *e);
 /* Is it there? out_thread (may be NULL) receives its primary thread. EK_NOT_FOUND. */
 int session_exists(struct db *db, const char *workspace, const char *id, char out_thread[ID_MAX], struct err *e);
 

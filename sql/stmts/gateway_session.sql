@@ -114,9 +114,9 @@ UPDATE session SET title = $3::text, metadata = $4::text, agent = coalesce($5::t
 -- stmt: session_exists  for: gw
 SELECT thread_id FROM session WHERE workspace_id = $1::text AND id = $2::text;
 
--- What a session runs with: its agent snapshot and its environment, if that is still there.
+-- What a session runs with: its agent snapshot, its environment, if that is still there, and its resources.
 -- stmt: session_setup  for: gw
-SELECT s.agent, e.body
+SELECT s.agent, e.body, s.resources
   FROM session s LEFT JOIN environment e ON e.workspace_id = s.workspace_id AND e.id = s.environment_id
  WHERE s.workspace_id = $1::text AND s.id = $2::text;
 

@@ -177,6 +177,26 @@ waiting(void **state)
 	cell("allow", "answer", "inbox", "AND refers_to = 'sevt_2'");
 }
 
+/* Many awaited calls: whole ids as far as there is room, then how many more. */
+static void
+waiting_for_many(void **state)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+	const char *message, *more;
+	int named = 0;
+
+	free(gwr_sql("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT '%s', 'sevt_01' || lpad(n::text, 22, 'z'), n, "
+	    "'custom', 't', '{}' FROM generate_series(1, 12) n", id));
+	gwr_send(GWR_A, "POST", uri, BATCH(MESSAGE), strlen(BATCH(MESSAGE)), NULL, &r);
+	assert_int_equal(r.status, 400);
+	message = jx_str(json_object_get(r.json, "error"), "message");
+	for (const char *p = message; (p = strstr(p, "sevt_01zzzzzzzzzzzzzzzzzzzz")); p++)
+		named++;
+	more = strstr(message, gwr_fmt(" and %d more]; only `user.tool_confirmation`", 12 - named));
+	assert_non_null(more);
+	assert_true(named >= 6);
+}
+
 /* Where a system message may stand, and what it is then: the harness sees it as the system's, and it never starts a turn by itself. */
 static void
 system_messages(void **state)
@@ -419,9 +439,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(message), TEST(batches), TEST(waiting), TEST(system_messages), TEST(custom_results), TEST(confirmations), TEST(interrupts),
-		TEST(limits), TEST(ended),
-		TEST(lists), TEST(list_moves), TEST(list_cursors),
+		TEST(message), TEST(batches), TEST(waiting), TEST(waiting_for_many), TEST(system_messages), TEST(custom_results), TEST(confirmations),
+		TEST(interrupts), TEST(limits), TEST(ended), TEST(lists), TEST(list_moves), TEST(list_cursors),
 	};
 
 	return cmocka_run_group_tests_name("events", tests, start, stop);

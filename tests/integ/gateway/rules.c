@@ -358,6 +358,10 @@ session_agent(void **state)
 	bad(uri, "{\"agent\":{\"tools\":[" TOOLSET "," TOOLSET "]}}", "tools.1.agent_toolset_20260401: duplicate entry");
 	bad(uri, "{\"agent\":{\"tools\":[" MCP("x") "],\"mcp_servers\":[" URL("x", "https://x.com") "]}}",
 	    "agent.mcp_servers: sessions with MCP servers are not supported yet");
+	free(gwr_sql("UPDATE session SET resources = '[{}]' WHERE id = '%s'", id));
+	bad(uri, "{\"agent\":{\"tools\":[]}}", "Missing required tool: file resources require the read tool to be usable");
+	json_decref(gwr_ok(GWR_A, "POST", uri, "{\"agent\":{\"tools\":[" TOOLSET "]}}"));
+	free(gwr_sql("UPDATE session SET resources = '[]' WHERE id = '%s'", id));
 	bad(uri, "{\"agent\":{\"system\":\"s\"}}", "Failed to parse request body: unknown field \"system\" in agent");
 	bad(uri, "{\"vault_ids\":[]}", "vault_ids: not supported yet");
 	free(gwr_sql("UPDATE session SET status = 'running' WHERE id = '%s'", id));
