@@ -145,6 +145,14 @@ sizes(void)
 	check(!r.is_error && r.spilled, "one endless line is spilled");
 	is_text(sh(S, "tail -n 1 $(ls -t /tmp/tool-output/* | head -1)"), false,
 	    "[file truncated at 256 KiB, in line 1; use view_range to read on]", "a file is read up to 256 KiB");
+	(void)sh(S, "mkdir -p g; for i in 1 2 3; do seq 1 12000 > g/$i; done");
+	r = tool(S, "grep", json_pack("{s:s,s:s,s:s}", "pattern", ".", "path", "g", "output_mode", "content"));
+	check(!r.is_error && r.spilled && r.len < 20000 && strstr(r.text, "the full text is in /tmp/tool-output/sevt_") != NULL,
+	    "a long search goes to a file");
+	is_text(sh(S, "wc -l < $(ls -t /tmp/tool-output/* | head -1)"), false, "35999\n", "which has all of it");
+	(void)sh(S, "python3 -c \"open('cjk', 'w').write('\xe6\x97\xa5' * 80000)\"; rm -r g");
+	r = read_of("cjk");
+	check(!r.is_error && !r.spilled && r.len == 240002, "characters count, not bytes");
 	is_text(read_of("bin"), true, "bin is a binary file (3 bytes)", "a binary file");
 	is_text(read_of("fifo"), true, "fifo is not a regular file", "a FIFO does not block");
 	is_text(read_of("nonl"), false, "1\tno newline", "no newline at the end");

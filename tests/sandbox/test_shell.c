@@ -52,18 +52,62 @@ big_command(void)
 	is_text(r, false, "299967\n", "a command of 300 kB");
 }
 
+/* Over 100,000 characters: the end of it, and all of it in a file; characters are counted, not bytes (contract 4.3). */
 static void
 output_cap(void)
 {
 	struct result r = sh(S, "seq 1 100000");
+	char path[64] = "", command[160];
+	const char *at = strstr(r.text, "/tmp/tool-output/bash-");
 
-	check(!r.is_error && r.len <= 102400 && strncmp(r.text, "[output truncated]\n", 19) == 0,
-	    "long output is cut to 100 KiB with a mark");
+	check(!r.is_error && r.spilled && r.len <= 102400 && strncmp(r.text, "[output truncated: 588895 bytes in all; the full output is in ", 62) == 0,
+	    "a long output is cut to 100 KiB with a mark");
 	check(r.len > 100000 && strcmp(r.text + r.len - 14, "\n99999\n100000\n") == 0, "and its tail is kept");
-	r = sh(S, "head -c 102000 /dev/zero | tr '\\0' 'a'");
-	check(!r.is_error && r.len == 102000, "output below the cap is whole");
+	if (at)
+		snprintf(path, sizeof path, "%.*s", (int)strcspn(at, "]"), at);
+	snprintf(command, sizeof command, "seq 1 100000 | cmp - %s && stat -c %%u:%%a %s", path, path);
+	is_text(sh(S, command), false, "1000:644\n", "all of it is in the file");
+	r = sh(S, "head -c 100000 /dev/zero | tr '\\0' 'a'");
+	check(!r.is_error && !r.spilled && r.len == 100000, "100,000 characters are whole");
+	r = sh(S, "head -c 100001 /dev/zero | tr '\\0' 'a'");
+	check(!r.is_error && r.spilled && strstr(r.text, "100001 bytes in all") != NULL, "one more is not");
+	r = sh(S, "python3 -c \"print('\xf0\x9f\x98\x80' * 99999, end='')\"");
+	check(!r.is_error && !r.spilled && r.len == 399996, "characters count, not bytes");
+	r = sh(S, "python3 -c \"print('\xf0\x9f\x98\x80' * 100001, end='')\"");
+	check(!r.is_error && r.spilled && strstr(r.text, "400004 bytes in all") != NULL, "also when they are too many");
 	r = sh(S, "echo begin; seq 1 100000; false");
-	check(r.is_error && strstr(r.text, "\n100000\n") != NULL, "a failing command's long output too");
+	check(r.is_error && r.spilled && strstr(r.text, "\n100000\n") != NULL, "a failing command's long output too");
+	r = sh_within(S, "seq 1 200000; sleep 60", 1500);
+	check(r.is_error && r.spilled && strstr(r.text, "timed out after 1500 ms") != NULL && strstr(r.text, "full output is in") != NULL,
+	    "and that of one that is killed");
+}
+
+/* What lies where the output would be saved is the tool's own affair, and pid 1's rights do not help it. */
+static void
+spill_attacks(void)
+{
+	struct result r;
+
+	(void)sh(S, "rm -rf /tmp/tool-output; ln -s /etc /tmp/tool-output");
+	r = sh(S, "seq 1 100000");
+	check(!r.is_error && !r.spilled && strncmp(r.text, "[output truncated]\n", 19) == 0, "a link in place of the folder: no file, no harm");
+	(void)sh(S, "rm -rf /tmp/tool-output; ln -s / /tmp/tool-output");
+	r = sh(S, "seq 1 100000");
+	check(!r.is_error && !r.spilled, "a link to where only pid 1 could write");
+	is_text(sh(S, "ls / | grep -c bash-; ls /etc | grep -c bash-"), true, "0\n0\n", "nothing was written there");
+	(void)sh(S, "rm -rf /tmp/tool-output; mkdir /tmp/tool-output; cd /tmp/tool-output; for i in $(seq 200); do mkfifo bash-$i.txt; done");
+	r = sh(S, "seq 1 100000");
+	check(!r.is_error && !r.spilled, "a pipe in place of the file");
+	(void)sh(S, "cd /tmp; rm -rf tool-output; mkdir tool-output; for i in $(seq 200); do ln -s /workspace/stolen tool-output/bash-$i.txt; done");
+	r = sh(S, "seq 1 100000");
+	check(!r.is_error && !r.spilled && sh(S, "ls /workspace/stolen").is_error, "a link in place of the file");
+	(void)sh(S, "rm -rf /tmp/tool-output; head -c 1G /dev/zero > /workspace/fill; true");
+	r = sh(S, "seq 1 100000");
+	check(!r.is_error && !r.spilled && strstr(r.text, "\n100000\n") != NULL, "a full disk costs the file, not the result");
+	(void)sh(S, "rm -f /workspace/fill");
+	r = sh_within(S, "yes 0123456789 | head -c 60000000", 60000);
+	check(!r.is_error && r.spilled && strstr(r.text, "60000000 bytes in all; their beginning is in") != NULL, "a flood is saved in part");
+	is_text(sh(S, "du -b /tmp/tool-output/* | cut -f1 | sort -n | tail -1; rm -rf /tmp/tool-output"), false, "33554432\n", "up to 32 MiB");
 }
 
 static void
@@ -101,5 +145,6 @@ test_shell(void)
 	state();
 	big_command();
 	output_cap();
+	spill_attacks();
 	endings();
 }

@@ -36,6 +36,8 @@ enum {
 	SB_F_LANDLOCK = 1,	/* READY: landlock is in force for tools */
 	SB_F_FAILED = 2,	/* DONE: could not be started; status is an errno */
 	SB_F_GONE = 4,		/* DONE of a bash call: the shell itself ended; status is its wait status */
+	SB_F_SPILLED = 8,	/* DONE of a bash call: the output was too long and is in SB_SPILL_BASH, */
+	SB_F_PART = 16,		/* its beginning only */
 };
 
 struct sb_msg {
@@ -54,10 +56,10 @@ enum { SB_EXIT_OK = 0, SB_EXIT_ERROR = 1, SB_EXIT_SPILLED = 2 };
 /* Descriptors that roost-init is started with. */
 enum { SB_FD_HANDS = 3, SB_FD_FILTER = 4 };
 
-#define SB_BASH_KEEP (100u << 10)	/* the tail of a command's output that is kept (contract 4.3) */
-#define SB_OUT_MAX (512u << 10)		/* the longest output of a file tool that hands reads */
-#define SB_SPILL_CHARS 100000u		/* a longer output goes to a file (contract 4.3) */
-#define SB_TEXT_MAX (100u << 10)	/* bytes of one result */
+#define SB_SPILL_CHARS 100000u		/* a longer output goes to a file, and a part of it to the model (contract 4.3) */
+#define SB_KEEP (4u * SB_SPILL_CHARS)	/* bytes of an output that hands may read: no shorter output has more characters than that */
+#define SB_BASH_TAIL (100u << 10)	/* of a command's longer output: its end, bytes with the mark */
+#define SB_SPILL_MAX (32u << 20)	/* bytes of a command's output that are saved */
 #define SB_CALLS_MAX 32			/* calls of one sandbox at a time */
 
 #define SB_UID 1000			/* who tools are, inside */
@@ -67,5 +69,6 @@ enum { SB_FD_HANDS = 3, SB_FD_FILTER = 4 };
 #define SB_OUTPUTS "/mnt/session/outputs"
 #define SB_UPLOADS "/mnt/session/uploads"
 #define SB_SPILL_DIR "/tmp/tool-output"
+#define SB_SPILL_BASH SB_SPILL_DIR "/bash-%u.txt"	/* by the call's number; other tools: by its id */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * result: see result.h. Wording follows contract 4.3: a command's output as it was, its tail when it was long; a failing command is an
+ * result: see result.h. Wording follows contract 4.3: a command's output as it was, the last 100 KiB of it when it had over 100,000
+ * characters (all of it is then in a file); a failing command is an
  * error with its output, or `exit N` when it was silent; nothing at all reads "(no output)". The output memfd was written inside the
  * sandbox: its bytes and its length are not believed.
  */
@@ -12,9 +13,8 @@
 #include <unistd.h>
 
 #include "text.h"
+#include "utf8.h"
 #include "xalloc.h"
-
-#define TRUNCATED "[output truncated]\n"
 
 /* Up to max bytes of the memfd; the caller frees. */
 static char *
@@ -35,20 +35,39 @@ read_output(int fd, size_t max, size_t *out_len)
 	return data;
 }
 
+/* What the model is told above the end of a command's long output. */
 static void
-put_output(struct buf *b, const struct call *c, bool shell, bool truncated)
+put_mark(struct buf *b, struct call *c, const struct sb_msg *m)
 {
+	buf_str(b, "[output truncated");
+	if (m->flags & SB_F_SPILLED) {
+		c->spilled = true;
+		buf_printf(b, m->flags & SB_F_PART ? ": %llu bytes in all; their beginning is in " SB_SPILL_BASH :
+		    ": %llu bytes in all; the full output is in " SB_SPILL_BASH, (unsigned long long)m->bytes, c->num);
+	}
+	buf_str(b, "]\n");
+}
+
+/* A command's output as it was, or its end below a mark; a file tool's text, which it has cut itself. */
+static void
+put_output(struct buf *b, struct call *c, const struct sb_msg *m)
+{
+	const bool shell = c->in.tool == SB_TOOL_bash;
 	AUTO(str) char *data = NULL;
-	struct buf text = { 0 };
+	AUTO(buf) struct buf text = { 0 };
+	AUTO(buf) struct buf mark = { 0 };
 	size_t len = 0;
 
 	if (c->out >= 0)
-		data = read_output(c->out, shell ? SB_BASH_KEEP : SB_OUT_MAX, &len);
-	truncated |= text_clean(&text, data ? data : "", len, shell ? SB_TEXT_MAX - strlen(TRUNCATED) : SB_OUT_MAX, shell);
-	if (shell && truncated)
-		buf_str(b, TRUNCATED);
+		data = read_output(c->out, SB_KEEP, &len);
+	if (shell && (m->bytes > SB_KEEP || utf8_count(data ? data : "", len) > SB_SPILL_CHARS)) {
+		put_mark(&mark, c, m);
+		(void)text_clean(&text, data, len, SB_BASH_TAIL - mark.len, true);
+		buf_put(b, mark.data, mark.len);
+	} else {
+		(void)text_clean(&text, data ? data : "", len, 3 * SB_KEEP, false);
+	}
 	buf_put(b, text.data ? text.data : "", text.len);
-	buf_free(&text);
 }
 
 /* Start a line of our own after what is there. */
@@ -146,7 +165,7 @@ result_compose(struct call *c, const struct sb_msg *m)
 		buf_str(&b, CALL_INTERRUPTED);
 	} else if (c->why == CALL_TIMED_OUT) {
 		c->is_error = true;
-		put_output(&b, c, shell, shell && m->bytes > SB_BASH_KEEP);
+		put_output(&b, c, m);
 		new_line(&b);
 		buf_printf(&b, "The %s timed out after %lld ms and was killed%s.", shell ? "command" : "tool", (long long)c->timeout_ms,
 		    shell ? ", with the shell; the next bash call gets a new one" : "");
@@ -154,7 +173,7 @@ result_compose(struct call *c, const struct sb_msg *m)
 		c->is_error = true;
 		not_started(&b, m->status);
 	} else {
-		put_output(&b, c, shell, shell && m->bytes > SB_BASH_KEEP);
+		put_output(&b, c, m);
 		if (shell)
 			compose_bash(c, m, &b);
 		else

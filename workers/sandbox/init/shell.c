@@ -9,8 +9,8 @@
  * children hold: whatever it prints, and however it ends its last line, the output is exact. Status and output travel on two pipes, but
  * the foreground output was written before the status, so what the output pipe holds at that moment (FIONREAD) completes it.
  *
- * Output is drained all the time, of background processes between calls too, into a ring of the last 100 KiB: a flood costs CPU of
- * the sandbox and nothing else. When the shell ends, so does the call; hands kills the shell's cgroup on restart and timeout.
+ * Output is drained all the time, of background processes between calls too, into a ring of the last 400 kB. What a running call puts out
+ * beyond that, or beyond 100,000 characters, goes to a file as well (spill.h), up to 32 MiB: a flood costs CPU and disk of the sandbox and nothing else. When the shell ends, so does the call; hands kills the shell's cgroup on restart and timeout.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +27,8 @@
 #include "buf.h"
 #include "confine.h"
 #include "init.h"
+#include "spill.h"
+#include "utf8.h"
 
 #define STATUS_FD 9
 #define DRAIN_STEP 65536
@@ -41,9 +43,12 @@ static struct shell {
 	size_t sent;
 	char status[16];	/* what came on ctl so far */
 	size_t nstatus;
-	char *ring;		/* the last SB_BASH_KEEP bytes of output, written at `bytes % SB_BASH_KEEP` */
+	char *ring;		/* the last SB_KEEP bytes of output, written at `bytes % SB_KEEP` */
 	uint64_t bytes;		/* output since the last call ended */
-} sh = { .in = -1, .out = -1, .ctl = -1, .result = -1 };
+	int spill;		/* the running call's file: -1 none yet, -2 there can be none */
+	uint64_t spilled;	/* bytes written to it */
+	bool part;		/* not all of them */
+} sh = { .in = -1, .out = -1, .ctl = -1, .result = -1, .spill = -1 };
 
 static char *const shell_argv[] = { (char *)"/bin/bash", (char *)"--noprofile", (char *)"--norc", NULL };
 static char *const shell_env[] = {
@@ -71,6 +76,60 @@ shell_drop(void)
 	sh.sent = sh.nstatus = 0;
 	sh.bytes = 0;
 	sh.pid = 0;
+}
+
+/* Write to the running call's file, as far as there is room. */
+static void
+spill_more(const char *data, size_t len)
+{
+	size_t room = sh.spilled < SB_SPILL_MAX ? (size_t)(SB_SPILL_MAX - sh.spilled) : 0, n;
+
+	if (sh.spill < 0 || sh.part)
+		return;
+	n = spill_write(sh.spill, data, len < room ? len : room);
+	sh.spilled += n;
+	sh.part = n < len;
+}
+
+/* Begin the running call's file with what is in the ring, oldest byte first. */
+static void
+spill_begin(void)
+{
+	size_t at = (size_t)(sh.bytes % SB_KEEP);
+
+	sh.spill = spill_open(sh.call);
+	if (sh.spill < 0) {
+		sh.spill = -2;
+		return;
+	}
+	if (sh.bytes > SB_KEEP)
+		spill_more(sh.ring + at, SB_KEEP - at);
+	spill_more(sh.ring, sh.bytes > SB_KEEP ? at : (size_t)sh.bytes);
+}
+
+/* Is what the ring holds more than the model may see? */
+static bool
+too_long(void)
+{
+	return sh.bytes > SB_KEEP || (sh.bytes > SB_SPILL_CHARS && utf8_count(sh.ring, (size_t)sh.bytes) > SB_SPILL_CHARS);
+}
+
+static uint32_t
+spill_end(void)
+{
+	uint32_t flags = 0;
+
+	if (sh.spill == -1 && too_long())
+		spill_begin();
+	if (sh.spill >= 0) {
+		if (sh.spilled > 0)
+			flags = SB_F_SPILLED | (sh.part ? SB_F_PART : 0);
+		close(sh.spill);
+	}
+	sh.spill = -1;
+	sh.spilled = 0;
+	sh.part = false;
+	return flags;
 }
 
 static void __attribute__((noreturn))
@@ -101,6 +160,7 @@ shell_start(uint32_t gen, int cgroup_fd)
 	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, ctl[2] = { -1, -1 };
 
 	if (sh.call) {		/* hands has killed it and does not wait for its end */
+		(void)spill_end();
 		init_send(SB_DONE, sh.call, ECANCELED, SB_F_FAILED, sh.bytes);
 		sh.call = 0;
 		forget(&sh.result);
@@ -108,7 +168,7 @@ shell_start(uint32_t gen, int cgroup_fd)
 	shell_drop();
 	sh.gen = gen;
 	if (!sh.ring)
-		sh.ring = malloc(SB_BASH_KEEP);
+		sh.ring = malloc(SB_KEEP);
 	if (!sh.ring || pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(ctl, O_CLOEXEC) < 0)
 		goto fail;
 	sh.pid = init_fork(cgroup_fd);
@@ -154,13 +214,16 @@ drain(size_t most)
 			return;
 		len = (size_t)n;
 		most -= len;
-		skip = len > SB_BASH_KEEP ? len - SB_BASH_KEEP : 0;
-		at = (size_t)((sh.bytes + skip) % SB_BASH_KEEP);
-		if (at + len - skip <= SB_BASH_KEEP) {
+		if (sh.call && sh.spill == -1 && sh.bytes + len > SB_KEEP)
+			spill_begin();
+		spill_more(chunk, len);
+		skip = len > SB_KEEP ? len - SB_KEEP : 0;
+		at = (size_t)((sh.bytes + skip) % SB_KEEP);
+		if (at + len - skip <= SB_KEEP) {
 			memcpy(sh.ring + at, chunk + skip, len - skip);
 		} else {
-			memcpy(sh.ring + at, chunk + skip, SB_BASH_KEEP - at);
-			memcpy(sh.ring, chunk + skip + (SB_BASH_KEEP - at), len - skip - (SB_BASH_KEEP - at));
+			memcpy(sh.ring + at, chunk + skip, SB_KEEP - at);
+			memcpy(sh.ring, chunk + skip + (SB_KEEP - at), len - skip - (SB_KEEP - at));
 		}
 		sh.bytes += len;
 	}
@@ -179,15 +242,16 @@ drain_waiting(void)
 static void
 finish(int status, uint32_t flags)
 {
-	size_t at = (size_t)(sh.bytes % SB_BASH_KEEP);
+	size_t at = (size_t)(sh.bytes % SB_KEEP);
 	ssize_t rc = 0;
 
 	if (!sh.call)
 		return;
-	if (sh.bytes > SB_BASH_KEEP) {
-		rc = pwrite(sh.result, sh.ring + at, SB_BASH_KEEP - at, 0);
+	flags |= spill_end();
+	if (sh.bytes > SB_KEEP) {
+		rc = pwrite(sh.result, sh.ring + at, SB_KEEP - at, 0);
 		if (rc >= 0)
-			rc = pwrite(sh.result, sh.ring, at, (off_t)(SB_BASH_KEEP - at));
+			rc = pwrite(sh.result, sh.ring, at, (off_t)(SB_KEEP - at));
 	} else if (sh.bytes > 0) {
 		rc = pwrite(sh.result, sh.ring, (size_t)sh.bytes, 0);
 	}

@@ -1,6 +1,6 @@
 /*
  * tool: see tool.h. What all file tools share: dispatch, paths, error texts, and the rule for long results (contract 4.3): more than
- * 100 000 characters or 100 KiB go to a file in the sandbox, and the model gets the beginning and the path. A crash here costs one
+ * 100,000 characters go to a file in the sandbox, and the model gets the beginning and the path. A crash here costs one
  * call: pid 1 reports the wait status and hands words it.
  */
 #include "tool.h"
@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "utf8.h"
 #include "wire.h"
 
-#define OUT_CEILING (2u << 20)
+#define OUT_CEILING (16u << 20)
 #define PREVIEW 16000u
 
 static tool_fn *const tools[SB_TOOLS] = {
@@ -68,22 +69,12 @@ write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-static size_t
-characters(const struct buf *b)
-{
-	size_t i, n = 0;
-
-	for (i = 0; i < b->len; i++)
-		n += ((unsigned char)b->data[i] & 0xc0) != 0x80;
-	return n;
-}
-
 /* Save the whole text under the call's name and leave its beginning with a pointer to the file. */
 static void
 spill(struct buf *out, const char *call)
 {
 	char path[256];
-	size_t chars = characters(out), cut = PREVIEW;
+	size_t chars = utf8_count(out->data, out->len), cut = PREVIEW;
 	int fd = -1, saved;
 
 	snprintf(path, sizeof path, SB_SPILL_DIR "/%s.txt", call ? call : "output");
@@ -115,7 +106,7 @@ tool_main(uint32_t tool, int args_fd, int out_fd)
 		rc = tool_fail(&out, errno, "cannot read the arguments");
 	else
 		rc = tools[tool](&a, &out);
-	if (rc == 0 && out.len > PREVIEW && (out.len > SB_TEXT_MAX || characters(&out) > SB_SPILL_CHARS)) {
+	if (rc == 0 && out.len > SB_SPILL_CHARS && utf8_count(out.data, out.len) > SB_SPILL_CHARS) {
 		spill(&out, args_get(&a, "call"));
 		spilled = 1;
 	}

@@ -19,7 +19,7 @@
 #include "wire.h"
 
 #define GLOB_MAX 100		/* paths of one glob */
-#define GREP_BYTES (100u << 10)	/* of one grep */
+#define GREP_BYTES (8u << 20)	/* of one grep; over 100,000 characters go to a file */
 #define LINE_MAX_BYTES 65536
 #define RG "/usr/bin/rg"
 
@@ -193,7 +193,7 @@ grep_line(void *ctx, const char *line, size_t len)
 		return 0;
 	}
 	if (g->out->len + len + 1 > GREP_BYTES) {
-		buf_str(g->out, "\n[output truncated]");
+		buf_str(g->out, "\n[the search was stopped here: it has too many results]");
 		g->any = true;
 		return 1;
 	}
