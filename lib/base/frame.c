@@ -70,6 +70,14 @@ flush(struct frame_conn *fc)
 	return 0;
 }
 
+size_t
+frame_room(const struct frame_conn *fc)
+{
+	const size_t left = fc->out.len + 4 < UNSENT_MAX ? UNSENT_MAX - fc->out.len - 4 : 0;
+
+	return left < FRAME_MAX ? left : FRAME_MAX;
+}
+
 int
 frame_send(struct frame_conn *fc, const char *json, size_t len, struct err *e)
 {

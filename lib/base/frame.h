@@ -13,7 +13,7 @@
 
 #include "err.h"
 
-#define FRAME_MAX (4u << 20)	/* one frame: a tool input or result; results are cut at 100 KiB before */
+#define FRAME_MAX (4u << 20)	/* one frame: a tool input or result; results are cut at 100,000 characters before */
 
 struct frame_conn;
 
@@ -28,6 +28,9 @@ int frame_fd(const struct frame_conn *fc);
 
 /* Queue one frame and write what fits. -1: the peer is gone or over 16 MiB waits unread (EK_UNAVAILABLE). */
 int frame_send(struct frame_conn *fc, const char *json, size_t len, struct err *e);
+
+/* The longest frame that frame_send() takes now: who has more waits for EPOLLOUT. */
+size_t frame_room(const struct frame_conn *fc);
 
 /* Serve epoll's events. -1: closed by the peer or protocol error; the caller frees. */
 int frame_on_event(struct frame_conn *fc, uint32_t events);

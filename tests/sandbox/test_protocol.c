@@ -246,6 +246,35 @@ malformed(void)
 	is_text(sh("sesn_p", "echo fine"), false, "fine\n", "others are served all the time");
 }
 
+/* More replies than a connection buffers, to a worker that reads late: they wait, in order. */
+static void
+late_reader(void)
+{
+	json_t *r;
+	int fd = dial(&H), n[64], i, whole = 0;
+	const char *text;
+
+	r = ask(fd, req_call("sesn_p", 1, "sevt_large", "bash", bash("python3 -c \"print('\xf0\x9f\x98\x80' * 99999, end='')\"")));
+	check(json_string_length(json_object_get(r, "content")) == 399996, "a large result");
+	json_decref(r);
+	for (i = 0; i < 64; i++) {
+		json_t *ask_again = req_of("result", "sesn_p", 1);
+
+		json_object_set_new(ask_again, "call", json_string("sevt_large"));
+		n[i] = send_req(fd, ask_again);
+	}
+	is_text(sh("sesn_p2", "echo served"), false, "served\n", "others are served while 25 MB wait for one");
+	for (i = 0; i < 64; i++) {
+		r = wait_reply(fd, n[i]);
+		text = r ? json_string_value(json_object_get(r, "content")) : NULL;
+		whole += text && strlen(text) == 399996;
+		json_decref(r);
+	}
+	check(whole == 64, "and every reply comes, when it is read");
+	close(fd);
+	json_decref(ask(shared, req_of("destroy", "sesn_p2", 1)));
+}
+
 /* Who may connect: neither root nor the worker's user. The mode is opened up, so that only the credentials decide. */
 static void
 strangers(void)
@@ -279,5 +308,6 @@ test_protocol(void)
 	many();
 	fencing();
 	malformed();
+	late_reader();
 	strangers();
 }

@@ -170,7 +170,10 @@ on_frame(void *ctx, struct frame_conn *fc, const char *json, size_t len)
 	return 0;
 }
 
-/* Send what waits. The list keeps order, so a session's provision stays ahead of its calls. */
+/*
+ * Send what waits, as far as the connection has room: the rest goes when hands has read some. The list keeps order, so a session's
+ * provision stays ahead of its calls.
+ */
 static void
 send_waiting(struct hands *h)
 {
@@ -183,6 +186,8 @@ send_waiting(struct hands *h)
 			at = &r->next;
 			continue;
 		}
+		if (r->len > frame_room(h->fc) && r->len <= FRAME_MAX)
+			break;
 		if (frame_send(h->fc, r->json, r->len, &e) < 0) {
 			/* the reason may be this frame alone; it must not block those behind it */
 			unlink_req(h, at);

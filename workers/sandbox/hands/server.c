@@ -28,11 +28,21 @@
 
 #define CONNS_MAX 256
 
+/* A worker that does not read what it asked for: closed when this much waits beside what the connection buffers. */
+#define WAITING_MAX (64u << 20)
+
+struct reply {
+	STAILQ_ENTRY(reply) link;
+	struct buf json;
+};
+
 struct conn {
 	LIST_ENTRY(conn) link;
 	struct hands *h;
 	uint64_t id;
 	struct frame_conn *fc;
+	STAILQ_HEAD(, reply) waiting;	/* replies that the connection had no room for, oldest first */
+	size_t nwaiting;		/* their bytes */
 	uid_t uid;
 	bool broken;		/* closed at the end of the round, never inside a callback of frame.c */
 };
@@ -46,18 +56,58 @@ static void
 on_conn(void *ctx, int fd, uint32_t events);
 
 static void
-send_reply(struct hands *h, uint64_t id, struct buf *b)
+wait_for_room(struct conn *c, struct buf *b)
+{
+	struct reply *r = xcalloc(1, sizeof *r);
+
+	r->json = *b;
+	*b = (struct buf){ 0 };
+	STAILQ_INSERT_TAIL(&c->waiting, r, link);
+	c->nwaiting += r->json.len;
+	if (c->nwaiting > WAITING_MAX) {
+		log_warn("worker_does_not_read", "bytes", LOGN((int64_t)c->nwaiting), NULL);
+		c->broken = true;
+	}
+}
+
+static void
+put(struct conn *c, const struct buf *b)
 {
 	struct err e = ERR_INIT;
+
+	if (frame_send(c->fc, b->data, b->len, &e) < 0) {
+		log_err("worker_connection", &e, NULL);
+		c->broken = true;
+	}
+}
+
+/* As many of the waiting replies as there is room for. */
+static void
+put_waiting(struct conn *c)
+{
+	struct reply *r;
+
+	while (!c->broken && (r = STAILQ_FIRST(&c->waiting)) != NULL && r->json.len <= frame_room(c->fc)) {
+		put(c, &r->json);
+		STAILQ_REMOVE_HEAD(&c->waiting, link);
+		c->nwaiting -= r->json.len;
+		buf_free(&r->json);
+		free(r);
+	}
+}
+
+static void
+send_reply(struct hands *h, uint64_t id, struct buf *b)
+{
 	struct conn *c;
 
 	LIST_FOREACH(c, &conns, link)
 		if (c->id == id && !c->broken) {
 			FAILPOINT(HANDS_REPLY);
-			if (frame_send(c->fc, b->data, b->len, &e) < 0) {
-				log_err("worker_connection", &e, NULL);
-				c->broken = true;
-			}
+			if (STAILQ_EMPTY(&c->waiting) && b->len <= frame_room(c->fc))
+				put(c, b);
+			else
+				wait_for_room(c, b);
 			/* a broken one is woken by its own hangup */
 			if (c->broken)
 				shutdown(frame_fd(c->fc), SHUT_RDWR);
@@ -393,6 +443,13 @@ conn_close(struct conn *c)
 	loop_unwatch(c->h->loop, frame_fd(c->fc));
 	LIST_REMOVE(c, link);
 	srv.nconns--;
+	while (!STAILQ_EMPTY(&c->waiting)) {
+		struct reply *r = STAILQ_FIRST(&c->waiting);
+
+		STAILQ_REMOVE_HEAD(&c->waiting, link);
+		buf_free(&r->json);
+		free(r);
+	}
 	frame_free(&c->fc);
 	free(c);
 }
@@ -403,7 +460,7 @@ on_conn(void *ctx, int fd, uint32_t events)
 	struct conn *c = ctx;
 
 	(void)fd;
-	if (frame_on_event(c->fc, events) < 0 || c->broken)
+	if (frame_on_event(c->fc, events) < 0 || (put_waiting(c), c->broken))
 		conn_close(c);
 	else
 		loop_watch(c->h->loop, frame_fd(c->fc), frame_wants(c->fc), on_conn, c);
@@ -431,6 +488,7 @@ on_accept(void *ctx, int fd, uint32_t events)
 	c->h = h;
 	c->id = ++srv.next;
 	c->uid = who.uid;
+	STAILQ_INIT(&c->waiting);
 	c->fc = frame_new(peer, on_frame, c);
 	LIST_INSERT_HEAD(&conns, c, link);
 	srv.nconns++;
