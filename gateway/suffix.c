@@ -30,7 +30,7 @@ by_name(const void *a, const void *b)
 static bool
 listed(const char *rule)
 {
-	return bsearch(&rule, rules, n_rules, sizeof *rules, by_name) != NULL;
+	return n_rules > 0 && bsearch(&rule, rules, n_rules, sizeof *rules, by_name) != NULL;
 }
 
 /* Cut the ICANN part into its rules. */
