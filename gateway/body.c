@@ -201,7 +201,7 @@ body_parse(const struct shape *s, const char *content_type, const char *content_
 	}
 	if (values_of(text->data, text->len) > BODY_VALUES)
 		return err_set(e, EK_INVALID, 0, "Failed to parse request body: more than %d values", BODY_VALUES);
-	if (jx_parse(text->data, text->len, &v, e) < 0 || shape_check(s, v, e) < 0)
+	if (jx_parse_exact(text->data, text->len, &v, e) < 0 || shape_check(s, v, e) < 0)
 		return -1;
 	*out = steal(v);
 	return 0;

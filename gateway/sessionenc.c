@@ -90,7 +90,7 @@ thread_encode(struct buf *b, const char *session_id, const struct thread_row *t,
 	AUTO(json) json_t *agent = NULL;
 	struct jw w;
 
-	if (jx_parse(t->agent, strlen(t->agent), &agent, e) < 0)
+	if (jx_parse_exact(t->agent, strlen(t->agent), &agent, e) < 0)
 		return err_fault(e, EK_INTERNAL, 0, "stored agent of thread %s", t->id);
 	json_object_del(agent, "multiagent");
 	jw_begin(&w, b);

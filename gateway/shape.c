@@ -85,6 +85,13 @@ shape_chars(const char *s)
 	return n;
 }
 
+/* A string, and not a number that is kept as one (jx_parse_exact). */
+static bool
+is_text(const json_t *v)
+{
+	return json_is_string(v) && !jx_is_exact(v);
+}
+
 static const char *
 type_name(const json_t *v)
 {
@@ -93,7 +100,7 @@ type_name(const json_t *v)
 		[JSON_REAL] = "a number", [JSON_TRUE] = "a boolean", [JSON_FALSE] = "a boolean", [JSON_NULL] = "null"
 	};
 
-	return names[json_typeof(v)];
+	return jx_is_exact(v) ? "a number" : names[json_typeof(v)];
 }
 
 static int
@@ -152,7 +159,7 @@ form_union(const struct shape_union *u, const json_t *v, const struct at *at, st
 
 	if (!tag)
 		return form_error(&tag_at, e, "value is required", "");
-	if (!json_is_string(tag))
+	if (!is_text(tag))
 		return form_wrong(&tag_at, e, "a string", tag);
 	if (chosen)
 		return form_object(chosen->shape, v, at, u->key, e);
@@ -170,7 +177,7 @@ form_map(const struct shape_field *f, const json_t *v, const struct at *at, stru
 	json_object_foreach((json_t *)v, key, value) {
 		const struct at here = { .up = at, .key = key };
 
-		if (!json_is_string(value) && !((f->flags & F_DEL) && json_is_null(value)))
+		if (!is_text(value) && !((f->flags & F_DEL) && json_is_null(value)))
 			return form_wrong(&here, e, f->flags & F_DEL ? "a string or null" : "a string", value);
 	}
 	return 0;
@@ -179,8 +186,8 @@ form_map(const struct shape_field *f, const json_t *v, const struct at *at, stru
 static int
 form_value(const struct shape_field *f, const json_t *v, const struct at *at, struct err *e)
 {
-	if (f->kind == SK_STRING || (f->text && json_is_string(v))) {
-		if (!json_is_string(v))
+	if (f->kind == SK_STRING || (f->text && is_text(v))) {
+		if (!is_text(v))
 			return form_wrong(at, e, "a string", v);
 		return f->values ? form_enum(f->values, json_string_value(v), at, e) : 0;
 	}

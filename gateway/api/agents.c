@@ -72,7 +72,7 @@ update_locked(struct gw_req *r, const struct agent_locked *now, struct err *e)
 	if (expected && json_integer_value(expected) != now->version)
 		return err_set(e, EK_CONFLICT, 0, "Concurrent modification detected. Please fetch the latest version and retry.");
 	if (agent_get(r->db, r->who.workspace_id, r->param[0], now->version, &res, &a, e) < 0 ||
-	    jx_parse(a.body, strlen(a.body), &stored, e) < 0 || agentcfg_update(r->db, stored, r->body, &cfg, e) < 0)
+	    jx_parse_exact(a.body, strlen(a.body), &stored, e) < 0 || agentcfg_update(r->db, stored, r->body, &cfg, e) < 0)
 		return -1;
 	if (json_equal(stored, cfg))
 		return 0;

@@ -159,7 +159,7 @@ system_check(struct sending *s, struct err *e)
 	if (!has_system(s))
 		return 0;
 	if (session_setup(s->r->db, s->r->who.workspace_id, s->r->param[0], &res, &with, e) < 0 ||
-	    jx_parse(with.agent, strlen(with.agent), &agent, e) < 0)
+	    jx_parse_exact(with.agent, strlen(with.agent), &agent, e) < 0)
 		return -1;
 	id = jx_str(json_object_get(agent, "model"), "id");
 	if (catalogue_model(s->r->db, id, NULL, NULL, &model, e) < 0)

@@ -70,7 +70,7 @@ may_attach(struct gw_req *r, const json_t *resources, struct err *e)
 	const char *thread, *text;
 
 	if (session_names(r->db, r->who.workspace_id, r->param[0], &names, &thread, &text, e) < 0 ||
-	    jx_parse(text, strlen(text), &agent, e) < 0)
+	    jx_parse_exact(text, strlen(text), &agent, e) < 0)
 		return -1;
 	return resources_check(resources, agent, e);
 }
@@ -82,7 +82,7 @@ reply_last(struct gw_req *r, const char *shown, struct err *e)
 	AUTO(json) json_t *list = NULL;
 	AUTO(str) char *text = NULL;
 
-	if (jx_parse(shown, strlen(shown), &list, e) < 0)
+	if (jx_parse_exact(shown, strlen(shown), &list, e) < 0)
 		return -1;
 	text = jx_dump(json_array_get(list, json_array_size(list) - 1));
 	buf_str(&r->out, text);

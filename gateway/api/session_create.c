@@ -72,9 +72,9 @@ snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err 
 	struct session_parts p;
 
 	if (session_parts(r->db, r->who.workspace_id, w->agent_id, w->version, w->environment_id, &res, &p, e) < 0 ||
-	    parts_check(w, &p, e) < 0 || jx_parse(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
+	    parts_check(w, &p, e) < 0 || jx_parse_exact(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
 	    agentcfg_session(r->db, w->agent_id, p.version, stored, w->overrides, &agent, e) < 0 ||
-	    jx_parse(p.environment_body, strlen(p.environment_body), &environment, e) < 0 || fit_check(agent, environment, e) < 0 ||
+	    jx_parse_exact(p.environment_body, strlen(p.environment_body), &environment, e) < 0 || fit_check(agent, environment, e) < 0 ||
 	    resources_check(json_object_get(r->body, "resources"), agent, e) < 0 ||
 	    (w->budget && budget_model(r->db, json_object_get(agent, "model"), e) < 0))
 		return NULL;

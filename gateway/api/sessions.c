@@ -65,9 +65,9 @@ agent_changed(struct gw_req *r, const struct session_locked *now, char **out, st
 	if (strcmp(now->wire_status, "idle") != 0)
 		return err_set(e, EK_INVALID, 0, "agent: cannot be updated while the session's status is \"%s\"", now->wire_status);
 	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &with, e) < 0 ||
-	    jx_parse(with.agent, strlen(with.agent), &before, e) < 0 ||
-	    jx_parse(with.resources, strlen(with.resources), &resources, e) < 0 ||
-	    (with.environment && jx_parse(with.environment, strlen(with.environment), &environment, e) < 0))
+	    jx_parse_exact(with.agent, strlen(with.agent), &before, e) < 0 ||
+	    jx_parse_exact(with.resources, strlen(with.resources), &resources, e) < 0 ||
+	    (with.environment && jx_parse_exact(with.environment, strlen(with.environment), &environment, e) < 0))
 		return -1;
 	after = json_copy(before);
 	shape_update(&shape_session_agent_update, after, change);
@@ -92,7 +92,7 @@ budget_changed(struct gw_req *r, const struct session_locked *now, int64_t *out_
 	if (!sent || !*out_cents)
 		return 0;
 	if (session_setup(r->db, r->who.workspace_id, r->param[0], &row, &with, e) < 0 ||
-	    jx_parse(with.agent, strlen(with.agent), &snapshot, e) < 0)
+	    jx_parse_exact(with.agent, strlen(with.agent), &snapshot, e) < 0)
 		return -1;
 	return budget_model(r->db, json_object_get(snapshot, "model"), e);
 }
@@ -108,7 +108,7 @@ update_locked(struct gw_req *r, const struct session_locked *now, char owner[INB
 	struct inbox_item item;
 	int rc;
 
-	if (updatable(now, r->param[0], e) < 0 || jx_parse(now->metadata, strlen(now->metadata), &bag, e) < 0)
+	if (updatable(now, r->param[0], e) < 0 || jx_parse_exact(now->metadata, strlen(now->metadata), &bag, e) < 0)
 		return -1;
 	json_object_set(before, "metadata", bag);
 	after = json_copy(before);
@@ -198,7 +198,7 @@ api_session_archive(struct gw_req *r, struct err *e)
 
 	/* what the closing events name never changes, so no lock is needed to read it */
 	if (session_names(r->db, r->who.workspace_id, r->param[0], &res, &thread, &agent, e) < 0 ||
-	    jx_parse(agent, strlen(agent), &snapshot, e) < 0 || archive(r, thread, jx_str(snapshot, "name"), e) < 0)
+	    jx_parse_exact(agent, strlen(agent), &snapshot, e) < 0 || archive(r, thread, jx_str(snapshot, "name"), e) < 0)
 		return -1;
 	return reply(r, e);
 }

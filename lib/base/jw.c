@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "jx.h"
 #include "xalloc.h"
 
 /* Bytes of the UTF-8 sequence at s, or 0 when it is not a legal one (overlong, surrogate, over U+10FFFF, cut). */
@@ -187,18 +188,11 @@ jw_raw(struct jw *w, const char *json, size_t len)
 	buf_put(w->out, json, len);
 }
 
-static int
-dump_into(const char *data, size_t len, void *out)
-{
-	buf_put(out, data, len);
-	return 0;
-}
-
 void
 jw_json(struct jw *w, const json_t *v)
 {
 	value(w);
-	must(json_dump_callback(v, dump_into, w->out, JSON_COMPACT | JSON_ENCODE_ANY) == 0);
+	jx_write(w->out, v);
 }
 
 void jw_kstr(struct jw *w, const char *key, const char *s) { jw_key(w, key); jw_str(w, s); }

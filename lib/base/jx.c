@@ -80,8 +80,8 @@ jx_bool(const json_t *obj, const char *key, int dflt)
 char *
 jx_dump(const json_t *v)
 {
-	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+	struct buf b = BUF_INIT(0);
 
-	must(text != NULL);
-	return text;
+	jx_write(&b, v);
+	return b.data;
 }

@@ -7,8 +7,10 @@
 #define ROOST_BASE_JX_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "err.h"
 
@@ -22,6 +24,14 @@ DEFINE_CLEANUP(json_t *, json, json_decref)
  */
 int jx_parse(const char *text, size_t len, json_t **out, struct err *e);
 
+/*
+ * The same, and every number keeps its text: 1.10, -0, 12345678901234567890. Those that jansson would change stand in the tree as strings
+ * that jx_is_exact() tells from a client's; jx_write(), jx_dump() and jw_json() write them as numbers again. Numbers beyond double's range
+ * are refused.
+ */
+int jx_parse_exact(const char *text, size_t len, json_t **out, struct err *e);
+bool jx_is_exact(const json_t *v);
+
 /* The string at key, or NULL when absent or not a string. Borrowed. */
 const char *jx_str(const json_t *obj, const char *key);
 /* The integer at key, or dflt. */
@@ -30,5 +40,7 @@ json_int_t jx_int(const json_t *obj, const char *key, json_int_t dflt);
 int jx_bool(const json_t *obj, const char *key, int dflt);
 /* Compact text of a tree; the caller frees it. Key order kept. */
 char *jx_dump(const json_t *v);
+/* The same, at the end of b. */
+void jx_write(struct buf *b, const json_t *v);
 
 #endif

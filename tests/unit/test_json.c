@@ -110,10 +110,71 @@ depth(void **state)
 	assert_int_equal(jx_parse("\"[[[[\\\"[[[\"", 11, &v, &e), 0);	/* brackets in strings do not nest */
 }
 
+/* Read and written again: every number as it came, every other value as jansson has it. */
+static void
+exact_numbers(void **state)
+{
+	static const struct { const char *in, *out; } cases[] = {
+		{ "{\"a\":1.10,\"b\":[1e5,-0,0.1,-1.50E+2],\"c\":12345678901234567890123}", NULL },
+		{ "{ \"a\" : 9223372036854775808 , \"b\" : true }", "{\"a\":9223372036854775808,\"b\":true}" },
+		{ "[0,-1,123456789012345678,null,\"1.10\",\"-0\"]", NULL },
+		{ "1.10", NULL }, { "\"\\u0001\"", NULL }, { "[1.5,\"\\u0001x\",\"\\u0001\\u00011.5\",\"\\u00011.5\"]", NULL },
+		{ "{\"\\u00011\":1.5,\"\\u0001\" :2.5}", "{\"\\u00011\":1.5,\"\\u0001\":2.5}" },
+		{ "[1.5,\"\xc3\xa9 \\\" \\\\ /\"]", NULL }, { "[\"\\u00011e5\"]", NULL }, { "[1.0,[[[2.0]]],{}]", NULL },
+	};
+	static const char *const bad[] = {
+		"[1.]", "[.5]", "[01.5]", "[1e]", "[1.5.5]", "[--1.5]", "[+1.5]", "[1.5", "[1e400]", "[-1e999]", "[1.5,NaN]", "[1.5 2]", "1.5x",
+		"{\"a\":1.5,\"a\":2}", "{1.5:1}", "[1.5,\"\\ud800\"]", "[1.5,\"\\u0000\"]", "[1.5,\"\x01\"]", "[1.5,\"", "\"", "[1.5,\"\\", "-", "1e",
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		AUTO(json) json_t *v = NULL;
+		AUTO(str) char *text = NULL;
+		struct err e = ERR_INIT;
+
+		if (jx_parse_exact(cases[i].in, strlen(cases[i].in), &v, &e) < 0)
+			fail_msg("%s: %s", cases[i].in, e.pub);
+		text = jx_dump(v);
+		assert_string_equal(text, cases[i].out ? cases[i].out : cases[i].in);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		json_t *v = NULL;
+		struct err e = ERR_INIT;
+
+		if (jx_parse_exact(bad[i], strlen(bad[i]), &v, &e) == 0)
+			fail_msg("%s was read", bad[i]);
+		assert_int_equal(e.kind, EK_INVALID);
+	}
+}
+
+/* A number that is kept as text is no text. */
+static void
+exact_is_no_text(void **state)
+{
+	static const char text[] = "{\"n\":1.10,\"s\":\"1.10\",\"i\":1}";
+	AUTO(json) json_t *v = NULL;
+	AUTO(buf) struct buf b = BUF_INIT(0);
+	struct err e = ERR_INIT;
+	struct jw w;
+
+	assert_int_equal(jx_parse_exact(text, strlen(text), &v, &e), 0);
+	assert_true(jx_is_exact(json_object_get(v, "n")));
+	assert_false(jx_is_exact(json_object_get(v, "s")));
+	assert_false(jx_is_exact(json_object_get(v, "i")));
+	jw_begin(&w, &b);
+	jw_arr(&w);
+	jw_json(&w, v);
+	jw_json(&w, json_object_get(v, "n"));
+	jw_arr_end(&w);
+	jw_end(&w);
+	assert_string_equal(b.data, "[{\"n\":1.10,\"s\":\"1.10\",\"i\":1},1.10]");
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(quotes), cmocka_unit_test(document), cmocka_unit_test(refused), cmocka_unit_test(depth) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(quotes), cmocka_unit_test(document), cmocka_unit_test(refused), cmocka_unit_test(depth),
+		cmocka_unit_test(exact_numbers), cmocka_unit_test(exact_is_no_text) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,7 @@ agent_parse(const char *json, struct agent **out, struct err *e)
 	const char *model_id;
 	struct agent *a;
 
-	if (jx_parse(json, strlen(json), &doc, e) < 0)
+	if (jx_parse_exact(json, strlen(json), &doc, e) < 0)
 		return err_wrap(e, "session agent");
 	model = json_object_get(doc, "model");
 	model_id = json_is_string(model) ? json_string_value(model) : jx_str(model, "id");

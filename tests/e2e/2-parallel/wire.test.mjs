@@ -252,6 +252,21 @@ describe('the wire', { concurrency: true }, () => {
 		const r = await post(AGENTS, `{"name":"${unique('num')}","model":"${MODEL}","tools":[{"type":"custom","name":"n","description":"d","input_schema":${schema}}]}`);
 		assert.equal(r.status, 200, r.text);
 		assert.match(r.text, /9007199254740993/, 'a big integer is not rounded');
+		for (const n of ['1.10', '-0', '1e-7', '12345678901234567890123', '1.0', '0.1', '-1.50E+2']) {
+			const exact = `{"type":"object","properties":{"n":{"multipleOf":${n},"const":"\\u00011.5"}}}`;
+			const made = await post(AGENTS, `{"name":"${unique('num')}","model":"${MODEL}","tools":[{"type":"custom","name":"n","description":"d","input_schema":${exact}}]}`);
+			assert.equal(made.status, 200, made.text);
+			assert.ok(made.text.includes(exact), `${n}: ${made.text}`);
+			const id = made.json.id;
+			const changed = await post(`${AGENTS}/${id}`, { description: 'changed' });
+			assert.ok(changed.text.includes(exact), 'and through an update');
+			const s = await post('/v1/sessions', { agent: id, environment_id: b.environment.id });
+			assert.ok(s.text.includes(exact), 'and in a session');
+		}
+		for (const body of [`{"name":1.10,"model":"${MODEL}"}`, `{"name":"never","model":1.10}`, `{"name":"never","model":"${MODEL}","metadata":{"a":1.10}}`,
+			`{"name":"never","model":"${MODEL}","tools":[{"type":1.10}]}`, `{"name":"never","model":"${MODEL}","description":12345678901234567890}`]) {
+			bad(await post(AGENTS, body), /got a number/);
+		}
 	});
 
 	test('log injection, markup and shell characters are only text', async () => {

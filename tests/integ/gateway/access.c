@@ -407,7 +407,7 @@ static const struct { const char *body; size_t len; } malformed[] = {
 	BAD("{\"name\":\"a\"} x"), BAD("{\"name\":\"a\"}{}"), BAD("{\"name\":NaN}"), BAD("{\"name\":1e400}"), BAD("{\"name\":01}"),
 	BAD("{\"name\":\"\xff\"}"), BAD("{\"name\":\"\xc0\x80\"}"), BAD("{\"name\":\"\xed\xa0\x80\"}"), BAD("{\"name\":\"\\ud800\"}"),
 	BAD("{\"name\":\"\\u0000\"}"), BAD("{\"name\":\"a\0b\"}"), BAD("\0"), BAD("\xef\xbb\xbf{}"), BAD("{\"name\":\"a\",\"name\":\"b\"}"),
-	BAD("{\"name\":\"a\nb\"}"), BAD("{\"name\":18446744073709551616}"), BAD("[]"), BAD("\"x\""), BAD("7"), BAD("null"),
+	BAD("{\"name\":\"a\nb\"}"), BAD("[]"), BAD("\"x\""), BAD("7"), BAD("null"),
 	BAD("{\"name\":\"a\",\"model\":\"m\",\"metadata\":{\"a\":\"1\",\"a\":\"2\"}}"),
 #undef BAD
 };
