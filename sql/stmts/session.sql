@@ -43,7 +43,8 @@ SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last
        running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
        bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
        budget_cents, unpriced, paused,
-       (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts
+       (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
+       (SELECT generation FROM catalogue) AS catalogue
   FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false) c
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the

@@ -137,6 +137,7 @@ ask(struct question *q)
 	rq.routes = m.routes;
 	rq.nroutes = m.nroutes;
 	rq.max_output_tokens = m.max_output_tokens < JUDGE_OUTPUT_TOKENS ? m.max_output_tokens : JUDGE_OUTPUT_TOKENS;
+	log_debug("judge_asked", "session", s->t.id, "model", j->sum.model, NULL);
 	q->state = Q_ASKED;
 	q->call = model_start(s->wk->models, &rq, &events, q);
 	q->timeout = loop_after(s->wk->loop, s->wk->conf.judge_timeout_ms, on_late, q);

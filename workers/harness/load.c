@@ -219,6 +219,20 @@ on_turn(void *ctx)
 	part_done(s);
 }
 
+static void
+on_first_inbox(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	else
+		store_taken(&s->t, r);
+	part_done(s);
+}
+
 void
 load_begin(struct sess *s, const PGresult *claim, int i, int n)
 {
@@ -240,6 +254,12 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 		s->loading++;
 		SESS_WAIT(s);
 		DBQ_RUN(db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
+	}
+	/* work.c has asked for the newer catalogue: its answer comes before this one's */
+	if (pg_int(claim, i, PQfnumber(claim, "catalogue")) > routes_generation(s->wk->routes)) {
+		s->loading++;
+		SESS_WAIT(s);
+		DBQ_RUN(db, STMT_INBOX_TAKE, on_first_inbox, s, s->t.id);
 	}
 	if (s->heavy)
 		s->retry = loop_after(s->wk->loop, 0, on_turn, s);	/* when the claim's own copy is gone */

@@ -189,6 +189,12 @@ routes_ready(const struct routes *r)
 	return r->generation > 0;
 }
 
+int64_t
+routes_generation(const struct routes *r)
+{
+	return r->generation;
+}
+
 bool
 routes_find(const struct routes *r, const char *model_id, struct routes_model *out)
 {

@@ -38,6 +38,8 @@ void routes_refresh(struct routes *r, struct dbq *q);
 
 /* Has the catalogue been read once? */
 bool routes_ready(const struct routes *r);
+/* Which one the copy is; 0: none yet. */
+int64_t routes_generation(const struct routes *r);
 
 /*
  * Where requests of this model go. false: unknown id (it was removed after the agent was made). The pointers are borrowed until the

@@ -279,6 +279,10 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	{ "a usage is changed",
 	    "UPDATE event SET body = replace(body, 'active_seconds\":', 'active_seconds\":1') WHERE "
 	    AT("sesn_plain", "session.usage"), "usage" },
+	{ "a cost is changed",
+	    "UPDATE session SET token_nano = token_nano + 1 WHERE id = 'sesn_plain'", "cost" },
+	{ "tokens without a price have a sum",
+	    "UPDATE session SET unpriced = false WHERE id = 'sesn_plain'", "cost" },
 	{ "a status is changed",
 	    "UPDATE session SET status = 'terminated' WHERE id = 'sesn_plain'", "status" },
 	{ "it runs without a worker",
