@@ -311,9 +311,17 @@ put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 	AUTO(pgres) PGresult *session = NULL;
 	AUTO(pgres) PGresult *actions = NULL;
 	struct inbox_item **chosen = arena_alloc(s->r->arena, s->count * sizeof(void *));
+	const char **answered = arena_alloc(s->r->arena, s->count * sizeof *answered);
+	AUTO(str) char *named = NULL;
 	int n = 0;
 
-	if (session_begin(s->r->db, s->r->who.workspace_id, s->r->param[0], &session, &s->session, &actions, e) < 0 || state_check(s, e) < 0)
+	for (size_t i = 0; i < s->count; i++)
+		if (s->items[i].refers_to)
+			answered[n++] = s->items[i].refers_to;
+	named = pg_array(answered, n);
+	n = 0;
+	if (session_begin(s->r->db, s->r->who.workspace_id, s->r->param[0], named, &session, &s->session, &actions, e) < 0 ||
+	    state_check(s, e) < 0)
 		return -1;
 	load_calls(s, actions);
 	if (plan(s, out_n, e) < 0 || echo(s, e) < 0)

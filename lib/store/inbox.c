@@ -89,17 +89,11 @@ inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *i
 	return put(db, DB_STEPS_COMMIT, session, items, n, owner, e);
 }
 
-int
-action_list(struct db *db, const char *session, PGresult **res, struct err *e)
-{
-	return DB_RUN(db, STMT_ACTION_LIST, res, e, session) < 0 ? err_wrap(e, "list calls of session %s", session) : 0;
-}
-
 void
 action_row(const PGresult *res, int row, struct action_row *out)
 {
-	*out = (struct action_row){ .tool_use_id = pg_str(res, row, 0), .kind = pg_str(res, row, 1), .state = pg_str(res, row, 3),
-	    .answer_id = pg_str(res, row, 4), .answer_hash = pg_str(res, row, 5) };
+	*out = (struct action_row){ .tool_use_id = pg_str(res, row, 0), .kind = pg_str(res, row, 1), .state = pg_str(res, row, 2),
+	    .answer_id = pg_str(res, row, 3), .answer_hash = pg_str(res, row, 4) };
 }
 
 int

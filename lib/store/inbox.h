@@ -40,11 +40,10 @@ int inbox_put(struct db *db, const char *session, struct inbox_item *const *item
 /* The same as the last statement of the transaction: commits. EK_UNCERTAIN as db_commit(). */
 int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
-/* A call that waits, or waited, for the client. Strings are borrowed from the result. */
+/* A call that waits, or waited, for the client (session_begin()). Strings are borrowed from the result. */
 struct action_row {
 	const char *tool_use_id, *kind, *state, *answer_id, *answer_hash;
 };
-int action_list(struct db *db, const char *session, PGresult **res, struct err *e);
 void action_row(const PGresult *res, int row, struct action_row *out);
 
 /*

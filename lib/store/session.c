@@ -147,11 +147,11 @@ session_lock(struct db *db, const char *workspace, const char *id, PGresult **re
 
 /* The calls are read by a statement of their own, after the lock is held: its snapshot sees what the lock's last holder wrote. */
 int
-session_begin(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, PGresult **actions,
-    struct err *e)
+session_begin(struct db *db, const char *workspace, const char *id, const char *named, PGresult **res, struct session_locked *out,
+    PGresult **actions, struct err *e)
 {
-	const char *const of_session[] = { workspace, id }, *const of_actions[] = { id };
-	const struct db_step steps[] = { { STMT_SESSION_LOCK, 2, of_session, res }, { STMT_ACTION_LIST, 1, of_actions, actions } };
+	const char *const of_session[] = { workspace, id }, *const of_actions[] = { id, named };
+	const struct db_step steps[] = { { STMT_SESSION_LOCK, 2, of_session, res }, { STMT_ACTION_LIST, 2, of_actions, actions } };
 
 	if (db_run_steps(db, DB_STEPS_BEGIN, steps, 2, e) < 0)
 		return err_wrap(e, "lock session %s", id);

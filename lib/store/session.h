@@ -64,9 +64,12 @@ struct session_locked {
 	bool paused;			/* idle at its budget's cap, with work left */
 };
 int session_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, struct err *e);
-/* BEGIN, session_lock() and action_list() (inbox.h) in one round trip. After a failure call db_rollback(). */
-int session_begin(struct db *db, const char *workspace, const char *id, PGresult **res, struct session_locked *out, PGresult **actions,
-    struct err *e);
+/*
+ * BEGIN, session_lock(), and the calls that wait or that named (a Postgres array of tool use ids) has, as rows of action_row() (inbox.h), in
+ * one round trip. After a failure call db_rollback().
+ */
+int session_begin(struct db *db, const char *workspace, const char *id, const char *named, PGresult **res, struct session_locked *out,
+    PGresult **actions, struct err *e);
 /* Within the same transaction. agent NULL: unchanged; budget 0: none. */
 int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, const char *agent,
     int64_t budget, struct err *e);

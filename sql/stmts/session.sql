@@ -10,10 +10,14 @@ SELECT s.status, wire_status(s.status, s.inbox_wakes, s.at_work), s.archived_at 
   FROM session s JOIN organization o ON o.id = s.organization_id
  WHERE s.workspace_id = $1 AND s.id = $2 FOR UPDATE OF s
 
--- Calls that wait or waited for the client, in call order (all states: a repeated answer must be recognised).
--- stmt: action_list  for: gw worker
-SELECT tool_use_id, kind, tool_name, state, answer_id, answer_hash, input
-  FROM action WHERE session_id = $1 ORDER BY ordinal
+-- Calls that wait for the client, and those that a batch names, which may have been answered: a repeat must be recognised. In call order.
+-- What a long session has behind it is not read. in: session, tool use ids
+-- stmt: action_list  for: gw
+SELECT tool_use_id, kind, state, answer_id, answer_hash FROM (
+  SELECT ordinal, tool_use_id, kind, state, answer_id, answer_hash FROM action WHERE session_id = $1 AND state = 'open'
+  UNION
+  SELECT ordinal, tool_use_id, kind, state, answer_id, answer_hash FROM action WHERE session_id = $1 AND tool_use_id = ANY ($2::text[])) a
+ ORDER BY ordinal
 
 -- $2.. parallel arrays: ids, types, stems, roles, fragments, on_receipt, wakes, refers_to, answers, deny messages, answer hashes
 -- stmt: inbox_put  for: gw
