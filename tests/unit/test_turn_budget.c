@@ -145,6 +145,14 @@ pauses(void **state)
 	call("a", CALL_DONE, false);
 	t.now_us += 1000;
 	expect(TE_CLOSE, RELEASE_IDLE, "agent.tool_result " IDLE);
+	/* a request that did not fit would be followed by one for a summary */
+	fresh("running", true);
+	t.failed = t.fail_long = true;
+	strcpy(t.span_id, "sevt_s");
+	context_add(&t.context, 'u', "{\"type\":\"text\",\"text\":\"old\"}");
+	context_add(&t.context, 'a', "{\"type\":\"text\",\"text\":\"reply\"}");
+	expect(TE_CLOSE, RELEASE_IDLE, END " " IDLE);
+	assert_true(b.paused);
 	/* a turn that is over says so, whatever it has cost */
 	fresh("running", true);
 	expect(TE_CLOSE, RELEASE_IDLE, IDLE);

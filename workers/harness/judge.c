@@ -120,6 +120,7 @@ is_type(struct jspan block, const char *want)
 	return jspan_get(block, "type", &type) && jspan_is(type, want);
 }
 
+/* What the harness says in the user's role. */
 static bool
 is_summary(struct jspan block)
 {

@@ -1,6 +1,6 @@
 /*
  * judging: TS_JUDGING: a reply is whole, and some of its calls have the policy `auto`. Each is put to the judging model in a request of its
- * own, up to PARALLEL at a time; then the reply is appended with the verdicts, and what the judging consumed, in one transaction.
+ * own, up to PARALLEL at a time (one by one under a budget); then the reply is appended with the verdicts, and what the judging consumed, in one transaction.
  *
  * So a verdict that is in the log is never asked for again, and a call whose verdict is not in the log is not in the log either. A crash
  * here loses the reply and its judgements: the open span is the gap that metering shows. A failed, late or unreadable judgement, one that
@@ -165,12 +165,13 @@ static void
 advance(struct sess *s)
 {
 	struct judging *j = s->judging;
+	int parallel = s->t.totals.budget_cents != 0 ? 1 : PARALLEL;	/* each is held against the cap with what the others cost */
 	int asked = 0, left = 0;
 
 	for (int i = 0; i < j->n; i++)
 		asked += j->q[i].state == Q_ASKED;
 	for (int i = 0; i < j->n; i++) {
-		if (j->q[i].state == Q_WAITING && asked < PARALLEL) {
+		if (j->q[i].state == Q_WAITING && asked < parallel) {
 			ask(&j->q[i]);
 			asked += j->q[i].state == Q_ASKED;
 		}

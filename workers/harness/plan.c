@@ -257,13 +257,43 @@ close_exhausted(struct turn *t, struct batch *b, struct plan *p, const char *typ
 	p->release = RELEASE_IDLE;
 }
 
+/* The open interval counts. A model that has lost its price is beyond any cap. */
+bool
+plan_at_cap(const struct turn *t, int64_t more)
+{
+	struct cost_spent s = { .token_nano = t->totals.token_nano + more, .active_us = t->totals.active_us };
+
+	if (t->totals.budget_cents == 0)
+		return false;
+	s.unpriced = t->totals.unpriced || (t->rates_read && !t->rates.known);
+	if (turn_running(t) && t->now_us > t->totals.running_since_us)
+		s.active_us += t->now_us - t->totals.running_since_us;
+	return cost_reached(&s, t->totals.budget_cents);
+}
+
+/* A model request is due and may not be made. What settles calls is recorded; messages wait in the inbox for a higher cap. */
+static void
+go_pause(struct turn *t, struct batch *b, struct plan *p)
+{
+	bool news = consume_answers(t, b) > 0;
+
+	news |= put_results(t, b) > 0;
+	put_items(t, b, false);
+	if (!is_idle(t) || !t->paused || news)
+		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
+	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
+	p->release = RELEASE_IDLE;
+}
+
 #define TOO_LONG "The conversation does not fit the model's context, not even after it was summarised."
 
 /* The request did not fit: once more with a summary of the history, or of less of it; at last the end of the turn. */
 static void
 after_overflow(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
 {
-	if (compact_possible(t, true) && (!t->compacting || t->squeeze < SQUEEZE_MAX) && t->rounds < lim->rounds_max) {
+	if (plan_at_cap(t, 0)) {
+		go_pause(t, b, p);
+	} else if (compact_possible(t, true) && (!t->compacting || t->squeeze < SQUEEZE_MAX) && t->rounds < lim->rounds_max) {
 		p->compact = true;
 		p->owed = true;
 		batch_span_start(b, p->span_id);
@@ -358,34 +388,6 @@ go_wait(struct turn *t, struct batch *b, struct plan *p)
 		batch_idle_again(b, stop);
 	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
 	free(stop);
-}
-
-/* The open interval counts. A model that has lost its price is beyond any cap. */
-bool
-plan_at_cap(const struct turn *t, int64_t more)
-{
-	struct cost_spent s = { .token_nano = t->totals.token_nano + more, .active_us = t->totals.active_us };
-
-	if (t->totals.budget_cents == 0)
-		return false;
-	s.unpriced = t->totals.unpriced || (t->rates_read && !t->rates.known);
-	if (turn_running(t) && t->now_us > t->totals.running_since_us)
-		s.active_us += t->now_us - t->totals.running_since_us;
-	return cost_reached(&s, t->totals.budget_cents);
-}
-
-/* A model request is due and may not be made. What settles calls is recorded; messages wait in the inbox for a higher cap. */
-static void
-go_pause(struct turn *t, struct batch *b, struct plan *p)
-{
-	bool news = consume_answers(t, b) > 0;
-
-	news |= put_results(t, b) > 0;
-	put_items(t, b, false);
-	if (!is_idle(t) || !t->paused || news)
-		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
-	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
-	p->release = RELEASE_IDLE;
 }
 
 /* Every call is settled and the model has something to answer. */
