@@ -21,7 +21,7 @@
 #define PATIENCE_MS "3600000"
 #define AGAIN_MS 2100
 
-enum how { ONCE, TWICE, WALK, HISTORY };
+enum how { ONCE, TWICE, WALK, DISK, HISTORY };
 
 static const struct row {
 	const char *name, *invariants, *sentence;
@@ -217,7 +217,7 @@ cmd_check(struct ctl *c, int argc, char **argv)
 		free(ck);
 		return CTL_USAGE;
 	}
-	if (in_snapshot(ck, argc - 1, argv + 1, &e) < 0 || ask_twice(ck, &e) < 0) {
+	if (in_snapshot(ck, argc - 1, argv + 1, &e) < 0 || ask_twice(ck, &e) < 0 || check_blobs(ck, &e) < 0) {
 		free(ck);
 		return ctl_fail("check", &e);
 	}

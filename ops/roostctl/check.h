@@ -41,6 +41,9 @@ void check_fail(struct check *ck, enum check_id id, const char *session, const c
 /* Read the log of every session in order (check_walk.c). The caller holds a snapshot. */
 int check_walk(struct check *ck, struct err *e);
 
+/* Look up the bytes of every file in the blob store (check_files.c). Outside any snapshot; nothing where no blob_dir is set. */
+int check_blobs(struct check *ck, struct err *e);
+
 /* Compare what clients noted in these files with the database (check_history.c; the lines are described there). */
 int check_history(struct check *ck, int nfiles, char **files, struct err *e);
 

@@ -154,3 +154,32 @@ SELECT s.id, format('the row says %s nano-dollars%s, its meter rows add up to %s
                              FROM meter_event WHERE session_id = s.id AND meter LIKE 'tokens.%') m
  WHERE ($1::text IS NULL OR s.id = $1::text)
    AND (s.token_nano <> m.nano OR m.without AND NOT s.unpriced) LIMIT 1000
+
+-- stmt: check_files  for: admin
+SELECT coalesce(f.session_id, f.id),
+       CASE WHEN f.size_bytes <> b.size_bytes THEN format('file %s has %s bytes, its blob %s', f.id, f.size_bytes, b.size_bytes)
+            WHEN b.doomed_at IS NOT NULL THEN format('the blob of file %s is given up', f.id)
+            ELSE format('file %s belongs to another tenant than its session', f.id) END
+  FROM file f LEFT JOIN blob b ON b.id = f.blob_id LEFT JOIN session s ON s.id = f.session_id
+ WHERE ($1::text IS NULL OR f.session_id = $1::text)
+   AND (f.size_bytes <> b.size_bytes OR b.doomed_at IS NOT NULL OR s.workspace_id <> f.workspace_id OR s.organization_id <> f.organization_id)
+ LIMIT 1000
+
+-- stmt: check_stored  for: admin
+-- Mounted copies do not count, and expired files no longer do
+SELECT coalesce(u.organization_id, f.organization_id),
+       format('%s bytes and %s files are counted, there are %s and %s', coalesce(u.bytes, 0), coalesce(u.files, 0), coalesce(f.bytes, 0),
+              coalesce(f.files, 0))
+  FROM (SELECT organization_id, sum(bytes) AS bytes, sum(files) AS files FROM file_usage GROUP BY 1) u
+  FULL JOIN (SELECT organization_id, sum(size_bytes) AS bytes, count(*) AS files FROM file
+              WHERE origin <> 'mount' AND blob_id IS NOT NULL GROUP BY 1) f USING (organization_id)
+ WHERE $1::text IS NULL AND (coalesce(u.bytes, 0) <> coalesce(f.bytes, 0) OR coalesce(u.files, 0) <> coalesce(f.files, 0)) LIMIT 1000
+
+-- stmt: check_blobs  for: admin
+-- in: session or NULL, last id seen, limit
+SELECT b.id, b.size_bytes FROM blob b
+ WHERE b.id > $2::text AND EXISTS (SELECT FROM file f WHERE f.blob_id = b.id AND ($1::text IS NULL OR f.session_id = $1::text))
+ ORDER BY b.id LIMIT $3::int
+
+-- stmt: check_blob_named  for: admin
+SELECT f.id, f.session_id FROM file f WHERE f.blob_id = $1::text LIMIT 1

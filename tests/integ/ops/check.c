@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "../../env/worker_rig.h"
+#include "blob.h"
 #include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -23,8 +24,10 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage" };
 #define NTABLES (sizeof tables / sizeof *tables)
+
+static char blob[BLOB_PATH];	/* of the file that is there */
 
 static char *
 read_all(FILE *f)
@@ -156,6 +159,22 @@ survived(const char *session, pid_t worker)
 	return worker;
 }
 
+/* A file with its blob, and a copy of it in a session. */
+static void
+upload(void)
+{
+	AUTO(blob_writer) struct blob_writer w = BLOB_WRITER_INIT;
+	AUTO(str) char *dir = xasprintf("%s/blobs", rig_dir);
+	char sha[BLOB_SHA];
+	struct err e = ERR_INIT;
+
+	must(blob_setup(dir, &e) == 0 && blob_create(dir, &w, &e) == 0 && blob_write(&w, "hello", 5, &e) == 0 && blob_keep(&w, sha, &e) == 0);
+	free(rig_sql("SELECT file_insert('file_a', organization_id, workspace_id, NULL, 'upload', NULL, 'a', 'text/plain', false, '%s', 5, '%s', NULL, 9)"
+	    " FROM session WHERE id = 'sesn_tool'", w.id, sha));
+	free(rig_sql("SELECT file_copy('file_b', workspace_id, 'file_a', 'sesn_tool', '/b') FROM session WHERE id = 'sesn_tool'"));
+	must(snprintf(blob, sizeof blob, "%s/%.2s/%s", dir, w.id, w.id) > 0);
+}
+
 static int
 start(void **state)
 {
@@ -187,8 +206,9 @@ start(void **state)
 	path = xasprintf("%s/roostctl.conf", rig_dir);
 	f = fopen(path, "w");
 	assert_non_null(f);
-	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_admin\n", rig_dir);
+	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_admin\nblob_dir = %s/blobs\n", rig_dir, rig_dir);
 	assert_int_equal(fclose(f), 0);
+	upload();
 	return 0;
 }
 
@@ -307,6 +327,11 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	{ "an item is in the log too",
 	    "INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, wakes) SELECT 'sesn_plain', 99, id, type, "
 	    "'{', now(), false FROM event WHERE " AT("sesn_plain", "user.message"), "logged" },
+	{ "a file is not counted", "DELETE FROM file_usage", "stored" },
+	{ "a file is of another size", "UPDATE file SET size_bytes = 6 WHERE id = 'file_b'", "files" },
+	{ "a file's blob is given up", "UPDATE blob SET doomed_at = now()", "files" },
+	{ "a file is of another organization", "UPDATE file SET organization_id = 'other' WHERE id = 'file_b'", "files" },
+	{ "a blob is smaller than its row", "UPDATE blob SET size_bytes = 6", "blobs files" },
 	{ "an orphan",
 	    "DELETE FROM session WHERE id = 'sesn_plain'", "orphans" },
 };
@@ -331,6 +356,13 @@ by_hand(void **state)
 		restore();
 	}
 	expect_clean("");
+	assert_int_equal(unlink(blob), 0);
+	expect("", "blobs");
+	expect("--session sesn_tool", "blobs");
+	free(rig_sql("DELETE FROM file"));
+	expect_clean("");
+	restore();
+	free(rig_sql("DELETE FROM file; DELETE FROM file_usage"));
 }
 
 /* --- what clients saw ------------------------------------------------------------------------------------------------------ */
