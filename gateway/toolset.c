@@ -184,7 +184,7 @@ schema_check(const char *where, const json_t *schema, struct err *e)
 	if (required && !json_is_null(required) && !json_is_array(required))
 		return err_set(e, EK_INVALID, 0, "%s.required: must be an array of strings", where);
 	json_array_foreach(required, i, v)
-		if (!json_is_string(v))
+		if (!json_is_string(v) || jx_is_exact(v))
 			return err_set(e, EK_INVALID, 0, "%s.required.%zu: must be a string", where, i);
 	for (i = 0; i < sizeof forbidden / sizeof *forbidden; i++)
 		if (json_object_get(schema, forbidden[i]))

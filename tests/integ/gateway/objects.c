@@ -232,6 +232,8 @@ agent_rules(void **state)
 		{ TOOLS(SCHEMA("{\"type\":\"object\",\"properties\":{\"a\":{\"items\":{\"$ref\":\"#\"}}}}")), "tools.0.custom.input_schema: $ref" },
 		{ TOOLS(SCHEMA("{\"type\":\"object\",\"properties\":{\"a b\":{}}}")), "tools.0.custom.input_schema.properties: \"a b\"" },
 		{ TOOLS(SCHEMA("{\"type\":\"object\",\"required\":[1]}")), "tools.0.custom.input_schema.required.0" },
+		{ TOOLS(SCHEMA("{\"type\":\"object\",\"required\":[1.10]}")), "tools.0.custom.input_schema.required.0" },
+		{ TOOLS(SCHEMA("{\"type\":1.10}")), "tools.0.custom.input_schema.type" },
 		{ TOOLS("{\"type\":\"agent_toolset_20260401\",\"configs\":[{\"name\":\"web_fetch\",\"allowed_domains\":[\"a.com\"],\"blocked_domains\":[\"b.com\"]}]}"),
 		  "tools.0.agent_toolset_20260401.configs.0: Only one of allowed_domains or blocked_domains may be set." },
 		{ TOOLS("{\"type\":\"agent_toolset_20260401\",\"configs\":[{\"name\":\"web_fetch\",\"allowed_domains\":[\"10.0.0.1\"]}]}"),
