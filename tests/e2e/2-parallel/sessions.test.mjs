@@ -140,6 +140,20 @@ describe('sessions', { concurrency: true }, () => {
 		w.close();
 	});
 
+	test('update: many at once, and the log tells the order in which they won', async () => {
+		const w = await Watch.begin(b);
+		const tool = (n) => ({ type: 'custom', name: `t${n}`, description: 'd', input_schema: { type: 'object', properties: { x: { minimum: 1.10 } } } });
+		await Promise.all(Array.from({ length: 12 }, (_, n) => sessions.update(w.id, { title: `n${n}`, agent: { tools: [tool(n)] } })));
+		await w.turn('go on');
+		const now = await sessions.retrieve(w.id);
+		const told = ofType(await w.assertSameAsLog(), 'session.updated');
+		assert.equal(told.length, 12);
+		assert.deepEqual(told.at(-1).agent, now.agent);
+		assert.equal(told.at(-1).title, now.title);
+		assert.equal(`t${now.title.slice(1)}`, now.agent.tools[0].name, 'title and tools of one request');
+		w.close();
+	});
+
 	test('update: not the agent of a running session', async () => {
 		const w = await Watch.begin(b);
 		await w.send(message(bash('sleep 20')));
