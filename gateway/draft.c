@@ -12,6 +12,7 @@
 #include "cost.h"
 #include "jw.h"
 #include "jx.h"
+#include "outcome.h"
 #include "xalloc.h"
 
 static bool
@@ -121,7 +122,7 @@ draft_check(const char *list, const json_t *events, struct err *e)
 	for (size_t i = 0; i < json_array_size(events); i++)
 		if (event_check(list, events, i, &files, e) < 0)
 			return -1;
-	return 0;
+	return outcome_check(list, events, e);
 }
 
 /* --- text ------------------------------------------------------------------------------------------------------------------- */
@@ -253,6 +254,8 @@ draft_make(json_t *event, struct inbox_item *out)
 	stem_begin(&stem, out);
 	if (is(out->type, "user.message") || is(out->type, "system.message"))
 		message(event, out, &stem);
+	else if (is(out->type, OUTCOME_TYPE))
+		outcome_draft(event, out, &stem);
 	else if (is(out->type, "user.custom_tool_result"))
 		custom_result(event, out, &stem);
 	else if (is(out->type, "user.tool_confirmation"))

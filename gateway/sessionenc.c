@@ -53,7 +53,7 @@ session_encode(struct buf *b, const struct session_row *s, const char *status)
 	jw_kraw(&w, "vault_ids", "[]");
 	jw_key(&w, "budget");
 	cost_write_budget(&w, s->budget);
-	jw_kraw(&w, "outcome_evaluations", "[]");
+	jw_kraw(&w, "outcome_evaluations", s->outcomes ? s->outcomes : "[]");
 	jw_key(&w, "stats");
 	jw_obj(&w);
 	jw_key(&w, "active_seconds");

@@ -15,6 +15,7 @@
 #include "failpoint.h"
 #include "inbox.h"
 #include "jx.h"
+#include "outcome.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -184,7 +185,8 @@ waiting_check(const struct sending *s, struct err *e)
 
 	if (strcmp(s->session.status, "idle") != 0 || open_calls(s) == 0)
 		return 0;
-	while (i < s->count && strcmp(s->items[i].type, "user.message") != 0 && !(s->count == 1 && has_system(s)))
+	while (i < s->count && strcmp(s->items[i].type, "user.message") != 0 && strcmp(s->items[i].type, OUTCOME_TYPE) != 0 &&
+	    !(s->count == 1 && has_system(s)))
 		i++;
 	if (i == s->count)
 		return 0;
@@ -213,6 +215,21 @@ caps_check(const struct sending *s, int n, struct err *e)
 	return 0;
 }
 
+/* One outcome at a time. */
+static int
+outcomes_check(const struct sending *s, struct err *e)
+{
+	bool freed = false;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (strcmp(s->items[i].type, OUTCOME_TYPE) == 0 &&
+		    outcome_admit(s->r->db, s->r->who.workspace_id, s->r->param[0], i, freed, e) < 0)
+			return -1;
+		freed |= strcmp(s->items[i].type, "user.interrupt") == 0;
+	}
+	return 0;
+}
+
 /* Walk the batch against the session's state; *out_n events are to be put. */
 static int
 plan(struct sending *s, int *out_n, struct err *e)
@@ -230,7 +247,7 @@ plan(struct sending *s, int *out_n, struct err *e)
 		woken = woken || it->wakes;
 		n += !s->skip[i];
 	}
-	if (waiting_check(s, e) < 0 || system_check(s, e) < 0 || caps_check(s, n, e) < 0)
+	if (waiting_check(s, e) < 0 || system_check(s, e) < 0 || outcomes_check(s, e) < 0 || caps_check(s, n, e) < 0)
 		return -1;
 	*out_n = n;
 	return 0;

@@ -14,6 +14,7 @@
 #include "fit.h"
 #include "inbox.h"
 #include "jx.h"
+#include "outcome.h"
 #include "resources.h"
 #include "session.h"
 #include "sessionenc.h"
@@ -82,7 +83,7 @@ snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err 
 	return jx_dump(agent);
 }
 
-/* Insert the row, attach its files, and encode it as the reply. With files: in a transaction. */
+/* Insert the row, attach its files, and encode it as the reply. With files, or an outcome (whose event is drafted): in a transaction. */
 static int
 insert(struct gw_req *r, const struct wanted *w, const char *agent, int version, const char *id, const char *status, struct err *e)
 {
@@ -90,6 +91,7 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 	AUTO(pgres) PGresult *res = NULL;
 	AUTO(pgres) PGresult *attached = NULL;
 	AUTO(str) char *bag = metadata ? jx_dump(metadata) : NULL;
+	AUTO(str) char *outcomes = outcome_pending(json_object_get(r->body, "initial_events"));
 	const char *title = jx_str(r->body, "title");
 	char thread[ID_MAX];
 	struct session_new s = { .workspace = r->who.workspace_id, .organization = r->who.organization_id, .id = id,
@@ -97,10 +99,13 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 	    .title = title && title[0] ? title : NULL, .metadata = bag ? bag : "{}", .agent = agent, .agent_version = version,
 	    .budget = w->budget };
 	struct session_row row;
+	bool open;
 
 	if (session_create(r->db, &s, &res, &row, e) < 0 ||
-	    (json_array_size(files) > 0 && resources_attach(r, id, files, &attached, &row.resources, e) < 0))
+	    (json_array_size(files) > 0 && resources_attach(r, id, files, &attached, &row.resources, e) < 0) ||
+	    (outcomes && session_outcome(r->db, s.workspace, id, &open, e) < 0))
 		return -1;
+	row.outcomes = outcomes;
 	FAILPOINT(GW_CREATE);
 	session_encode(&r->out, &row, status);
 	return 0;

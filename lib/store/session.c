@@ -34,7 +34,7 @@ session_row(const PGresult *res, int row, struct session_row *out)
 	    .updated = pg_str(res, row, 7), .archived = pg_str(res, row, 8), .active_us = pg_int(res, row, 9),
 	    .duration_us = pg_int(res, row, 10), .input = pg_int(res, row, 11), .output = pg_int(res, row, 12),
 	    .cache_read = pg_int(res, row, 13), .cache_5m = pg_int(res, row, 14), .cache_1h = pg_int(res, row, 15),
-	    .budget = pg_int(res, row, 17), .resources = pg_str(res, row, 18) };
+	    .budget = pg_int(res, row, 17), .resources = pg_str(res, row, 18), .outcomes = pg_str(res, row, 19) };
 	spent_text(pg_str(res, row, 16), &out->spent);
 }
 
@@ -159,6 +159,17 @@ session_begin(struct db *db, const char *workspace, const char *id, const char *
 }
 
 int
+session_outcome(struct db *db, const char *workspace, const char *id, bool *out_open, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (DB_RUN(db, STMT_SESSION_OUTCOME, &r, e, workspace, id) < 0)
+		return err_wrap(e, "look for an outcome of session %s", id);
+	*out_open = PQntuples(r) > 0 && pg_bool(r, 0, 0);
+	return 0;
+}
+
+int
 session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, const char *agent,
     int64_t budget, struct err *e)
 {
@@ -174,14 +185,14 @@ session_list(struct db *db, const char *workspace, const struct session_filter *
 	    f->agent_version ? DBN(f->agent_version) : NULL, f->statuses, f->archived ? "t" : "f", f->gt, f->gte, f->lt, f->lte, f->position,
 	    DBN(f->limit), DBN(f->bytes)) < 0)
 		return err_wrap(e, "list sessions");
-	*found = PQntuples(*res) ? pg_int(*res, 0, 19) : 0;
+	*found = PQntuples(*res) ? pg_int(*res, 0, 20) : 0;
 	return 0;
 }
 
 int64_t
 session_list_created(const PGresult *res, int row)
 {
-	return pg_int(res, row, 20);
+	return pg_int(res, row, 21);
 }
 
 int

@@ -18,6 +18,7 @@ struct session_row {
 	struct cost_spent spent;
 	int64_t budget;		/* cents; 0: none */
 	const char *resources;	/* JSON text of the wire's list */
+	const char *outcomes;	/* JSON list, or NULL: none */
 };
 
 void session_row(const PGresult *res, int row, struct session_row *out);
@@ -70,6 +71,8 @@ int session_lock(struct db *db, const char *workspace, const char *id, PGresult 
  */
 int session_begin(struct db *db, const char *workspace, const char *id, const char *named, PGresult **res, struct session_locked *out,
     PGresult **actions, struct err *e);
+/* Within such a transaction, before an outcome is defined: is one active? The session is marked as one that has outcomes. */
+int session_outcome(struct db *db, const char *workspace, const char *id, bool *out_open, struct err *e);
 /* Within the same transaction. agent NULL: unchanged; budget 0: none. */
 int session_put(struct db *db, const char *workspace, const char *id, const char *title, const char *metadata, const char *agent,
     int64_t budget, struct err *e);

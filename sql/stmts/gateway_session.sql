@@ -1,7 +1,7 @@
 -- Sessions and their events as the API shows them. A session's columns for the wire, in this order everywhere:
 --   id, agent, environment_id, title, metadata, status, created, updated, archived, active_us (an open interval counts up to now),
---   duration_us, input, output, cache read, cache 5m, cache 1h, spent (wire_spent), budget_cents, resources. Tokens
---   and spent are those at the beginning of the turn that runs
+--   duration_us, input, output, cache read, cache 5m, cache 1h, spent (wire_spent), budget_cents, resources, outcomes (NULL: none).
+--   Tokens and spent are those at the beginning of the turn that runs
 
 -- What a session is made of, in one read: the agent's version ($3 NULL: the newest) and the environment. Columns are NULL where
 -- something is missing.
@@ -22,7 +22,7 @@ SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text
        $12::bigint
   FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
 RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
-          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, '0 0', s.budget_cents, s.resources;
+          wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, '0 0', s.budget_cents, s.resources, NULL;
 
 -- stmt: session_get  for: gw
 SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work), wire_stamp(s.created_at),
@@ -34,7 +34,8 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
        wire_total(s.status, s.told, 3, s.cache_read_tokens),
        wire_total(s.status, s.told, 4, s.cache_5m_tokens),
        wire_total(s.status, s.told, 5, s.cache_1h_tokens),
-       wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced), s.budget_cents, s.resources
+       wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced), s.budget_cents, s.resources,
+       CASE WHEN s.outcomes THEN session_outcomes(s.id) END
   FROM session s WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
 -- Each filter that leaves few of many sessions is worded so that an index holds just those (0020_scale.sql): at work, ended, not archived.
@@ -43,7 +44,8 @@ SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.statu
 --     cursor id or NULL, limit, bytes
 -- stmt: session_list_desc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, resources, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, resources,
+       CASE WHEN outcomes THEN session_outcomes(id) END, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent) + octet_length(q.resources)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
@@ -55,7 +57,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
            wire_total(s.status, s.told, 4, s.cache_5m_tokens) AS cache_5m_tokens,
            wire_total(s.status, s.told, 5, s.cache_1h_tokens) AS cache_1h_tokens,
            wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced) AS spent,
-           s.budget_cents, s.resources, us(s.created_at) AS created_us
+           s.budget_cents, s.resources, s.outcomes, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
@@ -75,7 +77,8 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
 -- The same, the other way.
 -- stmt: session_list_asc  for: gw  replan
 SELECT id, agent, environment_id, title, metadata, status, created, updated, archived, active_us, duration_us, input_tokens,
-       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, resources, found, created_us FROM (
+       output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, spent, budget_cents, resources,
+       CASE WHEN outcomes THEN session_outcomes(id) END, found, created_us FROM (
   SELECT q.*, sum(octet_length(q.agent) + octet_length(q.resources)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work) AS status,
            wire_stamp(s.created_at) AS created, wire_stamp(s.updated_at) AS updated, wire_stamp(s.archived_at) AS archived,
@@ -87,7 +90,7 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
            wire_total(s.status, s.told, 4, s.cache_5m_tokens) AS cache_5m_tokens,
            wire_total(s.status, s.told, 5, s.cache_1h_tokens) AS cache_1h_tokens,
            wire_spent(s.status, s.told, s.token_nano, s.active_us, s.unpriced) AS spent,
-           s.budget_cents, s.resources, us(s.created_at) AS created_us
+           s.budget_cents, s.resources, s.outcomes, us(s.created_at) AS created_us
       FROM session s
      WHERE s.workspace_id = $1::text AND ($2::text IS NULL OR s.agent_id = $2::text) AND ($3::int IS NULL OR s.agent_version = $3::int)
        AND ($4::text[] IS NULL AND (s.status <> 'terminated' OR ($5::boolean AND s.archived_at IS NOT NULL))
@@ -103,6 +106,10 @@ SELECT id, agent, environment_id, title, metadata, status, created, updated, arc
      ORDER BY s.id LIMIT $11::int + 1) q
   WINDOW w AS (ORDER BY q.id)) p
  WHERE n = 1 OR (n <= $11::int AND bytes <= $12::bigint) ORDER BY id;
+
+-- Is an outcome active? The session, whose lock is held, is marked as one that has outcomes.
+-- stmt: session_outcome  for: gw
+UPDATE session SET outcomes = true WHERE workspace_id = $1::text AND id = $2::text RETURNING session_outcome_open(id);
 
 -- in: workspace, session, title, metadata, agent (NULL: unchanged), budget (NULL: none)
 -- stmt: session_put  for: gw

@@ -48,7 +48,7 @@ SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last
        bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
        budget_cents, unpriced, paused,
        (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
-       (SELECT generation FROM catalogue) AS catalogue
+       (SELECT generation FROM catalogue) AS catalogue, outcomes
   FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false) c
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
@@ -67,6 +67,17 @@ SELECT seq, role, text, compaction FROM (
 -- stmt: context_usage  for: worker
 SELECT seq, body FROM event
  WHERE session_id = $1 AND type = 'span.model_request_end' AND body NOT LIKE '%"is_error":true%' ORDER BY seq DESC LIMIT 1
+
+-- The newest outcome's events, in order; last what was asked of the model or answered by it since.
+-- stmt: outcome_load  for: worker
+SELECT id, type, body FROM (
+  (SELECT 0 AS part, seq, id, type, body FROM event
+    WHERE session_id = $1 AND type IN ('user.define_outcome', 'span.outcome_evaluation_start', 'span.outcome_evaluation_end'))
+  UNION ALL
+  (SELECT 1, seq, id, type, body FROM event
+    WHERE session_id = $1 AND type IN ('span.model_request_end', 'user.message', 'user.define_outcome', 'agent.tool_result', 'user.custom_tool_result')
+    ORDER BY seq DESC LIMIT 1)) q
+ ORDER BY part, seq
 
 -- The last $2 events, newest first, at most about 64 MB, to see where a crashed turn stood.
 -- stmt: event_tail  for: worker

@@ -13,7 +13,7 @@ SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last
        bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
        budget_cents, unpriced, paused,
        (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
-       (SELECT generation FROM catalogue) AS catalogue
+       (SELECT generation FROM catalogue) AS catalogue, outcomes
   FROM session_claim($1, 0, 0, 0, false, true) c
 
 -- Has a suspect waited for over five seconds for a worker that holds nothing?

@@ -198,6 +198,56 @@ ask_summary(struct sess *s, struct model_request *rq)
 	free(items);
 }
 
+/* ---- the evaluation of an outcome: the agent's model once more, in a request of its own that has one tool, for the verdict ---- */
+
+static void
+on_verdict(void *ctx, const struct model_reply *reply)
+{
+	struct sess *s = ctx;
+	struct batch_who who = { s->t.thread_id, s->t.agent->name };
+	AUTO(str) char *explanation = NULL;
+	const char *result;
+
+	sess_at_hand(s);
+	FAILPOINT_IN(MODEL_DONE, s->t.id);
+	s->model = NULL;
+	if (!outcome_verdict(reply, &result, &explanation)) {
+		s->t.fail_spent = true;
+		failure(s, "model_request_failed_error", "The model gave no verdict on the outcome.", true, 0);
+		return;
+	}
+	batch_free(&s->batch);
+	batch_init(&s->batch, who);
+	s->again = false;
+	s->tries = 0;
+	plan_verdict(&s->t, result, explanation, &reply->usage, &s->batch, &s->plan);
+	sess_fire(s, s->plan.event);
+}
+
+static const struct model_events verdict_events = {
+	.text = no_text, .thinking = no_thinking, .done = on_verdict, .fail = on_fail, .at_hand = on_bytes,
+};
+
+#define GRADE_BYTES (512u << 10)	/* of a question at most; three bytes for each token of a smaller window */
+
+static void
+ask_verdict(struct sess *s, struct model_request *rq)
+{
+	size_t room = s->t.window > 0 && (size_t)s->t.window * 3 < GRADE_BYTES ? (size_t)s->t.window * 3 : GRADE_BYTES;
+	AUTO(str) char *question = outcome_question(&s->t.outcome, rq->items, rq->nitems, room);
+	struct model_item item = { 'u', question, strlen(question) };
+
+	rq->system = outcome_system;
+	rq->items = &item;
+	rq->nitems = 1;
+	rq->kinds = NULL;
+	rq->tools = &outcome_tool;
+	rq->ntools = 1;
+	log_info("outcome_evaluation", "session", s->t.id, "iteration", LOGN(s->t.outcome.iteration), NULL);
+	FAILPOINT(MODEL);
+	s->model = model_start(s->wk->models, rq, &verdict_events, s);
+}
+
 static void
 provision(struct sess *s)
 {
@@ -236,6 +286,10 @@ ask_begin(struct sess *s)
 	rq.max_output_tokens = route.max_output_tokens;
 	if (s->t.compacting) {
 		ask_summary(s, &rq);
+		return;
+	}
+	if (s->t.grading) {
+		ask_verdict(s, &rq);
 		return;
 	}
 	provision(s);

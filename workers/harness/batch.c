@@ -207,6 +207,29 @@ batch_span_start(struct batch *b, char out_id[ID_MAX])
 	memcpy(out_id, b->ev[b->nev - 1].id, ID_MAX);
 }
 
+static void
+usage_fields(struct jw *w, const char *key, const struct model_usage *u)
+{
+	jw_key(w, key);
+	jw_obj(w);
+	jw_kint(w, "input_tokens", u->input);
+	jw_kint(w, "output_tokens", u->output);
+	jw_kint(w, "cache_creation_input_tokens", u->cache_write_5m + u->cache_write_1h);
+	jw_kint(w, "cache_read_input_tokens", u->cache_read);
+	jw_knull(w, "speed");
+	jw_obj_end(w);
+}
+
+/* The latest event carries what a model request consumed. */
+static void
+measured(struct batch *b, const struct model_usage *usage, const struct cost_rates *rates)
+{
+	b->span_ev = b->nev - 1;
+	b->tokens = *usage;
+	if (rates != NULL)
+		b->rates = *rates;
+}
+
 void
 batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage, const struct cost_rates *rates)
 {
@@ -218,21 +241,48 @@ batch_span_end(struct batch *b, const char *start_id, const struct model_usage *
 
 	jw_kstr(&w, "model_request_start_id", start_id);
 	jw_kbool(&w, "is_error", usage == NULL);
-	jw_key(&w, "model_usage");
-	jw_obj(&w);
-	jw_kint(&w, "input_tokens", u->input);
-	jw_kint(&w, "output_tokens", u->output);
-	jw_kint(&w, "cache_creation_input_tokens", u->cache_write_5m + u->cache_write_1h);
-	jw_kint(&w, "cache_read_input_tokens", u->cache_read);
-	jw_knull(&w, "speed");
-	jw_obj_end(&w);
+	usage_fields(&w, "model_usage", u);
 	stem_end(b, ev, &out);
-	if (usage != NULL) {
-		b->span_ev = b->nev - 1;
-		b->tokens = *usage;
-		if (rates != NULL)
-			b->rates = *rates;
+	if (usage != NULL)
+		measured(b, usage, rates);
+}
+
+void
+batch_outcome_start(struct batch *b, const char *type, const char *outcome_id, int iteration, char *out_id)
+{
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, type, &w, &out);
+
+	jw_kstr(&w, "outcome_id", outcome_id);
+	jw_kint(&w, "iteration", iteration);
+	stem_end(b, ev, &out);
+	if (out_id != NULL)
+		memcpy(out_id, ev->id, ID_MAX);
+}
+
+void
+batch_outcome_end(struct batch *b, const struct outcome_end *end, const struct model_usage *usage, const struct cost_rates *rates)
+{
+	static const struct model_usage none;
+	struct buf out = BUF_INIT(0);
+	struct jw w;
+	struct event *ev = stem_begin(b, NULL, "span.outcome_evaluation_end", &w, &out);
+
+	jw_kstr(&w, "outcome_evaluation_start_id", end->start_id);
+	jw_kstr(&w, "outcome_id", end->outcome_id);
+	jw_kint(&w, "iteration", end->iteration);
+	jw_kstr(&w, "result", end->result);
+	jw_kstr(&w, "explanation", end->explanation);
+	usage_fields(&w, "usage", usage != NULL ? usage : &none);
+	if (end->say != NULL) {
+		ev->role = 'u';
+		ev->private = xstrdup(end->say);
+		b->bytes += strlen(end->say);
 	}
+	stem_end(b, ev, &out);
+	if (usage != NULL)
+		measured(b, usage, rates);
 }
 
 void

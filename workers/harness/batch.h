@@ -125,6 +125,16 @@ void batch_message(struct batch *b, const char *id, const struct model_reply *re
 void batch_tool_use(struct batch *b, const char *id, const char *name, const char *input, const struct tool_rule *rule);
 /* agent.tool_result with one text block. */
 void batch_tool_result(struct batch *b, const char *tool_use_id, const char *text, bool is_error);
+/* span.outcome_evaluation_start or, when that stands already, _ongoing; the id goes to out unless it is NULL. */
+void batch_outcome_start(struct batch *b, const char *type, const char *outcome_id, int iteration, char *out);
+/* span.outcome_evaluation_end. usage NULL: nothing was measured (interrupted, or no evaluation could be made). say: the block that the
+ * model reads of it, or NULL. */
+struct outcome_end {
+	const char *start_id, *outcome_id, *result, *explanation, *say;
+	int iteration;
+};
+void batch_outcome_end(struct batch *b, const struct outcome_end *end, const struct model_usage *usage, const struct cost_rates *rates);
+
 /* session.error; retry: retrying, exhausted or terminal. */
 void batch_error(struct batch *b, const char *type, const char *message, const char *retry);
 

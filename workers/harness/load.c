@@ -127,6 +127,25 @@ on_tail(void *ctx, const PGresult *r, const struct err *e)
 	part_done(s);
 }
 
+/* The outcome's events, then what was last asked of the model or answered by it. A session that was paused before an evaluation owes no
+ * reply, but the evaluation. */
+static void
+on_outcome(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+	int n = r != NULL ? PQntuples(r) : 0;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	for (int i = 0; i < n; i++)
+		outcome_fold(&s->t.outcome, pg_str(r, i, 0), pg_str(r, i, 1), pg_str(r, i, 2));
+	if (n > 0 && strcmp(pg_str(r, n - 1, 1), "span.model_request_end") == 0 && strstr(pg_str(r, n - 1, 2), "\"is_error\":true") == NULL)
+		s->t.owed = false;
+	part_done(s);
+}
+
 static int64_t
 count_at(struct jspan usage, const char *key)
 {
@@ -249,6 +268,11 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 		SESS_WAIT(s);
 		DBQ_RUN(db, STMT_CONTEXT_USAGE, on_usage, s, s->t.id);
 		context_ask(s);
+	}
+	if (pg_bool(claim, i, PQfnumber(claim, "outcomes"))) {		/* before the tail, which is read by its light */
+		s->loading++;
+		SESS_WAIT(s);
+		DBQ_RUN(db, STMT_OUTCOME_LOAD, on_outcome, s, s->t.id);
 	}
 	if (strcmp(s->t.status, "idle") != 0 || pg_bool(claim, i, CLAIM_CALLS)) {
 		s->loading++;

@@ -17,6 +17,7 @@
 #include "xalloc.h"
 
 #define BACKOFF_MAX_MS 30000
+#define INTERRUPTED_TEXT "The work was interrupted."
 #define SQUEEZE_MAX 3		/* a summary of an eighth of the history, and no less */
 
 /* --- the inbox, by meaning ---------------------------------------------------------------------------------------------------- */
@@ -220,6 +221,25 @@ span_cut(const struct turn *t, struct batch *b)
 		b->gap_ev = b->nev - 1;
 }
 
+/* The same for an evaluation's request, at the latest event. */
+static void
+grade_cut(const struct turn *t, struct batch *b)
+{
+	if (t->grading && (!t->failed || t->fail_spent))
+		b->gap_ev = b->nev - 1;
+}
+
+/* The evaluation that is open, or has not begun, ends without a verdict; with it the outcome. */
+static void
+end_outcome(const struct turn *t, struct batch *b, const char *result, const char *explanation)
+{
+	const struct outcome *o = &t->outcome;
+
+	batch_outcome_end(b, &(struct outcome_end){ .start_id = o->start_id, .outcome_id = o->id, .result = result, .explanation = explanation,
+	    .iteration = o->iteration }, NULL, NULL);
+	grade_cut(t, b);
+}
+
 /* Contract 3.6: error results of open calls, the interrupt, idle. What came besides starts the next turn under the same lease. */
 static void
 end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
@@ -238,6 +258,8 @@ end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
 			batch_tool_result(b, c->id, c->content, c->is_error);
 		c->next = CALL_GONE;
 	}
+	if (t->outcome.active)
+		end_outcome(t, b, OUTCOME_INTERRUPTED, INTERRUPTED_TEXT);
 	for (int i = 0; i < t->ninbox; i++)
 		if (is_note(t, &t->inbox[i]))
 			batch_inbox(b, &t->inbox[i], false);
@@ -308,6 +330,11 @@ after_overflow(struct turn *t, const struct plan_limits *lim, struct batch *b, s
 static void
 after_failure(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
 {
+	if (t->grading && (!t->fail_retry || t->retries >= lim->retries_max)) {
+		end_outcome(t, b, OUTCOME_FAILED, "The evaluation could not be made.");
+		close_exhausted(t, b, p, t->fail_type, t->fail_message);
+		return;
+	}
 	if (t->fail_long && turn_running(t) && (compact_possible(t, true) || t->context.summary)) {
 		after_overflow(t, lim, b, p);
 		return;
@@ -320,6 +347,7 @@ after_failure(struct turn *t, const struct plan_limits *lim, struct batch *b, st
 		if (t->fail_after_ms > delay)
 			delay = t->fail_after_ms;
 		batch_error(b, t->fail_type, t->fail_message, "retrying");
+		grade_cut(t, b);
 		batch_rescheduled(b, turn_running(t));
 		p->event = TE_YIELD;
 		p->release = RELEASE_RETRY;
@@ -349,6 +377,7 @@ leave(struct turn *t, struct batch *b, struct plan *p)
 	if (t->span_id[0] != '\0')
 		span_cut(t, b);
 	batch_rescheduled(b, true);
+	grade_cut(t, b);
 	p->event = TE_YIELD;
 	p->release = RELEASE_RETRY;
 }
@@ -427,9 +456,39 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 	p->event = TE_START;
 }
 
+/* The agent has come to an end: is the outcome still to be evaluated? A refusal is no work to evaluate. */
+static bool
+grade_due(const struct turn *t)
+{
+	return t->outcome.active && (t->stop == NULL || strcmp(t->stop, BATCH_STOP_END) == 0) && (!is_idle(t) || t->paused);
+}
+
+/* The evaluation begins, or goes on where a failure or another worker's end has left it. */
+static void
+go_grade(struct turn *t, struct batch *b, struct plan *p)
+{
+	const struct outcome *o = &t->outcome;
+
+	if (plan_at_cap(t, 0)) {
+		go_pause(t, b, p);
+		return;
+	}
+	put_items(t, b, false);
+	if (!turn_running(t))
+		batch_running(b);
+	if (o->start_id[0] == '\0')
+		batch_outcome_start(b, OUTCOME_START, o->id, o->iteration, NULL);
+	else
+		batch_outcome_start(b, OUTCOME_ONGOING, o->id, o->iteration, NULL);
+	p->grade = true;
+	p->event = TE_START;
+}
+
 static void
 go_close(struct turn *t, struct batch *b, struct plan *p)
 {
+	if (t->outcome.active && turn_interrupted(t))
+		end_outcome(t, b, OUTCOME_INTERRUPTED, INTERRUPTED_TEXT);
 	put_items(t, b, false);
 	put_items(t, b, true);		/* a system message by itself: the next turn's request is the first to see it */
 	b->stop_details = t->stop_details;
@@ -482,6 +541,8 @@ choose(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 		go_wait(t, b, p);
 	else if (owes(t))
 		go_ask(t, lim, b, p);
+	else if (grade_due(t))
+		go_grade(t, b, p);
 	else
 		go_close(t, b, p);
 }
@@ -575,7 +636,7 @@ plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verd
 	t->stop = reply->stop == MODEL_REFUSAL ? BATCH_STOP_REFUSAL : BATCH_STOP_END;
 	free(t->stop_details);
 	b->stop_details = t->stop_details = reply->refusal != NULL ? xstrdup(reply->refusal) : NULL;
-	if (!quiet || foresee(t, &waiting) > 0 || (t->ncalls > 0 && waiting == 0))
+	if (!quiet || foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
 		return;
 	out->cut = b->nev;
 	out->event = TE_FINISHED;
@@ -601,6 +662,20 @@ plan_summary(struct turn *t, const char *summary, const struct model_usage *usag
 	batch_compacted(b, blocks);
 	free(blocks);
 	t->span_id[0] = '\0';
+	t->retries = 0;
+}
+
+void
+plan_verdict(struct turn *t, const char *verdict, const char *explanation, const struct model_usage *usage, struct batch *b,
+    struct plan *out)
+{
+	const struct outcome *o = &t->outcome;
+	const char *result = outcome_result(o, verdict);
+	AUTO(str) char *say = outcome_feedback(o, result, explanation);
+
+	*out = (struct plan){ .event = TE_REPLIED };
+	batch_outcome_end(b, &(struct outcome_end){ .start_id = o->start_id, .outcome_id = o->id, .result = result, .explanation = explanation,
+	    .say = say, .iteration = o->iteration }, usage, &t->rates);
 	t->retries = 0;
 }
 
@@ -667,7 +742,7 @@ plan_progress(const struct batch *b, const struct plan *p)
 void
 plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq)
 {
-	bool was_idle = is_idle(t), compacted = false;
+	bool was_idle = is_idle(t), compacted = false, owed = false;
 
 	for (int i = 0; i < b->nev; i++) {
 		const struct event *ev = &b->ev[i];
@@ -679,8 +754,10 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		} else if (text != NULL && ev->role != 0) {
 			context_add(&t->context, ev->role, text);
 		}
+		owed |= outcome_asks(&t->outcome, ev->type, ev->body);
+		outcome_fold(&t->outcome, ev->id, ev->type, ev->body);
 	}
-	if (b->span_ev >= 0 && !b->tokens.unknown && !compacted) {
+	if (b->span_ev >= 0 && !b->tokens.unknown && !compacted && strcmp(b->ev[b->span_ev].type, OUTCOME_END) != 0) {
 		t->context.told_tokens = b->tokens.input + b->tokens.cache_read + b->tokens.cache_write_5m + b->tokens.cache_write_1h +
 		    b->tokens.output;
 		t->context.told_at = t->context.tokens;
@@ -706,8 +783,11 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		t->owed = false;
 		t->stop = NULL;
 	}
+	/* a verdict asks for a revision or a last word; what was defined is answered by the request of this very batch */
+	t->owed |= owed && p->event == TE_REPLIED;
 	t->compacting = false;
-	if (p->event == TE_START) {
+	t->grading = p->grade && p->event == TE_START;
+	if (p->event == TE_START && !p->grade) {
 		t->rounds++;
 		t->stop = NULL;
 		t->compacting = p->compact;

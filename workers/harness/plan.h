@@ -24,6 +24,7 @@ struct plan {
 	enum plan_release release;
 	int64_t delay_ms;		/* RETRY: due after this (before jitter) */
 	char span_id[ID_MAX];		/* START: the request's span */
+	bool grade;			/* START: the request evaluates the outcome; it has no span of its own */
 	bool compact;			/* START: the request asks for a summary of the context */
 	bool owed;			/* with it: the turn is under way, the model owes a reply besides what waits in the inbox */
 	int cut;			/* a reply's own events, when idle events follow in the same batch; 0: none */
@@ -44,6 +45,10 @@ void plan_reply(struct turn *t, const struct model_reply *reply, const enum tool
 
 /* The summary that was asked for: the span's end, then the event that holds it. out->event is REPLIED. */
 void plan_summary(struct turn *t, const char *summary, const struct model_usage *usage, struct batch *b, struct plan *out);
+
+/* The verdict on the outcome: the evaluation's end. out->event is REPLIED. */
+void plan_verdict(struct turn *t, const char *result, const char *explanation, const struct model_usage *usage, struct batch *b,
+    struct plan *out);
 
 /* The idle events of a FINISHED batch were refused: keep the reply only. */
 void plan_cut(struct turn *t, struct batch *b, struct plan *p);

@@ -146,7 +146,10 @@ replay(struct turn *t, const struct tail_event *ev)
 		confirmation(t, body);
 	} else if (strcmp(type, "session.error") == 0) {
 		t->retries += retrying(body);
+	} else if (strcmp(type, OUTCOME_END) == 0) {
+		t->retries = 0;
 	}
+	t->owed |= outcome_asks(&t->outcome, type, ev->body);
 }
 
 void

@@ -136,6 +136,7 @@ turn_free(struct turn *t)
 	for (int i = 0; i < t->ninbox; i++)
 		inbox_item_free(&t->inbox[i]);
 	context_clear(&t->context);
+	outcome_clear(&t->outcome);
 	free(t->calls);
 	free(t->inbox);
 	free(t->stop_details);

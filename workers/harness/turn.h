@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "outcome.h"
 #include "policy.h"
 
 enum turn_state {
@@ -105,6 +106,9 @@ struct turn {
 	int64_t window, compact_at;	/* tokens a request may fill, and from where on a summary is asked for; 0: unknown */
 	bool compacting;		/* the open request asks for a summary */
 	int squeeze;			/* how often that summary's own request was too long */
+
+	struct outcome outcome;		/* what the session works toward */
+	bool grading;			/* the open request evaluates it */
 
 	bool failed;			/* the latest request failed: */
 	char fail_type[48], fail_message[256];

@@ -37,6 +37,10 @@ int64_t model_item_tokens(const struct model_item *item);
 /* How the system prompt begins of a request that judges a call (harness/judge.h). */
 #define MODEL_JUDGE_OPEN "You are the permission check of an AI agent."
 
+/* How a request begins that evaluates an outcome; the number of the evaluation follows, then `. Rubric:` (harness/outcome.h). */
+#define MODEL_GRADE_OPEN "Evaluation "
+#define MODEL_GRADE_TOOL "grade"
+
 struct model_tool {
 	const char *name, *description;
 	const char *schema;	/* JSON Schema text */

@@ -287,6 +287,18 @@ play_paragraph(struct script *s, const struct model_request *rq, const char *tex
 	return found;
 }
 
+#define GRADE_SATISFIED "{\"result\":\"satisfied\",\"explanation\":\"The rubric asks for nothing else.\"}"
+
+/* Is this the request for a verdict? Then the paragraph of the rubric for this evaluation is played. */
+static bool
+grades(const struct model_request *rq, const char *said, int *out_step)
+{
+	if (rq->ntools != 1 || strcmp(rq->tools[0].name, MODEL_GRADE_TOOL) || strncmp(said, MODEL_GRADE_OPEN, sizeof(MODEL_GRADE_OPEN) - 1))
+		return false;
+	*out_step = atoi(said + sizeof(MODEL_GRADE_OPEN) - 1);
+	return true;
+}
+
 void
 script_make(struct script *s, const struct model_request *rq)
 {
@@ -302,6 +314,10 @@ script_make(struct script *s, const struct model_request *rq)
 	said = text.data ? text.data : "";
 	if (rq->system && rq->nitems == 1 && !strncmp(rq->system, MODEL_JUDGE_OPEN, sizeof(MODEL_JUDGE_OPEN) - 1)) {
 		judge(s, rq);
+	} else if (grades(rq, said, &step)) {
+		(void)play_paragraph(s, rq, said, text.len, step);
+		if (s->ncalls == 0)
+			add_call(s, MODEL_GRADE_TOOL, GRADE_SATISFIED, sizeof(GRADE_SATISFIED) - 1);
 	} else if (summary) {
 		buf_printf(&s->speech, "A conversation of %d items. " STEPS "%d.", shown.nitems, step - 1);
 	} else if (!has_tool_line(rq, said, text.len)) {

@@ -9,6 +9,9 @@
  * A request for a summary (MODEL_SUMMARY_ASK) is answered by how many items there were and how many steps of the latest message have been
  * played; when that message comes back behind the summary, it goes on from there.
  *
+ * A request to evaluate an outcome (MODEL_GRADE_OPEN) is answered by the rubric: paragraph n of it is played at evaluation n, so a line
+ * `grade {"result":"needs_revision","explanation":"..."}` there is the verdict; without one it is `satisfied`.
+ *
  * A request to judge a call (MODEL_JUDGE_OPEN) is answered by what the user's messages say, and nothing else of it: the newest line
  * `judge <tool> <answer>` there gives the answer (`deny`, `unsure`, or anything); without one it is `allow`.
  */

@@ -8,6 +8,7 @@ const LETTER = {
 	'user.message': 'U', 'user.interrupt': 'I', 'user.tool_confirmation': 'C', 'user.custom_tool_result': 'K',
 	'span.model_request_start': 's', 'agent.thinking': 't', 'agent.message': 'm',
 	'agent.thread_context_compacted': 'z',
+	'user.define_outcome': 'O', 'span.outcome_evaluation_start': 'g', 'span.outcome_evaluation_ongoing': 'G', 'span.outcome_evaluation_end': 'v',
 	'agent.tool_use': 'b', 'agent.custom_tool_use': 'c', 'span.model_request_end': 'e', 'agent.tool_result': 'o',
 	'session.thread_status_idle': 'i', 'session.usage': 'u', 'session.status_idle': 'd',
 	'session.error': 'X', 'session.status_rescheduled': 'h', 'session.thread_status_rescheduled': 'H',
@@ -36,14 +37,15 @@ export function micros(stamp) {
 
 // One step: the model's reply and the results of its calls. session.updated may stand anywhere and is left out before matching.
 const STEP = '(?:st*m?[bc]*e[oCK]*)';				// an answer may come while other calls still run
-const INPUT = '[UICK]';
-const RETRY = `X*(?:hH|Hh)(?:Rr[oUICK]*|(?=I))`;	// an interrupt may end the wait; results of a lost worker's calls come after it
-const GOING = `(?:${STEP}z?${INPUT}*|${RETRY}|X)*`;
+const INPUT = '[UICKO]';
+const GRADE = '[gG]v?';					// an evaluation that is cut off is taken up again behind the next running pair
+const RETRY = `X*(?:hH|Hh)(?:Rr[oUICKO]*|(?=I|v))`;	// an interrupt may end the wait; results of a lost worker's calls come after it
+const GOING = `(?:${STEP}z?${INPUT}*|${GRADE}${INPUT}*|${RETRY}|X)*`;
 const IDLE = 'iud';
-const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}I*${IDLE}`;		// on an idle session, or woken by answers
-const CLEARED = `o*I+${IDLE}`;					// an interrupt of a wait
+const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:o*v)?I*${IDLE}`;		// on an idle session, or woken by answers
+const CLEARED = `o*v?I+${IDLE}`;					// an interrupt of a wait
 const PARTIAL = `[CK]*(?:i?ud)`;				// some of the answers
-const LOG = new RegExp(`^(?:I|${TURN}|${CLEARED}|${PARTIAL})*(?:${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:st*m?[bc]*)?)?(?:qT|Tq|X?T)?$`);
+const LOG = new RegExp(`^(?:v?I|${TURN}|${CLEARED}|${PARTIAL})*(?:${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:st*m?[bc]*)?)?(?:qT|Tq|X?T)?$`);
 
 // Every rule that holds for any log. running: the session may be in the middle of a turn.
 export function assertLog(events, { running = false } = {}) {
