@@ -310,9 +310,8 @@ encode(struct req *r, const struct hands_request *rq)
 	jw_obj_end(&w);
 	jw_end(&w);
 	if (rq->more != NULL) {
-		b.data[--b.len] = ',';
-		buf_ch(&b, '\0');
-		b.len--;
+		b.len--;		/* the closing brace: further members follow */
+		buf_ch(&b, ',');
 		buf_str(&b, rq->more + 1);
 	}
 	r->len = b.len;

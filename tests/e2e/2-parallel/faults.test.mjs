@@ -8,6 +8,7 @@ import { LAB, fault, provider, requests } from '../lib/provider.mjs';
 import { bash, interrupt, message, script } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
 import { assertActive, assertLog, logShape } from '../lib/shape.mjs';
+import { TOO_LATE, meanwhile } from '../lib/until.mjs';
 import { Watch, ofType, one, textOf } from '../lib/watch.mjs';
 
 const c = client();
@@ -126,19 +127,22 @@ describe('failing providers', { concurrency: true }, () => {
 	});
 
 	test('a failure between two steps repeats only the request, never the tool', async () => {
-		const marker = unique('once');
-		const w = await Watch.begin(b);
-		await w.send(message(script(bash(`sleep 4; echo ${marker} >> /workspace/count`), bash('wc -l < /workspace/count'))));
-		await w.until('agent.tool_use');
-		await fault({ fault: 'status', status: 529, contains: marker });
-		await w.idle({ ms: 60_000 });
-		const listed = await w.assertSameAsLog();
-		assertLog(listed);
-		assert.match(logShape(listed), /^RrUsbeoseX(hH|Hh)Rrsbeosmeiud$/);
-		const results = ofType(listed, 'agent.tool_result').map(textOf);
-		assert.equal(results.at(-1).trim(), '1');
-		assert.equal((await requests(marker)).length, 4);
-		w.close();
+		await meanwhile(async (seconds) => {
+			const marker = unique('once');
+			const w = await Watch.begin(b);
+			await w.send(message(script(bash(`sleep ${seconds}; echo ${marker} >> /workspace/count`), bash('wc -l < /workspace/count'))));
+			await w.until('agent.tool_use');
+			await fault({ fault: 'status', status: 529, contains: marker });
+			if (ofType(await log(c, w.id), 'agent.tool_result').length) return TOO_LATE;
+			await w.idle({ ms: 60_000 });
+			const listed = await w.assertSameAsLog();
+			assertLog(listed);
+			assert.match(logShape(listed), /^RrUsbeoseX(hH|Hh)Rrsbeosmeiud$/);
+			const results = ofType(listed, 'agent.tool_result').map(textOf);
+			assert.equal(results.at(-1).trim(), '1');
+			assert.equal((await requests(marker)).length, 4);
+			return w.close();
+		});
 	});
 
 	test('messages sent while waiting for a retry are not lost', async () => {

@@ -399,8 +399,6 @@ session_later(void **state)
 		{ "\"resources\":[{\"type\":\"memory_store\",\"memory_store_id\":\"x\"}]",
 		  "resources.0: type \"memory_store\" is not supported yet" },
 		{ "\"vault_ids\":[\"vlt_x\"]", "vault_ids: not supported yet" },
-		{ "\"initial_events\":[{\"type\":\"user.define_outcome\",\"description\":\"d\",\"rubric\":{\"type\":\"text\",\"content\":\"c\"}}]",
-		  "initial_events.0.user_define_outcome: type \"user.define_outcome\" is not supported yet" },
 		{ "\"initial_events\":[{\"type\":\"user.interrupt\"}]", "Failed to parse request: initial_events[0].type: \"user.interrupt\"" },
 		{ "\"initial_events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},{\"type\":\"user.message\",\"content\":[]}]",
 		  "initial_events.1.user_message.content: must have at least 1 items" },
