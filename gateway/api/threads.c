@@ -29,6 +29,8 @@ api_thread_archive(struct gw_req *r, struct err *e)
 
 	if (thread_get(r->db, r->who.workspace_id, r->param[0], r->param[1], &res, &t, e) < 0)
 		return -1;
+	if (t.archived)		/* with its session; archiving again is nothing, as everywhere (contract 1.12) */
+		return thread_encode(&r->out, r->param[0], &t, e);
 	return err_set(e, EK_INVALID, 0, "The primary thread cannot be archived; archive the session instead.");
 }
 

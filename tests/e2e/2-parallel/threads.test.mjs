@@ -108,6 +108,10 @@ describe('threads', { concurrency: true }, () => {
 		await refused(threads.archive(t.id, { session_id: s.id }), 400,
 			exactly('The primary thread cannot be archived; archive the session instead.'));
 		assert.equal((await threads.retrieve(t.id, { session_id: s.id })).status, 'idle');
+		await c.beta.sessions.archive(s.id);
+		const ended = await threads.retrieve(t.id, { session_id: s.id });
+		const { stats, ...again } = await threads.archive(t.id, { session_id: s.id });
+		assert.deepEqual({ ...again, stats: ended.stats }, ended, 'archived with its session: once more is nothing');
 	});
 
 	test('threads and sessions that are absent, others\' or malformed', async () => {

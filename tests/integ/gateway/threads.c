@@ -167,12 +167,14 @@ refused(void **state)
 static void
 ended(void **state)
 {
-	AUTO(json) json_t *t = NULL, *list = NULL;
+	AUTO(json) json_t *t = NULL, *list = NULL, *again = NULL;
 
 	json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/archive", session), NULL));
 	t = gwr_ok(GWR_A, "GET", of_thread(""), NULL);
 	is(t, "status", "\"terminated\"");
 	assert_non_null(jx_str(t, "archived_at"));
+	again = gwr_ok(GWR_A, "POST", of_thread("/archive"), NULL);		/* archived already: nothing happens */
+	assert_string_equal(jx_str(again, "archived_at"), jx_str(t, "archived_at"));
 	list = gwr_ok(GWR_A, "GET", of("?statuses[]=terminated"), NULL);	/* terminated threads stay listed */
 	assert_int_equal(json_array_size(json_object_get(list, "data")), 1);
 }
