@@ -48,6 +48,8 @@ file_insert_result(const PGresult *res, struct err *e)
 		return 0;
 	if (strcmp(result, "suspended") == 0)
 		return err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
+	if (strcmp(result, "again") == 0)
+		return err_fault(e, EK_INTERNAL, 0, "a blob that has a file got another one");
 	if (strcmp(result, "gone") == 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
 	return file_quota_refused(e);

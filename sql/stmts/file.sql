@@ -1,4 +1,4 @@
--- Files (contract 2.6). The functions and the view are in sql/migrations/0080_files.sql.
+-- Files (contract 2.6). The functions and the view are in sql/migrations/0080_files.sql, the newest file_insert in 0081.
 
 -- in: id, organization, workspace, session or NULL, origin, path, filename, mime type, downloadable, blob, bytes, sha256, seconds, quota
 -- stmt: file_insert  for: gw worker

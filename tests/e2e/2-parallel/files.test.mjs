@@ -210,12 +210,14 @@ describe('limits', { concurrency: 4 }, () => {
 		const [[key]] = await ctl('key', 'create', workspace, unique('full'));
 		const full = client({ apiKey: key });
 		const f = await full.files.upload({ file: await text('a', 'x') });
-		await sql('INSERT INTO file_usage VALUES (:\'org\', 1099511627776 - 5, 1)', { org });
+		const pretend = (sign) => sql('INSERT INTO file_usage VALUES (:\'org\', :sign * (1099511627776 - 5), :sign)', { org, sign });
+		await pretend(1);
 		await full.files.upload({ file: await text('a', '1234') });
 		await raises(full.files.upload({ file: await text('a', 'x') }), 'StorageQuotaExceededError', 400, 'storage_quota_exceeded');
 		await raises(full.beta.files.upload({ file: await text('a', 'x') }), 'StorageQuotaExceededError', 400, 'storage_quota_exceeded');
 		await full.files.delete(f.id);
 		await full.files.upload({ file: await text('a', 'x') });
+		await pretend(-1);
 	});
 
 	// The head alone decides: a body of this size is never sent.

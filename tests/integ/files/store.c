@@ -319,6 +319,11 @@ test_outputs(void **state)
 	PQclear(steal(res));
 	assert_int_equal(file_list(gw, "w2", session, NULL, false, 20, &res, &e), 0);
 	assert_int_equal(PQntuples(res), 0);
+	/* offered again, also when it has been deleted meanwhile */
+	assert_true(file_insert(wk, &f, QUOTA, &e) < 0);
+	expect("again", "SELECT file_insert('file_x', 'org', 'w1', '%s', 'output', 'p', 'n', 'm', true, '%s', 7, '%s', NULL, 1000)", session, blob, sha);
+	assert_int_equal(file_delete(gw, "w1", id, &e), 0);
+	expect("again", "SELECT file_insert('file_x', 'org', 'w1', '%s', 'output', 'p', 'n', 'm', true, '%s', 7, '%s', NULL, 1000)", session, blob, sha);
 	f.session_id = "sesn_gone";
 	keep(7, blob, sha);
 	f.id = id_new("file_", id);
