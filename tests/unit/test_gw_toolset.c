@@ -1,4 +1,4 @@
-/* link: gateway/toolset.c gateway/webtool.c gateway/suffix.c */
+/* link: gateway/toolset.c gateway/webtool.c gateway/suffix.c gateway/shape.c gateway/shape_tables.c tests/env/shape_cases.c */
 /* Tools with their defaults resolved, and the domain lists of the web tools. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,9 @@
 
 #include <cmocka.h>
 
+#include "../env/shape_cases.h"
 #include "jx.h"
+#include "shape.h"
 #include "suffix.h"
 #include "toolset.h"
 
@@ -72,6 +74,34 @@ fixed_point(void **state)
 		assert_int_equal(toolset_resolve(want, &got, &e), 0);
 		assert_true(json_equal(got, want));
 	}
+}
+
+/* Of every body that the shape of agents takes: tools that resolve are of that shape again, and resolve to themselves. */
+static void
+shown_again(void *arg, const char *name, const json_t *body, const char *expect)
+{
+	const json_t *tools = json_object_get(body, "tools");
+	AUTO(json) json_t *shown = NULL, *again = NULL, *back = NULL;
+	struct err e = ERR_INIT;
+	int *seen = arg;
+
+	if (expect || !json_is_array(tools) || toolset_resolve(tools, &shown, &e) < 0)
+		return;
+	++*seen;
+	back = json_pack("{sO}", "tools", shown);
+	if (shape_check(&shape_agent_update, back, &e) < 0 || toolset_resolve(shown, &again, &e) < 0)
+		fail_msg("%s: %s", name, e.pub);
+	if (!json_equal(shown, again))
+		fail_msg("%s: %s", name, jx_dump(again));
+}
+
+static void
+shown_may_be_sent_back(void **state)
+{
+	int seen = 0;
+
+	shape_cases(&shape_agent_create, shown_again, &seen);
+	assert_true(seen > 40);
 }
 
 static const struct { const char *tool, *list, *refusal; } domains[] = {
@@ -209,8 +239,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(resolution), cmocka_unit_test(fixed_point), cmocka_unit_test(suffixes), cmocka_unit_test(domain_lists),
-		cmocka_unit_test(refused), cmocka_unit_test(servers), cmocka_unit_test(usable),
+		cmocka_unit_test(resolution), cmocka_unit_test(fixed_point), cmocka_unit_test(shown_may_be_sent_back), cmocka_unit_test(suffixes),
+		cmocka_unit_test(domain_lists), cmocka_unit_test(refused), cmocka_unit_test(servers), cmocka_unit_test(usable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
