@@ -120,7 +120,6 @@ is_type(struct jspan block, const char *want)
 	return jspan_get(block, "type", &type) && jspan_is(type, want);
 }
 
-/* What the harness says in the user's role. */
 static bool
 is_summary(struct jspan block)
 {
@@ -128,6 +127,13 @@ is_summary(struct jspan block)
 
 	return jspan_get(block, "text", &text) && text.n > sizeof(MODEL_SUMMARY_OPEN) &&
 	    memcmp(text.p + 1, MODEL_SUMMARY_OPEN, sizeof(MODEL_SUMMARY_OPEN) - 1) == 0;
+}
+
+/* A grader's words in the user's role. */
+static bool
+is_feedback(struct jspan block)
+{
+	return memmem(block.p, block.n, MODEL_FEEDBACK_MARK, sizeof(MODEL_FEEDBACK_MARK) - 1) != NULL;
 }
 
 /* One block of a context item goes where its author belongs. */
@@ -144,6 +150,8 @@ sort_block(struct texts *intent, struct texts *evidence, char role, bool may_be_
 		keep_member(evidence, "agent", block, "text");
 	else if (may_be_summary && is_summary(block))
 		keep_member(evidence, "summary", block, "text");
+	else if (is_feedback(block))
+		keep_member(evidence, "evaluation", block, "text");
 	else
 		keep_member(intent, "user", block, "text");
 }

@@ -141,13 +141,13 @@ outcome_feedback(const struct outcome *o, const char *result, const char *explan
 	AUTO(buf) struct buf text = BUF_INIT(0);
 
 	if (strcmp(result, OUTCOME_REVISE) == 0)
-		buf_printf(&text, "%s\n\nSo says the evaluation of your work against the rubric (cycle %d of %d): it needs revision. Revise it now.",
+		buf_printf(&text, "%s\n\nSo says the " MODEL_FEEDBACK_MARK " (cycle %d of %d): it needs revision. Revise it now.",
 		    explanation, o->iteration + 1, o->max);
 	else if (strcmp(result, OUTCOME_SPENT) == 0)
-		buf_printf(&text, "%s\n\nSo says the last evaluation of your work against the rubric: criteria are still unmet, and no further cycle "
+		buf_printf(&text, "%s\n\nSo says the last " MODEL_FEEDBACK_MARK ": criteria are still unmet, and no further cycle "
 		    "follows. Say in a few words what is done and what is not. Do not work on.", explanation);
 	else if (strcmp(result, OUTCOME_SATISFIED) == 0 && last(o, o->iteration))
-		buf_printf(&text, "%s\n\nSo says the last evaluation of your work against the rubric: it is satisfied. Say so in a few words. Do not "
+		buf_printf(&text, "%s\n\nSo says the last " MODEL_FEEDBACK_MARK ": it is satisfied. Say so in a few words. Do not "
 		    "work on.", explanation);
 	else
 		return NULL;

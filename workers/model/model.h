@@ -40,6 +40,8 @@ int64_t model_item_tokens(const struct model_item *item);
 /* How a request begins that evaluates an outcome; the number of the evaluation follows, then `. Rubric:` (harness/outcome.h). */
 #define MODEL_GRADE_OPEN "Evaluation "
 #define MODEL_GRADE_TOOL "grade"
+/* Stands in what an evaluation tells the agent, in the user's role: these are not the user's words (harness/judge.h). */
+#define MODEL_FEEDBACK_MARK "evaluation of your work against the rubric"
 
 struct model_tool {
 	const char *name, *description;
