@@ -4,7 +4,8 @@
  * Promises: a call takes at most redis_timeout_ms per connect, AUTH and command, and nothing at all while the back-off runs. Any error
  * ends the connection (hiredis contexts are unusable after one); the next call after the back-off reconnects. A kept connection that
  * the server closed meanwhile (Redis restarted) is replaced once within the call: sending a hint twice is harmless. Otherwise never
- * retries: the row in Postgres is the truth and workers poll, so a lost hint costs delay only. Not thread safe: one per thread.
+ * retries: the row in Postgres is the truth and workers poll, so a lost hint costs delay only. The answer to a doorbell is not waited for:
+ * the next call reads it first, and meets there what went wrong. Not thread safe: one per thread.
  */
 #include "bus.h"
 
@@ -30,6 +31,7 @@ struct bus {
 	int64_t not_before;		/* monotonic ms: fail at once until then */
 	int64_t backoff;
 	bool hung_up;			/* the last command failed because the server had closed the connection */
+	int owed;			/* answers not read yet */
 };
 
 struct bus *
@@ -63,27 +65,67 @@ fail(struct bus *b, const char *what, const char *why, struct err *e)
 	if (b->rc)
 		redisFree(b->rc);
 	b->rc = NULL;
+	b->owed = 0;
 	b->not_before = clock_mono_ms() + b->backoff;
 	b->backoff = b->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : b->backoff * 2;
 	return -1;
 }
 
-/* Send one command on the open connection and check its reply. An error reply keeps the connection. */
 static int
-command(struct bus *b, const char *what, int argc, const char *const *argv, const size_t *len, struct err *e)
+broken(struct bus *b, const char *what, struct err *e)
 {
-	redisReply *r = redisCommandArgv(b->rc, argc, (const char **)argv, len);
+	b->hung_up = b->rc->err == REDIS_ERR_EOF || (b->rc->err == REDIS_ERR_IO && (errno == EPIPE || errno == ECONNRESET));
+	return fail(b, what, b->rc->errstr, e);
+}
+
+/* The next answer. An error reply keeps the connection. */
+static int
+answer(struct bus *b, const char *what, struct err *e)
+{
+	void *got = NULL;
+	redisReply *r;
 	int ret = 0;
 
-	b->hung_up = false;
-	if (!r) {
-		b->hung_up = b->rc->err == REDIS_ERR_EOF || (b->rc->err == REDIS_ERR_IO && (errno == EPIPE || errno == ECONNRESET));
-		return fail(b, what, b->rc->errstr, e);
-	}
+	if (redisGetReply(b->rc, &got) != REDIS_OK)
+		return broken(b, what, e);
+	r = got;
 	if (r->type == REDIS_REPLY_ERROR)
 		ret = err_fault(e, EK_UNAVAILABLE, 0, "redis %s: %s", what, r->str);
 	freeReplyObject(r);
 	return ret;
+}
+
+/* Read what earlier doorbells are owed; what Redis said against them is past. -1: the connection is gone. */
+static int
+settle(struct bus *b, struct err *e)
+{
+	while (b->owed > 0) {
+		b->owed--;
+		if (answer(b, "doorbell", e) < 0 && !b->rc)
+			return -1;
+		err_clear(e);
+	}
+	return 0;
+}
+
+/* Send one command on the open connection, and wait for its answer unless it is one that nobody waits for. */
+static int
+command(struct bus *b, const char *what, int argc, const char *const *argv, const size_t *len, bool wait, struct err *e)
+{
+	int done = 0;
+
+	b->hung_up = false;
+	if (settle(b, e) < 0)
+		return -1;
+	if (redisAppendCommandArgv(b->rc, argc, (const char **)argv, len) != REDIS_OK)
+		return broken(b, what, e);
+	while (!done)
+		if (redisBufferWrite(b->rc, &done) != REDIS_OK)
+			return broken(b, what, e);
+	if (wait)
+		return answer(b, what, e);
+	b->owed++;
+	return 0;
 }
 
 static int
@@ -96,7 +138,7 @@ login(struct bus *b, struct err *e)
 		return 0;
 	if (redisq_password(b->conf->redis_pass_file, pass, sizeof pass) < 0)
 		return fail(b, "password file", strerror(errno), e);
-	ret = command(b, "AUTH", 3, (const char *const[]){ "AUTH", b->conf->redis_user, pass }, NULL, e);
+	ret = command(b, "AUTH", 3, (const char *const[]){ "AUTH", b->conf->redis_user, pass }, NULL, true, e);
 	explicit_bzero(pass, sizeof pass);
 	if (ret < 0 && b->rc)
 		return fail(b, "AUTH", "refused", e);
@@ -125,17 +167,17 @@ ready(struct bus *b, struct err *e)
 }
 
 static int
-call(struct bus *b, const char *what, int argc, const char *const *argv, const size_t *len, struct err *e)
+call(struct bus *b, const char *what, int argc, const char *const *argv, const size_t *len, bool wait, struct err *e)
 {
 	bool kept = b->rc != NULL;
 
 	if (ready(b, e) < 0)
 		return -1;
-	if (command(b, what, argc, argv, len, e) < 0) {
+	if (command(b, what, argc, argv, len, wait, e) < 0) {
 		if (!kept || !b->hung_up)
 			return -1;
 		b->not_before = 0;
-		if (ready(b, e) < 0 || command(b, what, argc, argv, len, e) < 0)
+		if (ready(b, e) < 0 || command(b, what, argc, argv, len, wait, e) < 0)
 			return -1;
 	}
 	b->backoff = BACKOFF_MIN_MS;
@@ -149,7 +191,7 @@ bus_ring(struct bus *b, const char *session, const char *owner, struct err *e)
 
 	FAILPOINT(RING);
 	entry_job_cmd(&cmd, session, owner);
-	return call(b, "XADD " BUS_JOBS, cmd.argc, cmd.argv, cmd.len, e);
+	return call(b, "XADD " BUS_JOBS, cmd.argc, cmd.argv, cmd.len, false, e);
 }
 
 int
@@ -159,11 +201,11 @@ bus_publish(struct bus *b, const char *session, const char *type, int64_t seq, c
 
 	FAILPOINT(PUBLISH);
 	entry_event_cmd(&cmd, session, type, seq, body, strlen(body));
-	return call(b, "XADD " BUS_SSE, cmd.argc, cmd.argv, cmd.len, e);
+	return call(b, "XADD " BUS_SSE, cmd.argc, cmd.argv, cmd.len, true, e);
 }
 
 int
 bus_ping(struct bus *b, struct err *e)
 {
-	return call(b, "PING", 1, (const char *const[]){ "PING" }, NULL, e);
+	return call(b, "PING", 1, (const char *const[]){ "PING" }, NULL, true, e);
 }

@@ -35,7 +35,10 @@ struct bus;
 struct bus *bus_open(const struct conf *c);
 void bus_close(struct bus **b);
 
-/* Ring the doorbell after a commit. owner may be NULL. Failing is no failure of the request: workers poll. */
+/*
+ * Ring the doorbell after a commit. owner may be NULL. Failing is no failure of the request: workers poll. Redis' answer is not waited
+ * for: what it refuses is not told.
+ */
 int bus_ring(struct bus *b, const char *session, const char *owner, struct err *e);
 /* Tell the hubs about a committed event (gateway: archive, delete). */
 int bus_publish(struct bus *b, const char *session, const char *type, int64_t seq, const char *body, struct err *e);

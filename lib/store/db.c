@@ -358,6 +358,26 @@ db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struc
 	return around(db) ? run_around(db, flags, steps, n, e) : run_steps(db, flags, steps, n, e);
 }
 
+bool
+db_alone(const struct db *db)
+{
+	return !db->in_tx && !(around(db) && db->outer->first);
+}
+
+int
+db_run_alone(struct db *db, const struct db_step *step, struct err *e)
+{
+	int rc;
+
+	must(db_alone(db));
+	if (!around(db))
+		return db_run(db, step->stmt, step->nparams, step->params, step->out, e);
+	rc = db_run_steps(db, DB_STEPS_BEGIN | DB_STEPS_COMMIT, step, 1, e);
+	if (rc < 0 && e->kind != EK_UNCERTAIN)
+		db_rollback(db);
+	return rc;
+}
+
 void
 db_outer_begin(struct db *db, struct db_outer *o)
 {

@@ -68,6 +68,13 @@ enum { DB_STEPS_BEGIN = 1, DB_STEPS_COMMIT = 2 };
 int db_run_steps(struct db *db, int flags, const struct db_step *steps, int n, struct err *e);
 
 /*
+ * One statement as a transaction of its own, in one round trip, whatever stands around the caller: possible if nothing has to be asked
+ * before it. EK_UNCERTAIN as db_commit(); any other failure leaves nothing.
+ */
+bool db_alone(const struct db *db);
+int db_run_alone(struct db *db, const struct db_step *step, struct err *e);
+
+/*
  * A transaction around a caller that need not know of it. From db_outer_begin() to db_outer_end() or db_outer_drop() the first statement
  * opens it, with `first` before itself in the same round trip; db_begin() and commits of the caller neither open nor close anything, a
  * rollback ends it. When `first` returns a row, that statement fails with EK_CONFLICT: nothing of it stays, and `hit` has the row.

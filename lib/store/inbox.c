@@ -50,30 +50,70 @@ used_up(struct inbox_item *it, int which)
 	}
 }
 
+/* The batch as array parameters. keep: its texts are needed again. */
+static void
+arrays_make(struct inbox_item *const *items, int n, bool keep, char *out[A_COUNT])
+{
+	const char **cells = xcalloc((size_t)n, sizeof *cells);
+
+	for (int a = 0; a < A_COUNT; a++) {
+		for (int i = 0; i < n; i++)
+			cells[i] = column(items[i], a);
+		out[a] = pg_array(cells, n);
+		for (int i = 0; i < n && !keep; i++)
+			used_up(items[i], a);
+	}
+	free(cells);
+}
+
+static void
+owner_take(const PGresult *res, char owner[INBOX_OWNER])
+{
+	snprintf(owner, INBOX_OWNER, "%s", pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "");
+}
+
 static int
 put(struct db *db, int flags, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
-	const char **cells = xcalloc((size_t)n, sizeof *cells);
 	const char *params[1 + A_COUNT] = { session };
 	const struct db_step step = { STMT_INBOX_PUT, 1 + A_COUNT, params, &res };
 	char *arrays[A_COUNT];
 	int rc;
 
-	for (int a = 0; a < A_COUNT; a++) {
-		for (int i = 0; i < n; i++)
-			cells[i] = column(items[i], a);
-		params[1 + a] = arrays[a] = pg_array(cells, n);
-		for (int i = 0; i < n; i++)
-			used_up(items[i], a);
-	}
+	arrays_make(items, n, false, arrays);
+	for (int a = 0; a < A_COUNT; a++)
+		params[1 + a] = arrays[a];
 	rc = db_run_steps(db, flags, &step, 1, e);
 	for (int a = 0; a < A_COUNT; a++)
 		free(arrays[a]);
-	free(cells);
 	if (rc < 0)
 		return err_wrap(e, "put events into session %s", session);
-	snprintf(owner, INBOX_OWNER, "%s", pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "");
+	owner_take(res, owner);
+	return 0;
+}
+
+int
+inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
+    char owner[INBOX_OWNER], struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct db_num events, bytes;
+	const char *params[2 + A_COUNT + 2] = { workspace, session };
+	char *arrays[A_COUNT];
+	int rc;
+
+	arrays_make(items, n, true, arrays);
+	for (int a = 0; a < A_COUNT; a++)
+		params[2 + a] = arrays[a];
+	params[2 + A_COUNT] = db_num(&events, caps->events);
+	params[3 + A_COUNT] = db_num(&bytes, caps->bytes);
+	rc = db_run_alone(db, &(const struct db_step){ STMT_SESSION_SEND, 4 + A_COUNT, params, &res }, e);
+	for (int a = 0; a < A_COUNT; a++)
+		free(arrays[a]);
+	if (rc < 0)
+		return err_wrap(e, "send events to session %s", session);
+	owner_take(res, owner);
 	return 0;
 }
 

@@ -40,6 +40,14 @@ int inbox_put(struct db *db, const char *session, struct inbox_item *const *item
 /* The same as the last statement of the transaction: commits. EK_UNCERTAIN as db_commit(). */
 int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
+/*
+ * Lock, check and put at once, a transaction of its own (db_run_alone): for events that concern no call. EK_CONFLICT: something stands in
+ * the way, nothing was written, and the caller has to look; the items keep their texts.
+ */
+struct inbox_caps { int64_t events, bytes; };
+int inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
+    char owner[INBOX_OWNER], struct err *e);
+
 /* A call that waits, or waited, for the client (session_begin()). Strings are borrowed from the result. */
 struct action_row {
 	const char *tool_use_id, *kind, *state, *answer_id, *answer_hash;
