@@ -1,5 +1,9 @@
 -- The worker's own questions; its hand-overs with the gateway are in session.sql.
 
+-- Who lives.
+-- stmt: worker_peers  for: worker
+SELECT id FROM worker WHERE lease_until > clock_timestamp()
+
 -- Where an event stands, and its stamp.
 -- in: session, event id     rows: 0..1
 -- stmt: event_written  for: worker

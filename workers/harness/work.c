@@ -16,11 +16,13 @@
 #include "ctxcache.h"
 #include "jx.h"
 #include "log.h"
+#include "peers.h"
 #include "publish.h"
 #include "xalloc.h"
 
 #define BUCKETS 4096
 #define CLAIM_MAX 64
+#define LATER_MS 5		/* how long a session is left to the worker that is likely to remember its context */
 #define LOOK_MS 5000
 #define SECOND_MS 1000
 #define SUSPECT 2		/* attempts from which a session runs alone (also in session_claim) */
@@ -48,17 +50,15 @@ struct work {
 	int64_t look_ms;		/* when to look for unpublished outputs next */
 	int64_t poll_ms, second_ms;	/* when to poll, and to look after leases, next */
 	struct loop_timer *tick, *drain;
+	struct loop_timer *later;	/* a claim of what others have left */
+	struct peers peers;
 	struct busq_tail *tail;
 };
 
 static unsigned
 bucket(const char *id)
 {
-	unsigned h = 2166136261u;
-
-	for (; *id != '\0'; id++)
-		h = (h ^ (unsigned char)*id) * 16777619u;
-	return h % BUCKETS;
+	return peers_hash(id) % BUCKETS;
 }
 
 static struct sess *
@@ -208,7 +208,7 @@ take_all(struct work *w, const PGresult *r)
 {
 	int rows = PQntuples(r), taken = 0;
 
-	if (rows > 0)
+	if (rows > 0 && pg_int(r, 0, PQfnumber(r, "catalogue")) > routes_generation(w->wk->routes))
 		routes_refresh(w->wk->routes, w->wk->db);
 	for (int i = 0, next; i < rows; i = next, taken++) {
 		for (next = i + 1; next < rows && strcmp(pg_str(r, i, 0), pg_str(r, next, 0)) == 0; next++)
@@ -292,6 +292,25 @@ work_claim(struct work *w)
 }
 
 static void
+on_later(void *ctx)
+{
+	struct work *w = ctx;
+
+	w->later = NULL;
+	work_claim(w);
+}
+
+/* A doorbell that is for any worker. */
+static void
+rung(struct work *w, const char *session)
+{
+	if (session == NULL || peers_favourite(&w->peers, w->wk->name, session))
+		work_claim(w);
+	else if (w->later == NULL)
+		w->later = loop_after(w->wk->loop, LATER_MS, on_later, w);
+}
+
+static void
 on_entry(void *ctx, const struct busq_field *f, int n)
 {
 	struct work *w = ctx;
@@ -305,7 +324,7 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 			owner = f[i].val;
 	}
 	if (owner == NULL || owner[0] == '\0') {
-		work_claim(w);
+		rung(w, session);
 	} else if (strcmp(owner, w->wk->name) == 0 && session != NULL) {
 		s = find(w, session);
 		if (s != NULL)
@@ -486,6 +505,7 @@ second(struct work *w)
 		w->listing = true;
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
 	}
+	peers_refresh(&w->peers, db);
 	if (!w->reaping) {
 		w->reaping = true;
 		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s));
@@ -557,6 +577,7 @@ work_free(struct work **wp)
 	work_lose_all(w);
 	loop_cancel(w->wk->loop, &w->tick);
 	loop_cancel(w->wk->loop, &w->drain);
+	loop_cancel(w->wk->loop, &w->later);
 	busq_tail_free(&w->tail);
 	free(w);
 	*wp = NULL;
