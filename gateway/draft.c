@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cost.h"
+#include "filerefs.h"
 #include "jw.h"
 #include "jx.h"
 #include "outcome.h"
@@ -134,21 +135,59 @@ dump_into(const char *text, size_t len, void *arg)
 	return 0;
 }
 
-/* Move the blocks of an event's content, comma-separated and without keys that are null, to the end of b. */
-static void
-content_text(json_t *event, struct buf *b)
+static bool
+names_files(const json_t *event)
 {
-	static const char *const optional[] = { "title", "context" };
 	json_t *block;
 	size_t i;
+
+	json_array_foreach(json_object_get(event, "content"), i, block)
+		if (json_object_get(json_object_get(block, "source"), FILEREF_KEY))
+			return true;
+	return false;
+}
+
+/* The block as it is shown, and as the model sees it: with what its file stands for. */
+static void
+file_block(json_t *block, struct buf *shown, struct buf *model)
+{
+	json_t *source = json_object_get(block, "source");
+	AUTO(json) json_t *resolved = json_incref(json_object_get(source, FILEREF_KEY));
+
+	json_object_del(source, FILEREF_KEY);
+	must(json_dump_callback(block, dump_into, shown, JSON_COMPACT) == 0);
+	json_object_set(block, "source", resolved);
+	must(json_dump_callback(block, dump_into, model, JSON_COMPACT) == 0);
+}
+
+/*
+ * Move the blocks of an event's content, comma-separated and without keys that are null, to the end of shown. When they name files, model
+ * receives what the model sees of them; else it stays empty, because that is the same.
+ */
+static void
+content_text(json_t *event, struct buf *shown, struct buf *model)
+{
+	static const char *const optional[] = { "title", "context" };
+	const bool files = names_files(event);
+	json_t *block;
+	size_t i, from;
 
 	json_array_foreach(json_object_get(event, "content"), i, block) {
 		for (size_t k = 0; k < 2; k++)
 			if (json_is_null(json_object_get(block, optional[k])))
 				json_object_del(block, optional[k]);
 		if (i)
-			buf_ch(b, ',');
-		must(json_dump_callback(block, dump_into, b, JSON_COMPACT) == 0);
+			buf_ch(shown, ',');
+		if (i && files)
+			buf_ch(model, ',');
+		if (json_object_get(json_object_get(block, "source"), FILEREF_KEY)) {
+			file_block(block, shown, model);
+			continue;
+		}
+		from = shown->len;
+		must(json_dump_callback(block, dump_into, shown, JSON_COMPACT) == 0);
+		if (files)
+			buf_put(model, shown->data + from, shown->len - from);
 	}
 	json_object_del(event, "content");
 }
@@ -185,12 +224,13 @@ hash_of(struct inbox_item *it, const char *a, const char *b)
 static void
 message(json_t *event, struct inbox_item *it, struct buf *stem)
 {
+	struct buf model = BUF_INIT(0);
 	size_t from;
 
 	buf_str(stem, ",\"content\":[");
 	from = stem->len;
-	content_text(event, stem);
-	it->fragment = xstrndup(stem->data + from, stem->len - from);
+	content_text(event, stem, &model);
+	it->fragment = model.len ? buf_steal(&model) : xstrndup(stem->data + from, stem->len - from);
 	buf_ch(stem, ']');
 	it->wakes = is(it->type, "user.message");
 	it->role = it->wakes ? "u" : "s";
@@ -202,10 +242,11 @@ custom_result(json_t *event, struct inbox_item *it, struct buf *stem)
 	const json_t *is_error = json_object_get(event, "is_error");
 	bool content = json_object_get(event, "content") != NULL;
 	AUTO(buf) struct buf text = BUF_INIT(0);
+	AUTO(buf) struct buf model = BUF_INIT(0);
 	struct buf fragment = BUF_INIT(0);
 
 	buf_str(&text, "");
-	content_text(event, &text);
+	content_text(event, &text, &model);
 	it->refers_to = jx_str(event, "custom_tool_use_id");
 	it->on_receipt = true;
 	stem_string(stem, "custom_tool_use_id", it->refers_to);
@@ -218,7 +259,7 @@ custom_result(json_t *event, struct inbox_item *it, struct buf *stem)
 	}
 	if (text.len) {
 		buf_str(&fragment, ",\"content\":[");
-		buf_put(&fragment, text.data, text.len);
+		buf_put(&fragment, model.len ? model.data : text.data, model.len ? model.len : text.len);
 		buf_ch(&fragment, ']');
 	}
 	if (json_is_boolean(is_error))

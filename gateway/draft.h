@@ -22,7 +22,7 @@
 int draft_check(const char *list, const json_t *events, struct err *e);
 
 /*
- * Make its inbox item: id, stem, fragment, references, hash of an answer. event must outlive the item, and loses its content, which may
+ * Make its inbox item: id, stem, fragment, references, hash of an answer. Files that it names have been resolved (filerefs.h). event must outlive the item, and loses its content, which may
  * be as large as a body may be. Release with inbox_item_free().
  */
 void draft_make(json_t *event, struct inbox_item *out);

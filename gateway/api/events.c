@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "draft.h"
 #include "failpoint.h"
+#include "filerefs.h"
 #include "inbox.h"
 #include "jx.h"
 #include "outcome.h"
@@ -403,7 +404,7 @@ api_event_send(struct gw_req *r, struct err *e)
 	size_t i;
 	int n = 0, rc;
 
-	if (draft_check("events", s.events, e) < 0)
+	if (draft_check("events", s.events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, s.events, e) < 0)
 		return -1;
 	s.items = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.items);
 	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);

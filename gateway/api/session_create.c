@@ -11,6 +11,7 @@
 #include "budget.h"
 #include "draft.h"
 #include "failpoint.h"
+#include "filerefs.h"
 #include "fit.h"
 #include "inbox.h"
 #include "jx.h"
@@ -161,7 +162,8 @@ api_session_create(struct gw_req *r, struct err *e)
 	char id[ID_MAX];
 	int version;
 
-	if (draft_check("initial_events", events, e) < 0 || wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
+	if (draft_check("initial_events", events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, events, e) < 0 ||
+	    wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
 		return -1;
 	id_new("sesn_", id);
 	if (json_array_size(events) == 0 && json_array_size(json_object_get(r->body, "resources")) == 0)

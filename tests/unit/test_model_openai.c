@@ -1,4 +1,4 @@
-/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/sse.c */
+/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
 /* The Chat Completions adapter: requests written from the Messages API's blocks, streams of many servers at every cut. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,7 +93,7 @@ static const struct {
 	  "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"1\",\"type\":\"function\",\"function\":{\"name\":\"bash\",\"arguments\":\"{}\"}}]},"
 	  "{\"role\":\"tool\",\"tool_call_id\":\"1\",\"content\":\"x\\n[picture: see the next message]\"},{\"role\":\"user\",\"content\":[" PNG_URL "]}" },
 	{ "documents and search results", ITEMS(PROBE_ITEM('u', "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"D\"}},"
-	  "{\"type\":\"document\",\"source\":{\"type\":\"base64\",\"media_type\":\"application/pdf\",\"data\":\"AA\"}},"
+	  "{\"type\":\"document\",\"source\":{\"type\":\"url\",\"url\":\"https://x.example/a.pdf\"}},"
 	  "{\"type\":\"search_result\",\"title\":\"T\",\"source\":\"s\",\"content\":[" TEXT("c") "]}")),
 	  "{\"role\":\"user\",\"content\":\"D\\n\\n[a document that this model cannot read]\\n\\nT\\nc\"}" },
 	{ "a result that is a string", ITEMS(PROBE_ITEM('a', USE("1", "{}")), PROBE_ITEM('u', "{\"type\":\"tool_result\",\"tool_use_id\":\"1\",\"content\":\"s\"}")),

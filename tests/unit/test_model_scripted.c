@@ -1,4 +1,4 @@
-/* link: workers/model/scripted.c workers/model/reply.c workers/model/context.c */
+/* link: workers/model/scripted.c workers/model/reply.c workers/model/context.c workers/model/filesrc.c */
 /* The scripted model's grammar: what a context makes it say, and that it says it a word at a time. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -21,6 +21,7 @@
 enum adapter_without {
 	WITHOUT_EFFORT = 1,		/* thinking and effort fields */
 	WITHOUT_THOUGHTS = 16,		/* anthropic: thinking blocks of earlier replies (a signature was refused); of this call only */
+	WITHOUT_FILES = 32,		/* openai: file parts (PDFs); of this call only */
 	WITHOUT_USAGE_OPTION = 2,	/* openai: stream_options */
 	WITHOUT_MAX_TOKENS = 4,		/* openai: max_tokens; max_completion_tokens instead */
 	WITHOUT_MAX_COMPLETION = 8,	/* openai: max_completion_tokens; max_tokens instead */
@@ -56,7 +57,7 @@ struct adapter {
 	/* A 400 that says this: what to leave out for another try, or 0. */
 	unsigned (*refused)(const char *said);
 
-	/* Write a tail again without the thoughts of earlier replies (WITHOUT_THOUGHTS); NULL when the dialect sends none. */
+	/* Write a tail again without what was refused of it (WITHOUT_THOUGHTS, WITHOUT_FILES); NULL when nothing of it can be left out. */
 	void (*forget)(struct buf *out, const struct buf *tail);
 
 	/* One event: ADAPTER_MORE, ADAPTER_DONE (the reply is whole), ADAPTER_FAILED, ADAPTER_STOP (the call was cancelled). */

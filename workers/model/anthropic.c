@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "context.h"
+#include "filesrc.h"
 #include "jw.h"
 
 #define EVENT_DEPTH 48
@@ -116,17 +117,97 @@ put_tools(struct buf *out, const struct model_request *rq, bool mark)
 	buf_ch(out, ']');
 }
 
-/* One block; the very last one gets the marker, unless it is of a kind that may not carry one. */
+/* An image or document from a file: the block with the file's bytes as its source, or words in its place. */
 static void
-put_block(struct buf *out, const struct context_block *b, bool last)
+put_file(struct buf *out, struct jspan block, const struct filesrc *f, struct filesrc_room *room)
 {
-	size_t n = b->text.n;
+	struct jspan_iter it = jspan_object(block);
+	struct jspan key, value;
+	const char *why = f->size == 0 ? "is empty" : "is of a type that cannot be shown";
+	size_t from = out->len;
+	bool more = false, ok = f->kind != FILESRC_OTHER && f->size > 0;
 
-	if (!last || b->kind == CONTEXT_THINKING || n < 2 || b->text.p[n - 1] != '}') {
-		buf_put(out, b->text.p, n);
+	buf_ch(out, '{');
+	for (; ok && jspan_member(&it, &key, &value); more = true) {
+		if (more)
+			buf_ch(out, ',');
+		buf_ch(out, '"');
+		buf_put(out, key.p, key.n);
+		buf_str(out, "\":");
+		if (key.n != 6 || memcmp(key.p, "source", 6) != 0) {
+			buf_put(out, value.p, value.n);
+			continue;
+		}
+		if (f->kind == FILESRC_TEXT) {
+			buf_str(out, "{\"type\":\"text\",\"media_type\":\"text/plain\",\"data\":\"");
+		} else {
+			buf_str(out, "{\"type\":\"base64\",\"media_type\":");
+			buf_put(out, f->media_type.p, f->media_type.n);
+			buf_str(out, ",\"data\":\"");
+		}
+		ok = filesrc_put(out, room, f, f->kind != FILESRC_TEXT, &why);
+		buf_str(out, "\"}");
+	}
+	buf_ch(out, '}');
+	if (ok)
+		return;
+	out->len = from;
+	buf_str(out, "{\"type\":\"text\",\"text\":\"");
+	filesrc_put_note(out, f, why);
+	buf_str(out, "\"}");
+}
+
+/* A block that may hold files: itself, or, of a tool's result, its content. */
+static void
+put_with_files(struct buf *out, struct jspan block, struct filesrc_room *room)
+{
+	struct jspan_iter it = jspan_object(block), parts;
+	struct jspan key, value, part;
+	struct filesrc f;
+	bool more = false, next;
+
+	if (filesrc_of(block, &f)) {
+		put_file(out, block, &f, room);
 		return;
 	}
-	buf_put(out, b->text.p, n - 1);
+	if (!jspan_get(block, "type", &value) || !jspan_is(value, "tool_result")) {
+		buf_put(out, block.p, block.n);
+		return;
+	}
+	buf_ch(out, '{');
+	for (; jspan_member(&it, &key, &value); more = true) {
+		buf_str(out, more ? ",\"" : "\"");
+		buf_put(out, key.p, key.n);
+		buf_str(out, "\":");
+		if (key.n != 7 || memcmp(key.p, "content", 7) != 0 || value.n == 0 || *value.p != '[') {
+			buf_put(out, value.p, value.n);
+			continue;
+		}
+		buf_ch(out, '[');
+		for (parts = jspan_array(value), next = false; jspan_next(&parts, &part); next = true) {
+			if (next)
+				buf_ch(out, ',');
+			if (filesrc_of(part, &f))
+				put_file(out, part, &f, room);
+			else
+				buf_put(out, part.p, part.n);
+		}
+		buf_ch(out, ']');
+	}
+	buf_ch(out, '}');
+}
+
+/* One block; the very last one gets the marker, unless it is of a kind that may not carry one. */
+static void
+put_block(struct buf *out, const struct context_block *b, bool last, struct filesrc_room *room)
+{
+	if (b->files)
+		put_with_files(out, b->text, room);
+	else
+		buf_put(out, b->text.p, b->text.n);
+	if (!last || b->kind == CONTEXT_THINKING || b->text.n < 2 || out->data[out->len - 1] != '}')
+		return;
+	out->len--;
 	buf_str(out, MARKER);
 }
 
@@ -139,6 +220,7 @@ role_name(char role)
 static void
 tail(struct buf *out, const struct model_request *rq)
 {
+	struct filesrc_room room;
 	struct context c;
 	bool system = rq->system && rq->system[strspn(rq->system, " \t\r\n")];
 	size_t size = 0;
@@ -152,6 +234,7 @@ tail(struct buf *out, const struct model_request *rq)
 		put_tools(out, rq, !system);
 	buf_str(out, ",\"messages\":[");
 	context_build(&c, rq);
+	filesrc_room_init(&room, rq->blob_dir, c.blocks, c.n);
 	for (size_t i = 0; i < c.n; i++)
 		size += c.blocks[i].text.n + 32;	/* with a message's frame */
 	(void)buf_reserve(out, size);
@@ -163,7 +246,7 @@ tail(struct buf *out, const struct model_request *rq)
 		for (size_t k = i; k < end; k++) {
 			if (k > i)
 				buf_ch(out, ',');
-			put_block(out, &c.blocks[k], k == c.n - 1);
+			put_block(out, &c.blocks[k], k == c.n - 1, &room);
 		}
 		buf_str(out, "]}");
 	}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filesrc.h"
 #include "xalloc.h"
 
 static const char blank[] = "{\"type\":\"text\",\"text\":\"(blank)\"}";
@@ -58,6 +59,8 @@ model_item_kind(const struct model_item *item)
 	if (!jspan_next(&it, &b.text) || b.text.p != item->blocks || b.text.n != item->len || jspan_next(&it, &more))
 		return 0;
 	b.kind = kind_of(b.text);
+	if (filesrc_maybe(item->blocks, item->len))
+		return 0;
 	return is_blank(&b) ? 0 : (model_kind)(1 + b.kind);
 }
 
@@ -94,7 +97,7 @@ model_item_tokens(const struct model_item *item)
 
 	if (bytes >= ENCODED_MIN)
 		bytes -= encoded(item->blocks, item->len, &tokens);
-	return tokens + (int64_t)((bytes + 3) / 4);
+	return tokens + (int64_t)((bytes + 3) / 4) + filesrc_tokens(item->blocks, item->len);
 }
 
 /* All blocks of the items [from, to) that are system messages, or that are none; blank text left out. */
@@ -116,6 +119,7 @@ gather(struct context *c, size_t *cap, const struct model_request *rq, int from,
 		}
 		while (jspan_next(&it, &b.text)) {
 			b.kind = kind_of(b.text);
+			b.files = (b.kind == CONTEXT_OTHER || b.kind == CONTEXT_TOOL_RESULT) && filesrc_maybe(b.text.p, b.text.n);
 			if (!is_blank(&b))
 				add(c, cap, b);
 		}
@@ -162,7 +166,7 @@ context_build(struct context *c, const struct model_request *rq)
 		if (own)
 			continue;
 		if (c->n == first)
-			add(c, &cap, (struct context_block){ 'u', CONTEXT_TEXT, { blank, sizeof(blank) - 1 } });
+			add(c, &cap, (struct context_block){ .role = 'u', .kind = CONTEXT_TEXT, .text = { blank, sizeof(blank) - 1 } });
 		results_first(c->blocks + first, c->n - first);
 		gather(c, &cap, rq, from, to, true);
 	}

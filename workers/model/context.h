@@ -19,6 +19,7 @@ enum context_kind { CONTEXT_TEXT, CONTEXT_TOOL_USE, CONTEXT_TOOL_RESULT, CONTEXT
 struct context_block {
 	char role;
 	enum context_kind kind;
+	bool files;		/* it may hold files (filesrc.h) */
 	struct jspan text;	/* the block's JSON */
 };
 

@@ -37,6 +37,7 @@ struct model_client {
 	struct loop *loop;
 	struct http *http;
 	size_t reply_bytes;
+	char *blob_dir;
 	TAILQ_HEAD(, model_call) calls;
 	struct learned learned[LEARNED];
 	unsigned nlearned;		/* ever; the oldest is overwritten */
@@ -168,9 +169,11 @@ learn(struct model_client *mc, const struct model_route *r, unsigned without)
 	l->without |= without;
 }
 
-/* The rest of this call goes without the thoughts of earlier replies. */
+/* The rest of this call goes without the thoughts of earlier replies, or without file parts. */
+#define OF_THE_TAIL (WITHOUT_THOUGHTS | WITHOUT_FILES)
+
 static void
-forget_thoughts(struct model_call *call)
+forget_refused(struct model_call *call)
 {
 	for (int i = 0; i < DIALECTS; i++) {
 		struct http_body *fresh;
@@ -196,9 +199,9 @@ retry_without(struct model_call *call)
 	if (!more)
 		return false;
 	call->without |= more;
-	if (more & WITHOUT_THOUGHTS)
-		forget_thoughts(call);
-	learn(call->mc, &call->routes[call->route], call->without & ~(unsigned)WITHOUT_THOUGHTS);
+	if (more & OF_THE_TAIL)
+		forget_refused(call);
+	learn(call->mc, &call->routes[call->route], call->without & ~(unsigned)OF_THE_TAIL);
 	return true;
 }
 
@@ -416,8 +419,12 @@ on_begin(void *ctx)
 
 /* Write the conversation once for each dialect among the routes. */
 static void
-serialise(struct model_call *call, const struct model_request *rq)
+serialise(struct model_call *call, const struct model_request *asked)
 {
+	struct model_request copy = *asked;
+	const struct model_request *rq = &copy;
+
+	copy.blob_dir = call->mc->blob_dir;
 	for (int i = 0; i < rq->nroutes; i++) {
 		const struct adapter *a = adapter_find(rq->routes[i].dialect);
 		int k = 0;
@@ -469,6 +476,7 @@ model_client_new(struct loop *loop, const struct conf *c)
 
 	mc->loop = loop;
 	mc->reply_bytes = (size_t)c->model_reply_bytes;
+	mc->blob_dir = xstrdup(c->blob_dir);
 	mc->http = http_new(loop, c->model_stall_s * 1000, mc->reply_bytes);
 	TAILQ_INIT(&mc->calls);
 	return mc;
@@ -485,5 +493,6 @@ model_client_free(struct model_client **mcp)
 	while (!TAILQ_EMPTY(&mc->calls))
 		call_free(TAILQ_FIRST(&mc->calls));	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
 	http_free(&mc->http);
+	free(mc->blob_dir);
 	free(mc);
 }

@@ -16,9 +16,12 @@
 #include <string.h>
 
 #include "context.h"
+#include "filesrc.h"
 #include "jw.h"
 
 #define CHUNK_DEPTH 64
+#define FILE_PART "{\"type\":\"file\",\"file\":{\"filename\":"
+#define UNREADABLE "[a document that this model cannot read]"
 
 /* ---- writing ---- */
 
@@ -85,7 +88,11 @@ refused(const char *said)
 		    WITHOUT_MAX_TOKENS : WITHOUT_MAX_COMPLETION;
 	if (strcasestr(said, "stream_options") || strcasestr(said, "include_usage"))
 		return WITHOUT_USAGE_OPTION;
-	return strcasestr(said, "reasoning_effort") ? WITHOUT_EFFORT : 0;
+	if (strcasestr(said, "reasoning_effort"))
+		return WITHOUT_EFFORT;
+	/* "Unknown part type: file", "unsupported content[].type", "invalid content type" */
+	return strcasestr(said, "part type") || strcasestr(said, "content type") || strcasestr(said, "[].type") ||
+	    strcasestr(said, "file_data") || strcasestr(said, "'file'") || strcasestr(said, "\"file\"") ? WITHOUT_FILES : 0;
 }
 
 /* The inside of a JSON string (escapes kept), to be spliced into another one. */
@@ -104,12 +111,28 @@ is_type(struct jspan block, const char *type)
 	return jspan_get(block, "type", &v) && jspan_is(v, type);
 }
 
+/* What a file says in words: a text's own, else a note. */
+static void
+put_file_words(struct buf *out, const struct filesrc *f, struct filesrc_room *room)
+{
+	const char *why = f->size == 0 ? "is empty" : "is of a type that cannot be shown";
+
+	if (!room || f->kind != FILESRC_TEXT || f->size == 0 || !filesrc_put(out, room, f, false, &why))
+		filesrc_put_note(out, f, why);
+}
+
 /* What a block says in words, as the inside of a string. Pictures say nothing here. */
 static void
-put_words(struct buf *out, struct jspan block)
+put_words(struct buf *out, struct jspan block, struct filesrc_room *room)
 {
 	struct jspan v, source, part, inner;
 	struct jspan_iter it;
+	struct filesrc f;
+
+	if (filesrc_of(block, &f)) {
+		put_file_words(out, &f, room);
+		return;
+	}
 
 	if (is_type(block, "text")) {
 		if (jspan_get(block, "text", &v))
@@ -118,7 +141,7 @@ put_words(struct buf *out, struct jspan block)
 		if (is_type(source, "text") && jspan_get(source, "data", &v))
 			put_inside(out, v);
 		else
-			buf_str(out, "[a document that this model cannot read]");
+			buf_str(out, UNREADABLE);
 	} else if (is_type(block, "search_result")) {
 		if (jspan_get(block, "title", &v))
 			put_inside(out, v);
@@ -130,6 +153,48 @@ put_words(struct buf *out, struct jspan block)
 				put_inside(out, inner);
 		}
 	}
+}
+
+/* {"type":"file",...} or {"type":"image_url",...} for a file. false, and nothing is written: it cannot be sent, *why. */
+static bool
+put_file(struct buf *out, const struct filesrc *f, struct filesrc_room *room, const char **why)
+{
+	size_t from = out->len;
+
+	if (f->size == 0 || (f->kind != FILESRC_IMAGE && f->kind != FILESRC_PDF)) {
+		*why = f->size == 0 ? "is empty" : "is of a type that cannot be shown";
+		return false;
+	}
+	if (f->kind == FILESRC_PDF) {
+		buf_str(out, FILE_PART);
+		buf_put(out, f->name.p, f->name.n);
+		buf_str(out, ",\"file_data\":\"data:application/pdf;base64,");
+	} else {
+		buf_str(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:");
+		put_inside(out, f->media_type);
+		buf_str(out, ";base64,");
+	}
+	if (!filesrc_put(out, room, f, true, why)) {
+		out->len = from;
+		return false;
+	}
+	buf_str(out, "\"}}");
+	return true;
+}
+
+/* A PDF that the client sent as bytes. false: it is none. */
+static bool
+put_pdf(struct buf *out, struct jspan block)
+{
+	struct jspan source, v, data;
+
+	if (!is_type(block, "document") || !jspan_get(block, "source", &source) || !is_type(source, "base64") ||
+	    !jspan_get(source, "media_type", &v) || !jspan_is(v, "application/pdf") || !jspan_get(source, "data", &data))
+		return false;
+	buf_str(out, FILE_PART "\"document.pdf\",\"file_data\":\"data:application/pdf;base64,");
+	put_inside(out, data);
+	buf_str(out, "\"}}");
+	return true;
 }
 
 /* {"type":"image_url",...} for a picture block. false: it is none, or one that cannot be sent. */
@@ -155,9 +220,24 @@ put_picture(struct buf *out, struct jspan block)
 	return true;
 }
 
-/* The content of a tool result, words only; *pictures: it holds some. */
+/* Must this block be a part of its own: a picture, or a PDF? */
+static bool
+is_part(struct jspan block)
+{
+	struct jspan source, v;
+	struct filesrc f;
+
+	if (is_type(block, "image"))
+		return true;
+	if (filesrc_of(block, &f))
+		return f.kind == FILESRC_PDF;
+	return is_type(block, "document") && jspan_get(block, "source", &source) && is_type(source, "base64") &&
+	    jspan_get(source, "media_type", &v) && jspan_is(v, "application/pdf");
+}
+
+/* The content of a tool result, words only; *parts: it holds something that words cannot say. */
 static void
-put_result(struct buf *out, const struct context_block *b, bool *pictures)
+put_result(struct buf *out, const struct context_block *b, struct filesrc_room *room, bool *parts)
 {
 	struct jspan v, block;
 	struct jspan_iter it;
@@ -174,40 +254,48 @@ put_result(struct buf *out, const struct context_block *b, bool *pictures)
 		for (it = jspan_array(v); jspan_next(&it, &block); more = true) {
 			if (more)
 				buf_str(out, "\\n");
-			if (is_type(block, "image")) {
-				buf_str(out, "[picture: see the next message]");
-				*pictures = true;
+			if (is_part(block)) {
+				buf_str(out, is_type(block, "image") ? "[picture: see the next message]" : "[document: see the next message]");
+				*parts = true;
+			} else {
+				put_words(out, block, room);
 			}
-			put_words(out, block);
 		}
 	}
 	buf_str(out, "\"}");
 }
 
-/* One content part with its comma, if the block makes one. */
+/* One content part with its comma. */
 static void
-put_part(struct buf *out, struct jspan block, bool *more)
+put_part(struct buf *out, struct jspan block, struct filesrc_room *room, bool *more)
 {
-	size_t before = out->len;
+	const char *why = NULL;
+	struct filesrc f;
 
 	if (*more)
 		buf_ch(out, ',');
-	if (is_type(block, "image")) {
+	*more = true;
+	if (filesrc_of(block, &f) && is_part(block)) {
+		if (put_file(out, &f, room, &why))
+			return;
+		buf_str(out, "{\"type\":\"text\",\"text\":\"");
+		filesrc_put_note(out, &f, why);
+		buf_str(out, "\"}");
+	} else if (is_type(block, "image")) {
 		if (!put_picture(out, block))
 			buf_str(out, "{\"type\":\"text\",\"text\":\"[a picture that this model cannot see]\"}");
-	} else {
+	} else if (!put_pdf(out, block)) {
 		buf_str(out, "{\"type\":\"text\",\"text\":\"");
-		put_words(out, block);
+		put_words(out, block, room);
 		buf_str(out, "\"}");
 	}
-	*more = *more || out->len > before;
 }
 
 static bool
-any_picture(const struct context_block *b, size_t n)
+any_part(const struct context_block *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (b[i].kind == CONTEXT_OTHER && is_type(b[i].text, "image"))
+		if (b[i].kind == CONTEXT_OTHER && is_part(b[i].text))
 			return true;
 	}
 	return false;
@@ -215,14 +303,14 @@ any_picture(const struct context_block *b, size_t n)
 
 /* A user message of blocks that are no tool results. */
 static void
-put_user(struct buf *out, const struct context_block *b, size_t n)
+put_user(struct buf *out, const struct context_block *b, size_t n, struct filesrc_room *room)
 {
 	bool more = false;
 
-	if (any_picture(b, n)) {
+	if (any_part(b, n)) {
 		buf_str(out, ",{\"role\":\"user\",\"content\":[");
 		for (size_t i = 0; i < n; i++)
-			put_part(out, b[i].text, &more);
+			put_part(out, b[i].text, room, &more);
 		buf_str(out, "]}");
 		return;
 	}
@@ -230,7 +318,7 @@ put_user(struct buf *out, const struct context_block *b, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text);
+		put_words(out, b[i].text, room);
 	}
 	buf_str(out, "\"}");
 }
@@ -243,14 +331,14 @@ put_system(struct buf *out, const struct context_block *b, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text);
+		put_words(out, b[i].text, NULL);
 	}
 	buf_str(out, "\"}");
 }
 
-/* The pictures of tool results, as a user message of their own. */
+/* What words cannot say of tool results, as a user message of its own. */
 static void
-put_result_pictures(struct buf *out, const struct context_block *b, size_t n)
+put_result_parts(struct buf *out, const struct context_block *b, size_t n, struct filesrc_room *room)
 {
 	struct jspan content, block;
 	struct jspan_iter it;
@@ -261,8 +349,8 @@ put_result_pictures(struct buf *out, const struct context_block *b, size_t n)
 		if (!jspan_get(b[i].text, "content", &content))
 			continue;
 		for (it = jspan_array(content); jspan_next(&it, &block);) {
-			if (is_type(block, "image"))
-				put_part(out, block, &more);
+			if (is_part(block))
+				put_part(out, block, room, &more);
 		}
 	}
 	buf_str(out, "]}");
@@ -270,19 +358,19 @@ put_result_pictures(struct buf *out, const struct context_block *b, size_t n)
 
 /* A user run: tool results stand first (context.h), then the rest. */
 static void
-put_user_run(struct buf *out, const struct context_block *b, size_t n)
+put_user_run(struct buf *out, const struct context_block *b, size_t n, struct filesrc_room *room)
 {
-	bool pictures = false;
+	bool parts = false;
 	size_t results = 0;
 
 	while (results < n && b[results].kind == CONTEXT_TOOL_RESULT) {
 		buf_ch(out, ',');
-		put_result(out, &b[results++], &pictures);
+		put_result(out, &b[results++], room, &parts);
 	}
-	if (pictures)
-		put_result_pictures(out, b, results);
+	if (parts)
+		put_result_parts(out, b, results, room);
 	if (results < n)
-		put_user(out, b + results, n - results);
+		put_user(out, b + results, n - results, room);
 }
 
 static void
@@ -319,7 +407,7 @@ put_assistant_run(struct buf *out, const struct context_block *b, size_t n)
 			continue;
 		if (seen++)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text);
+		put_words(out, b[i].text, NULL);
 	}
 	buf_str(out, texts ? "\"" : "");
 	if (calls)
@@ -357,6 +445,7 @@ put_tools(struct buf *out, const struct model_request *rq)
 static void
 tail(struct buf *out, const struct model_request *rq)
 {
+	struct filesrc_room room;
 	struct context c;
 	size_t first;
 
@@ -370,6 +459,7 @@ tail(struct buf *out, const struct model_request *rq)
 		buf_ch(out, '}');
 	}
 	context_build(&c, rq);
+	filesrc_room_init(&room, rq->blob_dir, c.blocks, c.n);
 	for (size_t i = 0, end; i < c.n; i = end) {
 		end = context_message_end(&c, i);
 		if (c.blocks[i].role == 's')
@@ -377,12 +467,32 @@ tail(struct buf *out, const struct model_request *rq)
 		else if (c.blocks[i].role == 'a')
 			put_assistant_run(out, c.blocks + i, end - i);
 		else
-			put_user_run(out, c.blocks + i, end - i);
+			put_user_run(out, c.blocks + i, end - i, &room);
 	}
 	context_free(&c);
 	if (out->len > first)
 		out->data[first] = ' ';	/* every message brings a comma; the first one needs none */
 	buf_str(out, "]}");
+}
+
+/* Documents as words that they are there: many servers know no file parts. */
+static void
+forget(struct buf *out, const struct buf *whole)
+{
+	const char *p = whole->data, *end = p + whole->len, *at;
+	struct jspan_iter it;
+	struct jspan part;
+
+	while ((at = memmem(p, (size_t)(end - p), FILE_PART, sizeof FILE_PART - 1)) != NULL) {
+		buf_put(out, p, (size_t)(at - p));
+		p = at;
+		it = jspan_list(at, (size_t)(end - at));
+		if (!jspan_next(&it, &part))
+			break;
+		buf_str(out, "{\"type\":\"text\",\"text\":\"" UNREADABLE "\"}");
+		p = part.p + part.n;
+	}
+	buf_put(out, p, (size_t)(end - p));
 }
 
 /* ---- reading ---- */
@@ -570,6 +680,7 @@ const struct adapter adapter_openai = {
 	.head = head,
 	.tail = tail,
 	.refused = refused,
+	.forget = forget,
 	.event = event,
 	.end = end,
 };

@@ -137,8 +137,15 @@ batches(void **state)
 	send_bad(400, BATCH2(MESSAGE, "{\"type\":\"agent.message\",\"content\":[]}"), "Failed to parse request: events[1].type: \"agent.message\"");
 	send_bad(403, BATCH2(MESSAGE, "{\"type\":\"user.tool_result\",\"tool_use_id\":\"sevt_1\"}"), "events.1.user_tool_result");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"redacted\"}]}"), "Failed to parse request: events[0].content[0].type");
-	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"x\"}}]}"),
-	    "events.0.user_message.content.0.source: type \"file\" is not supported yet");
+	send_bad(404, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"x\"}}]}"),
+	    "One or more files not found. Check that each `file_id` exists and is accessible: x");
+	send_bad(404, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"document\",\"source\":{\"type\":\"file\","
+	    "\"file_id\":\"file_01aaaaaaaaaaaaaaaaaaaaaa\"}}]}"), "One or more files not found. Check that each `file_id` exists and is accessible: "
+	    "file_01aaaaaaaaaaaaaaaaaaaaaa");
+	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"blob\",\"blob\":\"x\"}}]}"),
+	    "Failed to parse request: events[0].content[0].source.type: \"blob\" is not a valid value");
+	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"x\","
+	    "\"resolved\":{\"type\":\"blob\"}}}]}"), "Failed to parse request body: unknown field \"resolved\"");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\","
 	    "\"data\":\"a$\"}}]}"), "events.0.user_message.content.0.source.data: not valid base64");
 	send_bad(400, BATCH("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"file:///etc/passwd\"}}]}"),
