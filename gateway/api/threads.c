@@ -40,17 +40,21 @@ api_thread_list(struct gw_req *r, struct err *e)
 	struct cursor at, next = { .list = CURSOR_THREADS };
 	const char *const *statuses;
 	int count = query_list(&r->query, "statuses", &statuses), n;
+	int64_t found;
 	AUTO(str) char *array = count > 0 ? pg_array(statuses, count) : NULL;
-	struct thread_filter f = { .statuses = array, .limit = query_int(&r->query, "limit") };
+	struct thread_filter f = { .statuses = array, .limit = query_int(&r->query, "limit"),
+	    .bytes = r->conf->page_bytes_max };
 	AUTO(pgres) PGresult *res = NULL;
 	struct thread_row t = { 0 };
-	bool given, more;
+	bool given;
 
 	if (page_cursor(r, CURSOR_THREADS, false, r->param[0], &at, &given, e) < 0)
 		return -1;
 	f.before = given ? at.id : NULL;
-	if (thread_list(r->db, r->who.workspace_id, r->param[0], &f, &res, &n, &more, e) < 0 ||
-	    (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0))
+	if (thread_list(r->db, r->who.workspace_id, r->param[0], &f, &res, &found, e) < 0)
+		return -1;
+	n = PQntuples(res);
+	if (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0)
 		return -1;
 	page_begin(&r->out);
 	for (int i = 0; i < n; i++) {
@@ -59,10 +63,10 @@ api_thread_list(struct gw_req *r, struct err *e)
 		if (thread_encode(&r->out, r->param[0], &t, e) < 0)
 			return -1;
 	}
-	if (more) {
+	if (found > n && t.id) {
 		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
 		snprintf(next.id, sizeof next.id, "%s", t.id);
 	}
-	page_end(r, more ? &next : NULL, false, NULL);
+	page_end(r, found > n ? &next : NULL, false, NULL);
 	return 0;
 }

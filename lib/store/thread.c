@@ -18,16 +18,12 @@ thread_row(const PGresult *res, int row, struct thread_row *out)
 }
 
 int
-thread_list(struct db *db, const char *workspace, const char *session, const struct thread_filter *f, PGresult **res, int *out_n,
-    bool *out_more, struct err *e)
+thread_list(struct db *db, const char *workspace, const char *session, const struct thread_filter *f, PGresult **res, int64_t *found,
+    struct err *e)
 {
-	int n;
-
-	if (DB_RUN(db, STMT_THREAD_LIST, res, e, workspace, session, f->id, f->statuses, f->before, DBN(f->limit)) < 0)
+	if (DB_RUN(db, STMT_THREAD_LIST, res, e, workspace, session, f->id, f->statuses, f->before, DBN(f->limit), DBN(f->bytes)) < 0)
 		return err_wrap(e, "list threads of session %s", session);
-	n = PQntuples(*res);
-	*out_more = n > f->limit;
-	*out_n = *out_more ? (int)f->limit : n;
+	*found = PQntuples(*res) ? pg_int(*res, 0, 17) : 0;
 	return 0;
 }
 
@@ -37,12 +33,11 @@ thread_get(struct db *db, const char *workspace, const char *session, const char
 {
 	const struct thread_filter f = { .id = id, .limit = 1 };
 	AUTO(pgres) PGresult *r = NULL;
-	bool more;
-	int n;
+	int64_t found;
 
-	if (thread_list(db, workspace, session, &f, &r, &n, &more, e) < 0)
+	if (thread_list(db, workspace, session, &f, &r, &found, e) < 0)
 		return -1;
-	if (n == 0)
+	if (PQntuples(r) == 0)
 		return session_exists(db, workspace, session, NULL, e) < 0 ? -1 : err_set(e, EK_NOT_FOUND, 0, "Thread not found: %.64s", id);
 	thread_row(r, 0, out);
 	*res = steal(r);

@@ -20,14 +20,11 @@ struct thread_row {
 void thread_row(const PGresult *res, int row, struct thread_row *out);
 
 /* NULL for no filter; statuses is a Postgres array. */
-struct thread_filter { const char *id, *statuses, *before; int64_t limit; };
+struct thread_filter { const char *id, *statuses, *before; int64_t limit, bytes; };
 
-/*
- * Rows of thread_row(), newest first; up to one more than the limit, which *out_n does not count. The caller owns *res. Nothing found does
- * not say whether the session exists.
- */
-int thread_list(struct db *db, const char *workspace, const char *session, const struct thread_filter *f, PGresult **res, int *out_n,
-    bool *out_more, struct err *e);
+/* Rows of thread_row(), newest first; found as in agent_list(). The caller owns *res. None does not say whether the session exists. */
+int thread_list(struct db *db, const char *workspace, const char *session, const struct thread_filter *f, PGresult **res, int64_t *found,
+    struct err *e);
 
 /* One thread. EK_NOT_FOUND "Session not found." or "Thread not found: ...". The caller owns *res. */
 int thread_get(struct db *db, const char *workspace, const char *session, const char *id, PGresult **res, struct thread_row *out,
