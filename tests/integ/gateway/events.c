@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "../../env/gateway_rig.h"
+#include "buf.h"
 #include "xalloc.h"
 
 #define MESSAGE "{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}"
@@ -333,6 +334,30 @@ limits(void **state)
 	free(big);
 }
 
+/* n documents from files that are not there, over two messages. */
+static char *
+documents(int n)
+{
+	struct buf b = BUF_INIT(0);
+
+	buf_str(&b, "{\"events\":[");
+	for (int i = 0; i < n; i++)
+		buf_printf(&b, "%s{\"type\":\"document\",\"source\":{\"type\":\"file\",\"file_id\":\"file_01aaaaaaaaaaaaaaaaaaaaaa\"}}",
+		    i == 0 ? "{\"type\":\"user.message\",\"content\":[" : i == 60 ? "]},{\"type\":\"user.message\",\"content\":[" : ",");
+	buf_str(&b, "]}]}");
+	return buf_steal(&b);
+}
+
+/* A request has 100 documents from files, whatever its events (contract 1.15). */
+static void
+file_documents(void **state)
+{
+	AUTO(str) char *most = documents(100), *more = documents(101);
+
+	send_bad(404, most, "One or more files not found.");
+	send_bad(400, more, "events.1.user_message.content.40.source: at most 100 documents of a request may come from files");
+}
+
 static void
 ended(void **state)
 {
@@ -447,7 +472,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(message), TEST(batches), TEST(waiting), TEST(waiting_for_many), TEST(system_messages), TEST(custom_results), TEST(confirmations),
-		TEST(interrupts), TEST(limits), TEST(ended), TEST(lists), TEST(list_moves), TEST(list_cursors),
+		TEST(interrupts), TEST(limits), TEST(file_documents), TEST(ended), TEST(lists), TEST(list_moves), TEST(list_cursors),
 	};
 
 	return cmocka_run_group_tests_name("events", tests, start, stop);
