@@ -309,7 +309,7 @@ static int
 head_len(struct multipart *m, size_t *out, struct err *e)
 {
 	for (size_t want = 2;;) {
-		const char *from = m->buf + m->at, *end;
+		const char *from, *end;
 
 		if (need(m, want, e) < 0)
 			return -1;

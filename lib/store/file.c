@@ -202,11 +202,11 @@ static int
 remove_strays(struct db *db, const char *blob_dir, const char *const *names, int n, int *out_removed, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
-	AUTO(str) char *array = pg_array(names, n), *gone = NULL;
+	AUTO(str) char *array = pg_array(names, n);
 
 	if (DB_RUN(db, STMT_BLOB_STRAYS, &res, e, array) < 0)
 		return err_wrap(e, "look for stray blobs");
-	gone = remove_all(res, blob_dir, out_removed);
+	free(remove_all(res, blob_dir, out_removed));
 	return 0;
 }
 
