@@ -13,7 +13,7 @@
 #include "filerefs.h"
 #include "jw.h"
 #include "jx.h"
-#include "outcome.h"
+#include "outcomes.h"
 #include "xalloc.h"
 
 static bool
@@ -123,7 +123,7 @@ draft_check(const char *list, const json_t *events, struct err *e)
 	for (size_t i = 0; i < json_array_size(events); i++)
 		if (event_check(list, events, i, &files, e) < 0)
 			return -1;
-	return outcome_check(list, events, e);
+	return outcomes_check(list, events, e);
 }
 
 /* --- text ------------------------------------------------------------------------------------------------------------------- */
@@ -296,7 +296,7 @@ draft_make(json_t *event, struct inbox_item *out)
 	if (is(out->type, "user.message") || is(out->type, "system.message"))
 		message(event, out, &stem);
 	else if (is(out->type, OUTCOME_TYPE))
-		outcome_draft(event, out, &stem);
+		outcomes_draft(event, out, &stem);
 	else if (is(out->type, "user.custom_tool_result"))
 		custom_result(event, out, &stem);
 	else if (is(out->type, "user.tool_confirmation"))

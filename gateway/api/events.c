@@ -16,7 +16,7 @@
 #include "filerefs.h"
 #include "inbox.h"
 #include "jx.h"
-#include "outcome.h"
+#include "outcomes.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -218,13 +218,13 @@ caps_check(const struct sending *s, int n, struct err *e)
 
 /* One outcome at a time. */
 static int
-outcomes_check(const struct sending *s, struct err *e)
+one_outcome(const struct sending *s, struct err *e)
 {
 	bool freed = false;
 
 	for (size_t i = 0; i < s->count; i++) {
 		if (strcmp(s->items[i].type, OUTCOME_TYPE) == 0 &&
-		    outcome_admit(s->r->db, s->r->who.workspace_id, s->r->param[0], i, freed, e) < 0)
+		    outcomes_admit(s->r->db, s->r->who.workspace_id, s->r->param[0], i, freed, e) < 0)
 			return -1;
 		freed |= strcmp(s->items[i].type, "user.interrupt") == 0;
 	}
@@ -248,7 +248,7 @@ plan(struct sending *s, int *out_n, struct err *e)
 		woken = woken || it->wakes;
 		n += !s->skip[i];
 	}
-	if (waiting_check(s, e) < 0 || system_check(s, e) < 0 || outcomes_check(s, e) < 0 || caps_check(s, n, e) < 0)
+	if (waiting_check(s, e) < 0 || system_check(s, e) < 0 || one_outcome(s, e) < 0 || caps_check(s, n, e) < 0)
 		return -1;
 	*out_n = n;
 	return 0;

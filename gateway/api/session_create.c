@@ -15,7 +15,7 @@
 #include "fit.h"
 #include "inbox.h"
 #include "jx.h"
-#include "outcome.h"
+#include "outcomes.h"
 #include "resources.h"
 #include "session.h"
 #include "sessionenc.h"
@@ -92,7 +92,7 @@ insert(struct gw_req *r, const struct wanted *w, const char *agent, int version,
 	AUTO(pgres) PGresult *res = NULL;
 	AUTO(pgres) PGresult *attached = NULL;
 	AUTO(str) char *bag = metadata ? jx_dump(metadata) : NULL;
-	AUTO(str) char *outcomes = outcome_pending(json_object_get(r->body, "initial_events"));
+	AUTO(str) char *outcomes = outcomes_pending(json_object_get(r->body, "initial_events"));
 	const char *title = jx_str(r->body, "title");
 	char thread[ID_MAX];
 	struct session_new s = { .workspace = r->who.workspace_id, .organization = r->who.organization_id, .id = id,

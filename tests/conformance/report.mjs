@@ -44,12 +44,14 @@ function score(all, schemas) {
 		return names.length - absent.length;
 	};
 	const ok = (name) => all.endpoints[`${name} 2xx`] > 0;
+	const refused = (name) => all.endpoints[`${name} 4xx`] > 0;
 	const scored = ENDPOINTS.filter((e) => e.scored);
 	const result = {};
-	result.endpoints = put('endpoints answered, every reply valid', ok, scored.map((e) => e.name));
+	result.endpoints = put('endpoints exercised, every answer valid', (n) => ok(n) || refused(n), scored.map((e) => e.name));
 	const groups = [...new Set(scored.map((e) => e.group))];
+	result.replies = put('of them with a reply (2xx)', ok, scored.map((e) => e.name));
 	lines.push(`       (${groups.map((g) => `${g} ${scored.filter((e) => e.group === g && ok(e.name)).length}/${scored.filter((e) => e.group === g).length}`).join(' · ')})`);
-	result.refusals = put('of these also seen refusing (4xx), valid', (n) => all.endpoints[`${n} 4xx`] > 0, scored.map((e) => e.name));
+	result.refusals = put('of them with a refusal (4xx)', refused, scored.map((e) => e.name));
 	const types = new Set(keys(all.events).map((k) => k.split(' ')[0]));
 	const streamed = new Set(keys(all.events).filter((k) => k.endsWith(' streamed')).map((k) => k.split(' ')[0]));
 	result.events = put('event types seen, all valid', (t) => types.has(t), schemas.events);

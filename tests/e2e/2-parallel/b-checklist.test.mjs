@@ -1,20 +1,20 @@
 // Appendix B of the contract: what the unmodified SDK's helpers need, one test per line of the list, named by its number. Deeper tests of
-// the same things stand in the files of their subject; here it is shown that the whole list holds.
-//
-// Elsewhere or not: 3 orders of answers b-permutations, 9 b-runner, 10-11 (self-hosted work), 12 (webhooks), 13 (memory), 14 (vaults), 16
-// (outcomes), 17 (deployments), 21 (several agents) are not built: nothing of them can be tested yet.
+// the same things stand in the files of their subject; here it is shown that the whole list holds. B9 is b-runner.test.mjs, B7 and B8 in every
+// order are b-permutations.test.mjs. What is not built is named and skipped.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { before, describe, test } from 'node:test';
 import { Anthropic, BETA, TOOLSET, apiKey, baseURL, bench, caFile, client, collect, countingClient, log, makeAgent, makeEnvironment, unique } from '../lib/client.mjs';
 import { ctl, newTenant } from '../lib/ctl.mjs';
+import { budget } from '../lib/cost.mjs';
 import { LAB, provider } from '../lib/provider.mjs';
 import { allow, answer, bash, call, deny, interrupt, message, script } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
 import { assertLog, logShape } from '../lib/shape.mjs';
+import { sql } from '../lib/sql.mjs';
 import { Sse } from '../lib/sse.mjs';
-import { TOO_LATE, meanwhile } from '../lib/until.mjs';
+import { TOO_LATE, meanwhile, until } from '../lib/until.mjs';
 import { Watch, calls, ofType, one, resultOf, textOf } from '../lib/watch.mjs';
 
 const c = client();
@@ -180,6 +180,75 @@ describe('appendix B', { concurrency: true }, () => {
 		assert.ok(!listed.some((e) => e.stop_reason?.type === 'requires_action'), 'there was nothing to wait for');
 		w.close();
 	});
+
+	test('B15 a budget: the pause, what is accepted at it, raise and resume, removal, no second one', async () => {
+		const paid = await bench(c, { model: 'lab-cents' });		// a call of `true` costs a cent
+		const w = await Watch.begin(paid, { create: { budget: budget(2) } });
+		const turn = await w.turn(script(...Array.from({ length: 6 }, () => bash('true'))));
+		assert.deepEqual(turn.slice(-3).map((e) => e.type), ['session.thread_status_idle', 'session.usage', 'session.status_idle']);
+		assert.deepEqual([turn.at(-3).stop_reason, turn.at(-1).stop_reason], [{ type: 'budget_reached' }, { type: 'budget_reached' }]);
+		const spent = Number(turn.at(-2).usage.list_cost.amount);
+		assert.ok(spent >= 2 && spent <= 3, `${spent} cents: at most one request beyond the cap`);
+		await refused(w.send(message('more')), 400, /user\.tool_confirmation.*user\.tool_result.*user\.custom_tool_result.*user\.interrupt/);
+		const before = await log(c, w.id);
+		await w.send(interrupt());
+		assert.deepEqual(await log(c, w.id), before, 'an interrupt at the cap is accepted, ignored, not kept');
+		const low = await refused(c.beta.sessions.update(w.id, { budget: budget(spent) }), 400, /must be greater than the session's consumed list cost/);
+		assert.equal(low.errorCode, 'budget_not_raised');
+		await c.beta.sessions.update(w.id, { budget: budget(spent + 1) });
+		assert.deepEqual((await w.until('session.updated')).budget, budget(spent + 1));
+		await w.until('session.status_running');
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'budget_reached' });
+		assert.equal((await c.beta.sessions.update(w.id, { budget: null })).budget, null);
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'end_turn' });
+		assert.equal((await refused(c.beta.sessions.update(w.id, { budget: budget(900) }), 400)).errorCode, 'budget_create_only');
+		assert.equal(calls(await w.assertSameAsLog()).length, 6, 'nothing was lost and nothing was done twice');
+		w.close();
+	});
+
+	test('B16 an outcome: verdicts, numbered iterations, interrupted before any evaluation', async () => {
+		const grade = (result) => call('grade', { result, explanation: `it is ${result}` });
+		const define = (description, rubric) => ({ type: 'user.define_outcome', description, rubric: { type: 'text', content: rubric } });
+		const w = await Watch.begin(b);
+		await w.send(define(bash('true'), script(grade('needs_revision'), grade('satisfied'))));
+		await w.idle();
+		await w.send(define(bash('sleep 60'), grade('satisfied')));
+		await w.until((e) => e.type === 'agent.tool_use' && e.input.command === 'sleep 60');
+		await w.send(interrupt());
+		await w.idle();
+		const ends = ofType(await w.assertSameAsLog(), 'span.outcome_evaluation_end');
+		assert.deepEqual(ends.map((e) => [e.iteration, e.result, e.outcome_evaluation_start_id === '']),
+			[[0, 'needs_revision', false], [1, 'satisfied', false], [0, 'interrupted', true]]);
+		assert.deepEqual((await c.beta.sessions.retrieve(w.id)).outcome_evaluations.map((o) => o.result), ['satisfied', 'interrupted']);
+		w.close();
+	});
+
+	test('B18 files: names of parts, scope_id and its beta, types of downloads, the code of an expired one', async () => {
+		const upload = await c.files.upload({ file: new File(['x,y'], 'a/deep/path/table.csv', { type: 'text/csv' }) });
+		assert.deepEqual([upload.filename, upload.mime_type, upload.downloadable], ['table.csv', 'text/csv', false]);
+		assert.ok(await refused(c.files.download(upload.id), 400) instanceof Anthropic.FileNotDownloadableError);
+
+		const w = await Watch.begin(b);
+		await w.turn(script(bash('echo "<p>hi</p>" > /mnt/session/outputs/page.html')));
+		const listed = () => collect(c.beta.files.list({ scope_id: w.id, betas: [BETA] }));
+		const [page] = await until('the output is published', async () => ((await listed()).length ? listed() : null));
+		assert.deepEqual([page.filename, page.downloadable, page.scope], ['page.html', true, { type: 'session', id: w.id }]);
+		await refused(c.beta.files.list({ scope_id: w.id }), 400, /scope_id/);
+		const res = await c.beta.files.download(page.id);
+		assert.match(res.headers.get('content-type'), /^text\/html/);
+		assert.equal(await res.text(), '<p>hi</p>\n');
+		await sql('UPDATE file SET expires_at = clock_timestamp() WHERE id = :\'id\'', { id: page.id });
+		const e = await refused(c.beta.files.download(page.id), 404);
+		assert.ok(e instanceof Anthropic.FileExpiredError);
+		assert.equal(e.errorCode, 'file_expired');
+		w.close();
+	});
+
+	for (const [n, what, why] of [[10, 'work.poller', 'self-hosted environments'], [11, 'EnvironmentWorker.run', 'self-hosted environments'],
+		[12, 'webhooks.unwrap', 'webhooks'], [13, 'memories', 'memory stores'], [14, 'shapes of vaults and credentials', 'vaults'],
+		[17, 'deployments', 'deployments'], [21, 'several agents in one session', 'child threads']]) {
+		test(`B${n} ${what}`, { skip: `${why} are not built` }, () => {});
+	}
 
 	test('B19 error classes from details.error_code', async () => {
 		const archived = await makeEnvironment(c);

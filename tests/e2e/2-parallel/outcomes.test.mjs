@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { TOOLSET, bench, client, log, unique } from '../lib/client.mjs';
+import { budget } from '../lib/cost.mjs';
 import { LAB, fault } from '../lib/provider.mjs';
 import { allow, answer, bash, call, interrupt, message, script } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
@@ -198,6 +199,56 @@ describe('outcomes', { concurrency: true }, () => {
 			w.close();
 		});
 	}
+
+	test('an evaluation that cannot be made: failed, and the session is as good as before', async () => {
+		const w = await Watch.begin(b, { create: { agent: { type: 'agent_with_overrides', id: b.agent.id, model: LAB.anthropic } } });
+		const marker = unique('rubric');
+		await fault({ fault: 'status', status: 403, contains: `Evaluation 1. Rubric:\n${marker}` });
+		const { listed, idle } = await reach(w, bash('true'), `${marker}\n${grade('satisfied')}`);
+		assert.deepEqual(idle.stop_reason, { type: 'retries_exhausted' });
+		assert.equal(logShape(listed), 'RrOsbeosmegvXiud');
+		assert.deepEqual(ends(listed), [[0, 'failed']]);
+		await reach(w, bash('echo again'), grade('satisfied'));
+		assert.deepEqual((await outcomes(w)).map((o) => o.result), ['failed', 'satisfied']);
+		w.close();
+	});
+
+	test('a verdict that is none is asked for again', async () => {
+		const w = await Watch.begin(b, { create: { agent: { type: 'agent_with_overrides', id: b.agent.id, model: LAB.openai } } });
+		const marker = unique('rubric');
+		await fault({ fault: 'bad_input', contains: `Evaluation 1. Rubric:\n${marker}` });
+		const { listed } = await reach(w, bash('true'), `${marker}\n${grade('satisfied')}`);
+		assert.match(logShape(listed), /^RrOsbeosmegX(hH|Hh)RrGviud$/);
+		assert.match(one(listed, 'session.error').error.message, /no verdict/);
+		w.close();
+	});
+
+	test('at the budget\'s cap the evaluation waits for a higher one', async () => {
+		const w = await Watch.begin(b, { create: { budget: budget(2), agent: { type: 'agent_with_overrides', id: b.agent.id, model: 'lab-cents' } } });
+		await w.send(define(bash('true'), grade('satisfied')));
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'budget_reached' });
+		await refused(w.send(define('another', 'r')), 400, /user\.tool_confirmation/);
+		assert.equal((await outcomes(w))[0].result, 'running');
+		await c.beta.sessions.update(w.id, { budget: budget(100_000) });
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'end_turn' });
+		const listed = await w.assertSameAsLog();
+		assert.equal(logShape(listed).replace('p', ''), 'RrOsbeosmeiudRrgviud', 'nothing is asked of the agent again');
+		assert.equal((await outcomes(w))[0].result, 'satisfied');
+		w.close();
+	});
+
+	test('interrupted while idle: an outcome that a failure has left open ends', async () => {
+		const w = await Watch.begin(b, { create: { agent: { type: 'agent_with_overrides', id: b.agent.id, model: 'lab-denied' } } });
+		await w.send(define('anything', 'r'));
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'retries_exhausted' });
+		assert.equal((await outcomes(w))[0].result, 'running');
+		await refused(w.send(define('another', 'r')), 400, /still works toward/);
+		await w.send(interrupt());
+		await w.until('user.interrupt');
+		assert.equal((await outcomes(w))[0].result, 'interrupted');
+		assertLog(await w.assertSameAsLog());
+		w.close();
+	});
 
 	test('refused', async () => {
 		const s = await b.session();

@@ -1,8 +1,8 @@
 /*
- * outcome: see outcome.h. The rubric stands in the event as text. The agent reads description and rubric as one text block: the description
+ * outcomes: see outcomes.h. The rubric stands in the event as text. The agent reads description and rubric as one text block: the description
  * first, because it is the task.
  */
-#include "outcome.h"
+#include "outcomes.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@
 	"who sees only what you have done and said. You may be asked to revise it.\n\nRubric:\n"
 
 int
-outcome_check(const char *list, const json_t *events, struct err *e)
+outcomes_check(const char *list, const json_t *events, struct err *e)
 {
 	const json_t *event;
 	size_t i;
@@ -30,7 +30,7 @@ outcome_check(const char *list, const json_t *events, struct err *e)
 }
 
 void
-outcome_draft(json_t *event, struct inbox_item *it, struct buf *stem)
+outcomes_draft(json_t *event, struct inbox_item *it, struct buf *stem)
 {
 	const char *description = jx_str(event, "description"), *rubric = jx_str(json_object_get(event, "rubric"), "content");
 	AUTO(buf) struct buf said = BUF_INIT(0);
@@ -57,7 +57,7 @@ outcome_draft(json_t *event, struct inbox_item *it, struct buf *stem)
 }
 
 char *
-outcome_pending(const json_t *events)
+outcomes_pending(const json_t *events)
 {
 	const json_t *event;
 	size_t i;
@@ -87,7 +87,7 @@ outcome_pending(const json_t *events)
 }
 
 int
-outcome_admit(struct db *db, const char *workspace, const char *session, size_t index, bool freed, struct err *e)
+outcomes_admit(struct db *db, const char *workspace, const char *session, size_t index, bool freed, struct err *e)
 {
 	bool open;
 

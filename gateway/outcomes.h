@@ -1,9 +1,9 @@
 /*
- * outcome: user.define_outcome on its way into a session (contract 3.2, 6): what may be defined when, the event's text, and what the agent
+ * outcomes: user.define_outcome on its way into a session (contract 3.2, 6): what may be defined when, the event's text, and what the agent
  * reads of it. What becomes of an outcome is the worker's.
  */
-#ifndef ROOST_GATEWAY_OUTCOME_H
-#define ROOST_GATEWAY_OUTCOME_H
+#ifndef ROOST_GATEWAY_OUTCOMES_H
+#define ROOST_GATEWAY_OUTCOMES_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -16,15 +16,15 @@
 #define OUTCOME_TYPE "user.define_outcome"
 
 /* At most one in a list of events that have passed their shape. */
-int outcome_check(const char *list, const json_t *events, struct err *e);
+int outcomes_check(const char *list, const json_t *events, struct err *e);
 
 /* The event's fields behind its stem's beginning, and its fragment. event gets its outcome_id. */
-void outcome_draft(json_t *event, struct inbox_item *it, struct buf *stem);
+void outcomes_draft(json_t *event, struct inbox_item *it, struct buf *stem);
 
 /* The session's outcome_evaluations right after these events were taken: the one that they define, pending. The caller frees; NULL: none. */
-char *outcome_pending(const json_t *events);
+char *outcomes_pending(const json_t *events);
 
 /* Within the transaction that puts such an event: no other outcome may be active. freed: an interrupt before it ends the one that is. */
-int outcome_admit(struct db *db, const char *workspace, const char *session, size_t index, bool freed, struct err *e);
+int outcomes_admit(struct db *db, const char *workspace, const char *session, size_t index, bool freed, struct err *e);
 
 #endif
