@@ -1,17 +1,25 @@
 /*
- * outcomes: see outcomes.h. The rubric stands in the event as text. The agent reads description and rubric as one text block: the description
+ * outcomes: see outcomes.h. The rubric stands in the event as text, also when it came as a file: what the file says later changes nothing. The agent reads description and rubric as one text block: the description
  * first, because it is the task.
  */
 #include "outcomes.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "blob.h"
+#include "cleanup.h"
+#include "file.h"
+#include "filerefs.h"
 #include "id.h"
 #include "jw.h"
 #include "jx.h"
 #include "session.h"
 
 #define ITERATIONS 3
+#define RUBRIC_MAX 262144	/* characters, as of a text rubric (shapes.def) */
 #define READ_AS "\n\nThis is an outcome to be reached. Whenever you come to an end, your work is evaluated against the rubric below, by someone " \
 	"who sees only what you have done and said. You may be asked to revise it.\n\nRubric:\n"
 
@@ -26,6 +34,83 @@ outcomes_check(const char *list, const json_t *events, struct err *e)
 		if (strcmp(jx_str(event, "type"), OUTCOME_TYPE) == 0 && ++n > 1)
 			return err_set(e, EK_INVALID, 0, "Invalid user.define_outcome event at %s[%zu]: only one outcome may be defined at a time",
 			    list, i);
+	return 0;
+}
+
+/* All of a small blob. */
+static json_t *
+blob_text(const char *dir, const struct file_row *f, struct err *e)
+{
+	AUTO(fd) int fd = -1;
+	AUTO(buf) struct buf text = BUF_INIT(0);
+	char part[16384];
+	int64_t size;
+	ssize_t n;
+	json_t *v;
+
+	fd = blob_open(dir, f->blob_id, &size, e);
+	if (fd < 0)
+		return NULL;
+	while ((n = read(fd, part, sizeof part)) > 0 && text.len <= (size_t)f->size)
+		buf_put(&text, part, (size_t)n);
+	if (n < 0) {
+		err_fault(e, EK_UNAVAILABLE, errno, "read blob %s", f->blob_id);
+		return NULL;
+	}
+	v = memchr(text.len ? text.data : "", 0, text.len) ? NULL : json_stringn(text.len ? text.data : "", text.len);
+	if (!v)
+		err_set(e, EK_INVALID, 0, "rubric.file_id: file %s is not UTF-8 text", f->id);
+	return v;
+}
+
+static size_t
+characters(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s; s++)
+		n += ((unsigned char)*s & 0xc0) != 0x80;
+	return n;
+}
+
+static int
+resolve(struct db *db, const char *workspace, const char *blob_dir, json_t *event, struct err *e)
+{
+	const char *id = jx_str(json_object_get(event, "rubric"), "file_id");
+	AUTO(pgres) PGresult *res = NULL;
+	struct file_row f;
+	json_t *text;
+
+	if (!id_ok("file_", id))
+		return filerefs_absent(id, e);
+	if (file_some(db, workspace, NULL, &id, 1, &res, e) < 0)
+		return -1;
+	if (PQntuples(res) > 0)
+		file_row(res, 0, &f);
+	if (PQntuples(res) == 0 || !f.blob_id)
+		return filerefs_absent(id, e);
+	if (f.size == 0 || f.size > 4 * RUBRIC_MAX)
+		return err_set(e, EK_INVALID, 0, "rubric.file_id: file %s must hold 1 to %d characters", id, RUBRIC_MAX);
+	text = blob_text(blob_dir, &f, e);
+	if (!text)
+		return -1;
+	json_object_set_new(event, "rubric", json_pack("{ss,so}", "type", "text", "content", text));
+	if (characters(json_string_value(text)) > RUBRIC_MAX)
+		return err_set(e, EK_INVALID, 0, "rubric.file_id: file %s must hold 1 to %d characters", f.id, RUBRIC_MAX);
+	return 0;
+}
+
+int
+outcomes_resolve(struct db *db, const char *workspace, const char *blob_dir, const json_t *events, struct err *e)
+{
+	json_t *event;
+	size_t i;
+
+	json_array_foreach(events, i, event)
+		if (strcmp(jx_str(event, "type"), OUTCOME_TYPE) == 0 &&
+		    strcmp(jx_str(json_object_get(event, "rubric"), "type"), "file") == 0 &&
+		    resolve(db, workspace, blob_dir, event, e) < 0)
+			return -1;
 	return 0;
 }
 

@@ -18,6 +18,9 @@
 /* At most one in a list of events that have passed their shape. */
 int outcomes_check(const char *list, const json_t *events, struct err *e);
 
+/* Rubrics that are files become text. EK_NOT_FOUND names a file that is not there (contract C-10); EK_INVALID: it is no text, or too long. */
+int outcomes_resolve(struct db *db, const char *workspace, const char *blob_dir, const json_t *events, struct err *e);
+
 /* The event's fields behind its stem's beginning, and its fragment. event gets its outcome_id. */
 void outcomes_draft(json_t *event, struct inbox_item *it, struct buf *stem);
 

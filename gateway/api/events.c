@@ -404,7 +404,8 @@ api_event_send(struct gw_req *r, struct err *e)
 	size_t i;
 	int n = 0, rc;
 
-	if (draft_check("events", s.events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, s.events, e) < 0)
+	if (draft_check("events", s.events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, s.events, e) < 0 ||
+	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, s.events, e) < 0)
 		return -1;
 	s.items = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.items);
 	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);

@@ -163,6 +163,7 @@ api_session_create(struct gw_req *r, struct err *e)
 	int version;
 
 	if (draft_check("initial_events", events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, events, e) < 0 ||
+	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, events, e) < 0 ||
 	    wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
 		return -1;
 	id_new("sesn_", id);

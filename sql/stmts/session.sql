@@ -74,14 +74,15 @@ SELECT seq, role, text, compaction FROM (
 SELECT seq, body FROM event
  WHERE session_id = $1 AND type = 'span.model_request_end' AND body NOT LIKE '%"is_error":true%' ORDER BY seq DESC LIMIT 1
 
--- The newest outcome's events, in order; last what was asked of the model or answered by it since.
+-- A session's outcomes by their events, in order; last, what was asked of the model or answered by it (it stands near the log's end).
 -- stmt: outcome_load  for: worker
 SELECT id, type, body FROM (
   (SELECT 0 AS part, seq, id, type, body FROM event
     WHERE session_id = $1 AND type IN ('user.define_outcome', 'span.outcome_evaluation_start', 'span.outcome_evaluation_end'))
   UNION ALL
   (SELECT 1, seq, id, type, body FROM event
-    WHERE session_id = $1 AND type IN ('span.model_request_end', 'user.message', 'user.define_outcome', 'agent.tool_result', 'user.custom_tool_result')
+    WHERE session_id = $1 AND seq > (SELECT last_seq - 1000 FROM session WHERE id = $1)
+      AND type IN ('span.model_request_end', 'user.message', 'user.define_outcome', 'agent.tool_result', 'user.custom_tool_result')
     ORDER BY seq DESC LIMIT 1)) q
  ORDER BY part, seq
 

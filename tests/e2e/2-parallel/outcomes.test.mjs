@@ -152,6 +152,24 @@ describe('outcomes', { concurrency: true }, () => {
 		assert.equal(listed.length, 2);
 	});
 
+	test('a rubric from a file is its text', async () => {
+		const file = (content) => c.files.upload({ file: new File([content], 'rubric.md') });
+		const from = (id) => ({ ...define(bash('echo filed'), ''), rubric: { type: 'file', file_id: id } });
+		const rubric = grade('satisfied', 'größer');
+		const w = await Watch.begin(b);
+		const [sent] = await w.send(from((await file(rubric)).id));
+		assert.deepEqual(sent.rubric, { type: 'text', content: rubric });
+		await w.idle();
+		assert.equal(one(w.events, 'span.outcome_evaluation_end').explanation, 'größer');
+		await refused(w.send(from(`file_01${'1'.repeat(22)}`)), 404, /^One or more files not found/);
+		for (const bad of [Buffer.from([0xff, 0xfe]), 'a\0b']) await refused(w.send(from((await file(bad)).id)), 400, /is not UTF-8 text/);
+		for (const long of ['', 'x'.repeat(262_145), 'ü'.repeat(262_145)]) await refused(w.send(from((await file(long)).id)), 400, /1 to 262144 characters/);
+		await refused(b.session({ initial_events: [from('file_x')] }), 404, /^One or more files not found/);
+		await w.send(from((await file('ü'.repeat(262_144))).id));
+		await w.idle();
+		w.close();
+	});
+
 	test('while it waits for its client: refused; answered, it goes on to the evaluation', async () => {
 		const asking = await bench(c, { tools: [{ ...TOOLSET, configs: [{ name: 'bash', permission_policy: { type: 'always_ask' } }] },
 			{ type: 'custom', name: 'ticket', description: 'd', input_schema: { type: 'object' } }] });
