@@ -6,6 +6,8 @@ BUILD ?= release
 OUT   ?= build/$(BUILD)
 CC    ?= gcc
 SEED    ?= 1
+SECONDS ?= 60
+CLANG   ?= clang
 MINUTES ?= 10
 VERSION := 0.1
 
@@ -105,6 +107,11 @@ UNIT  := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(wildcard tests/unit/test_*.c
 INTEG := $(patsubst tests/integ/%.c,$(OUT)/integ/%,$(wildcard tests/integ/*/*.c))
 unit: $(UNIT) ## build the unit tests into $(OUT)/tests
 integ: $(INTEG) ## build the integration tests' programs into $(OUT)/integ
+# tests/fuzz/x.c -> build/fuzz/x, everything in it compiled for the fuzzer.
+build/fuzz/%: tests/fuzz/%.c $(BASE_SRC) | $(GEN)
+	@mkdir -p $(@D)
+	$(CLANG) $(CPPBASE) $(INC_tests) -std=gnu17 -g -O1 -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+		-fno-sanitize-recover=undefined -o $@ $< $(call linked,$<) $(BASE_SRC) $(TEST_LIBS)
 linked = $(filter %.c,$(shell sed -n '1s:.*link\::: p' $(1)))
 define test_rule
 $(2): $$(OUT)/obj/$(1:.c=.o) $$(call objs,$(call linked,$(1))) $$(OUT)/libroost.a
@@ -122,6 +129,8 @@ lint: ## clang-tidy, cppcheck, shellcheck, nginx -t, layer and header checks
 	tests/lint
 conformance: ## what of the contract the end-to-end tests have seen, all validated against the SDK's own types
 	tests/conformance/run
+fuzz: ## libFuzzer on every decoder of untrusted bytes: make fuzz SECONDS=600 (build/fuzz/)
+	tests/fuzz/run $(SECONDS)
 soak: ## random faults under random load: make soak SEED=1 MINUTES=10
 	SEED=$(SEED) MINUTES=$(MINUTES) tests/chaos/soak
 bench: ## measure and print the table of ratios (build/bench/)
@@ -144,6 +153,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all unit integ test conformance soak asan lint bench bench-sse up down demo clean help
+.PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up down demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -39,7 +39,7 @@ struct multipart {
 	int parts;
 };
 
-/* Texts are UTF-8 or ISO-8859-1 as they came, without NUL and control characters. */
+/* Texts as they came, without NUL; of control characters only tabs, and in names the line breaks that browsers write as %0D and %0A. */
 struct multipart_part {
 	char name[256];
 	bool named;			/* it has a filename, perhaps "" */

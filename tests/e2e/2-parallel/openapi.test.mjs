@@ -5,33 +5,10 @@ import { readFileSync } from 'node:fs';
 import { before, describe, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { MODEL, bench, client, unique } from '../lib/client.mjs';
+import { doc, resolve, sample } from '../lib/described.mjs';
 import { get, request } from '../lib/http.mjs';
-import { doc } from '../../conformance/described.mjs';
 
-const resolve = (v) => (v?.$ref ? resolve(v.$ref.slice(2).split('/').reduce((o, k) => o[k], doc)) : v);
 const operations = Object.entries(doc.paths).flatMap(([path, ops]) => Object.entries(ops).map(([method, op]) => ({ path, method: method.toUpperCase(), op })));
-
-// The smallest value that a schema admits.
-function sample(given) {
-	const s = resolve(given);
-	if (s.const !== undefined) return s.const;
-	if (s.enum) return s.enum[0];
-	const any = s.anyOf ?? s.oneOf;
-	if (any) return sample(any[0]);
-	switch (s.type) {
-	case 'string':
-		return s.format === 'date-time' ? '2026-11-20T00:00:00Z' : 'a'.repeat(Math.max(1, s.minLength ?? 1));
-	case 'integer':
-	case 'number':
-		return s.default ?? s.minimum ?? 1;
-	case 'boolean':
-		return false;
-	case 'array':
-		return Array.from({ length: s.minItems ?? 0 }, () => sample(s.items));
-	default:
-		return Object.fromEntries((s.required ?? []).map((k) => [k, sample(s.properties[k])]));
-	}
-}
 
 // Names for what a description cannot know: a model that exists, objects of this workspace.
 let ids;
