@@ -43,7 +43,7 @@ SELECT pg_try_advisory_lock($1::bigint)
 SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
 
 -- stmt: worker_reap  for: worker
-SELECT worker_id, sessions FROM worker_reap($1, $2::int)
+SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::int, $3, $4::bigint)
 
 -- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session. mounts:
 -- the files that its sandbox shows (JSON for hands), or NULL.

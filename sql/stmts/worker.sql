@@ -27,6 +27,6 @@ SELECT EXISTS (SELECT FROM suspect x JOIN session s ON s.id = x.session_id
                 WHERE k.lease_owner IS NULL AND k.attempts >= 2 AND k.due_at < clock_timestamp() - interval '5 seconds')
 
 -- Count a crash, or end a session that has enough of them.
--- in: the dead worker, session, epoch of the claim, attempts that end it, count one, reason     rows: 0..1: attempts, epoch if it ended
+-- in: the dead worker, session, epoch of the claim, attempts that end it, count one, reason     rows: attempts; if it ended its epoch, its id and an event each
 -- stmt: worker_blame  for: worker
-SELECT attempts, ended_epoch FROM worker_blame($1, $2, $3::bigint, $4::int, $5::boolean, $6)
+SELECT attempts, ended_epoch, $2, seq, type, body FROM worker_blame($1, $2, $3::bigint, $4::int, $5::boolean, $6)

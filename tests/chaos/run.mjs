@@ -20,16 +20,16 @@ process.on('SIGTERM', () => { stopping = true; });
 async function test(name, fn) {
 	if (stopping) return;
 	const began = performance.now();
-	let problem;
+	let problem, more;
 	try {
-		await fn();
+		more = await fn();
 		passed++;
 	} catch (e) {
 		failed++;
 		problem = e.stack;
 	}
 	const n = passed + failed;
-	console.log(`${problem ? 'not ok' : 'ok'} ${n} - ${name} (${Math.round(performance.now() - began)} ms)`);
+	console.log(`${problem ? 'not ok' : 'ok'} ${n} - ${name} (${Math.round(performance.now() - began)} ms)${typeof more === 'string' ? ` # ${more}` : ''}`);
 	if (problem) console.log(problem.split('\n').map((l) => `# ${l}`).join('\n'));
 }
 

@@ -24,6 +24,8 @@ struct beat {
 	int64_t lock_key;
 	int64_t sent_us;
 	int64_t next_ms;	/* when the next beat is due */
+	int64_t since_us;
+	unsigned connection;	/* the one that the latest beat went out on */
 	bool busy, registered, locked;
 };
 
@@ -55,6 +57,8 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 		b->next_ms = 0;
 		return;
 	}
+	if (b->since_us == 0)
+		b->since_us = pg_int(r, 0, 0);
 	if (!pg_bool(r, 0, 1) && b->registered) {
 		log_warn("beat_row_gone", "worker", b->wk->name, NULL);
 		work_lose_all(b->wk->work);
@@ -73,9 +77,14 @@ look(void *ctx)
 	int64_t now = clock_mono_ms();
 
 	b->timer = loop_after(b->wk->loop, LOOK_MS, look, b);
-	if (!dbq_ready(b->db))
-		b->next_ms = 0;
-	if (!dbq_ready(b->db) || b->busy || now < b->next_ms)
+	if (!dbq_ready(b->db) || b->busy)
+		return;
+	if (dbq_connections(b->db) != b->connection) {
+		b->connection = dbq_connections(b->db);
+		b->next_ms = 0;		/* the lock went with the connection before */
+		b->since_us = 0;
+	}
+	if (now < b->next_ms)
 		return;
 	FAILPOINT(BEAT);
 	b->busy = true;
@@ -114,4 +123,10 @@ bool
 beat_registered(const struct beat *b)
 {
 	return b->registered;
+}
+
+int64_t
+beat_since_us(const struct beat *b)
+{
+	return b->since_us;
 }

@@ -15,4 +15,7 @@ void beat_free(struct beat **b);
 /* The row and the lock are there: sessions may be claimed. */
 bool beat_registered(const struct beat *b);
 
+/* Database time of the first beat on the present connection; 0: none yet. */
+int64_t beat_since_us(const struct beat *b);
+
 #endif

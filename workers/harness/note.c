@@ -4,6 +4,8 @@
  * The page belongs to the kernel: a process that is killed at any instruction leaves what it had stored. `at_hand` is stored last and
  * taken back first, so a name is whole whenever it counts. A machine that goes down may leave an old page; the epoch in it then names a
  * claim that has been counted or is over, and the database ignores it.
+ *
+ * The file is locked as long as its process lives, so who gets the lock knows that the worker named in it does not.
  */
 #include "note.h"
 
@@ -11,6 +13,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -28,6 +31,7 @@ struct page {
 
 struct note {
 	struct page *page;
+	int fd;			/* holds the lock */
 };
 
 static void
@@ -53,6 +57,8 @@ note_open(const char *path, struct note_left *left, struct err *e)
 		err_set(e, EK_INVALID, errno, "at_hand_file %s: %s", path, strerror(errno));
 		return NULL;
 	}
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && page->magic == MAGIC)
+		copy(left->ended, sizeof(left->ended), page->worker);
 	if (page->magic == MAGIC && page->at_hand != 0) {
 		copy(left->worker, sizeof(left->worker), page->worker);
 		copy(left->session, sizeof(left->session), page->session);
@@ -60,6 +66,7 @@ note_open(const char *path, struct note_left *left, struct err *e)
 	}
 	n = xcalloc(1, sizeof(*n));
 	n->page = page;
+	n->fd = steal_fd(fd);
 	return n;
 }
 
@@ -108,6 +115,7 @@ note_close(struct note **np)
 		return;
 	note_clear(n);
 	(void)munmap(n->page, sizeof(*n->page));
+	(void)close(n->fd);
 	free(n);
 	*np = NULL;
 }

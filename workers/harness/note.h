@@ -14,10 +14,14 @@
 
 struct note;
 
-/* What a dead worker has left. session "": it handled none when it ended. */
+/*
+ * What a dead worker has left. session "": it handled none when it ended. ended: the last worker on this file, which lives no more; ""
+ * when there was none, or when it still holds the file.
+ */
 struct note_left {
 	char worker[ID_MAX], session[ID_MAX];
 	int64_t epoch;
+	char ended[ID_MAX];
 };
 
 /* Map the file, made when absent; *left is what stands in it, which stays there until note_begin(). NULL with e set. */

@@ -158,11 +158,23 @@ work_gone(struct work *w, struct sess *s)
 
 /* --- claiming ------------------------------------------------------------------------------------------------------------------ */
 
+/* An event that a statement has written into the log of a session that nobody holds: id, number, type and body from this column on. */
+static void
+publish(struct work *w, const PGresult *r, int row, int col)
+{
+	const char *body = pg_str(r, row, col + 3);
+
+	if (body != NULL)
+		busq_publish(w->wk->bus, pg_str(r, row, col), pg_str(r, row, col + 2), pg_int(r, row, col + 1), body, strlen(body));
+}
+
 static void
 on_given_up(void *ctx, const PGresult *r, const struct err *e)
 {
 	if (e != NULL)
 		log_err("give_up_failed", e, NULL);	/* the lease has no session here: on_leases gives it back, and it comes again */
+	for (int i = 0; e == NULL && i < PQntuples(r); i++)
+		publish(ctx, r, i, 2);
 }
 
 /* A session that is to end instead of being run: without reading more of it than its row. */
@@ -251,6 +263,8 @@ on_blamed(void *ctx, const PGresult *r, const struct err *e)
 		    pg_str(r, 0, 1) != NULL ? "true" : "false", NULL);
 	if (PQntuples(r) > 0 && pg_str(r, 0, 1) != NULL)
 		hands_send(w->wk->hands, &(struct hands_request){ .op = "destroy", .session = left->session, .epoch = pg_int(r, 0, 1) });
+	for (int i = 0; i < PQntuples(r); i++)
+		publish(w, r, i, 2);
 	note_begin(w->wk->note, w->wk->name);
 	w->blamed = true;
 	work_claim(w);
@@ -452,8 +466,12 @@ on_reaped(void *ctx, const PGresult *r, const struct err *e)
 		log_err("reap_failed", e, NULL);
 		return;
 	}
-	for (int i = 0; i < PQntuples(r); i++)
-		log_warn("worker_reaped", "worker", pg_str(r, i, 0), "sessions", pg_str(r, i, 1), NULL);
+	for (int i = 0; i < PQntuples(r); i++) {
+		if (pg_str(r, i, 2) == NULL)
+			log_warn("worker_reaped", "worker", pg_str(r, i, 0), "sessions", pg_str(r, i, 1), NULL);
+		else
+			publish(w, r, i, 2);
+	}
 	if (PQntuples(r) > 0)
 		work_claim(w);
 }
@@ -506,9 +524,10 @@ second(struct work *w)
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
 	}
 	peers_refresh(&w->peers, db);
-	if (!w->reaping) {
+	if (!w->reaping && beat_since_us(w->wk->beat) > 0) {
 		w->reaping = true;
-		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s));
+		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s), w->wk->left.ended,
+		    DBN(beat_since_us(w->wk->beat)));
 	}
 	if (!w->dropping && w->drops_left == 0 && hands_up(w->wk->hands)) {
 		w->dropping = true;

@@ -1,5 +1,6 @@
 // Faults that need a story of their own: { f, name, run(x) }; run throws when something is not as it must be.
 import { setTimeout as pause } from 'node:timers/promises';
+import { postgresAway } from './away.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
 
@@ -69,6 +70,29 @@ export const cases = [
 		const late = (await sql(`SELECT session_id, min(us(processed_at)) FROM event WHERE type = 'session.status_running' AND session_id IN (${
 			ids.map((i) => `'${i}'`).join()}) AND us(processed_at) > ${at} GROUP BY 1`)).filter(([, us]) => Number(us) - Number(at) > 2e6);
 		if (late.length > 0) throw new Error(`late: ${late.map(([id, us]) => `${id} ${(Number(us) - Number(at)) / 1e6} s`).join(', ')}`);
+	} },
+	{ f: 'F51', name: 'Postgres away for longer than a lease: nobody is taken over, no model request is repeated',
+		run: (x) => postgresAway(x, { ms: 6000 }) },
+	{ f: 'F51', name: 'Postgres away, a worker dies with it: its sessions go on at once when it is back, the others are left alone',
+		run: (x) => postgresAway(x, { ms: 6000, kill: true }) },
+	{ f: 'F51 F28', name: 'Postgres out of reach of all workers for longer than a lease: nobody is taken over',
+		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable' }) },
+	{ f: 'F51 F28', name: 'Postgres out of reach, a worker dies meanwhile: only its sessions are taken over, at once',
+		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable', kill: true }) },
+	{ f: 'F55', name: 'a gateway that stands still holding a session\'s row holds up that session only', async run(x) {
+		const held = await session(x), others = await Promise.all(Array.from({ length: 12 }, () => session(x)));
+		const steps = Array.from({ length: 6 }, (_, i) => bash(`sleep 0.3; echo ${i}`)).join('\n\n');
+		await Promise.all([x.clients.say(held, `${bash('sleep 1')}\n\n${bash('echo x')}`), ...others.map((id) => x.clients.say(id, steps))]);
+		await has(x, held, 'agent.tool_use');
+		arm('gateway.before_commit sleep:8000 once');
+		let holding = true;
+		const said = x.clients.say(held, 'more').finally(() => { holding = false; });
+		await until('the row is held', () => reached('gateway.before_commit'));
+		for (const id of others) await x.clients.settled(id, 20_000);
+		if (!holding) throw new Error('its neighbours had to wait for it');
+		disarm();
+		await said;
+		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
 	{ f: 'F33 F54 I19', name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
 		const poison = await session(x), others = await Promise.all(Array.from({ length: 8 }, () => session(x)));

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import {
-	healthy, pidOf, redis, redisFull, redisMany, redisRoom, restarted, runDir, sandboxes, services, signal, sql, sv, until,
+	backends, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
 } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
@@ -31,20 +31,6 @@ async function point(line, ms = 3000) {
 	arm(`${line} kill once`);
 	await until(line, () => reached(line), ms).catch(() => undefined);
 	disarm();
-}
-
-const backends = (who) => `SELECT pid FROM pg_stat_activity WHERE datname = 'roost' AND usename LIKE '${who}' AND pid <> pg_backend_pid()`;
-const terminate = (who) => sql(`SELECT pg_terminate_backend(pid) FROM (${backends(who)}) b`, 'postgres');
-
-async function without(role, ms) {
-	await sql(`ALTER ROLE ${role} CONNECTION LIMIT 0`, 'postgres');
-	try {
-		const end = performance.now() + ms;
-		await terminate(role);
-		while (performance.now() < end) await pause(100);
-	} finally {
-		await sql(`ALTER ROLE ${role} CONNECTION LIMIT -1`, 'postgres');
-	}
 }
 
 // A subscriber that reads nothing at all.

@@ -73,6 +73,21 @@ export async function sql(text, user = 'roost_admin') {
 	return stdout.split('\n').filter((l) => l !== '').map((l) => l.split('\t'));
 }
 
+export const backends = (who) => `SELECT pid FROM pg_stat_activity WHERE datname = 'roost' AND usename LIKE '${who}' AND pid <> pg_backend_pid()`;
+export const terminate = (who) => sql(`SELECT pg_terminate_backend(pid) FROM (${backends(who)}) b`, 'postgres');
+
+// Nobody of that role has, or gets, a connection for this long: as with a network that is down.
+export async function without(role, ms) {
+	await sql(`ALTER ROLE ${role} CONNECTION LIMIT 0`, 'postgres');
+	try {
+		const end = performance.now() + ms;
+		await terminate(role);
+		while (performance.now() < end) await pause(100);
+	} finally {
+		await sql(`ALTER ROLE ${role} CONNECTION LIMIT -1`, 'postgres');
+	}
+}
+
 export const redis = (...args) => run('redis-cli', ['-s', path.join(runDir, 'redis/redis.sock'), '--user', 'chaos', '--pass', 'chaos', '--no-auth-warning', ...args],
 	{ timeout: 10_000 });
 

@@ -16,14 +16,19 @@ import { stage } from './load.mjs';
 export async function open(settings) {
 	const dir = mkdtempSync(path.join(os.tmpdir(), 'roost-chaos-seen-'));
 	const provider = await startProvider();
-	provider.requests.push = () => 0;		// a soak's requests are not kept
+	const asked = new Map();			// a message's mark -> requests that ended with it
+	provider.requests.push = ({ raw }) => {		// a soak's requests are not kept
+		const mark = raw.match(/mk\d+x/g)?.at(-1);
+		asked.set(mark, (asked.get(mark) ?? 0) + 1);
+		return 0;
+	};
 	await prepare(control, settings);
 	const catalogue = path.join(dir, 'catalogue.json');
 	writeFileSync(catalogue, readFileSync(new URL('../../e2e/catalogue.json', import.meta.url), 'utf8').replaceAll('@URL@', provider.url));
 	execFileSync(roostctl, ['-c', path.join(stateDir, 'conf/roostctl.conf'), 'models', 'apply', catalogue]);
 	const history = new History(process.env.ROOST_CHAOS_HISTORY ?? path.join(dir, 'history.jsonl'));
 	const clients = new Clients(history);
-	return { dir, provider, history, clients, stage: await stage(clients.c) };
+	return { dir, provider, asked, history, clients, stage: await stage(clients.c) };
 }
 
 // What the views' comparison, the checker and the clients found; empty when all is well.

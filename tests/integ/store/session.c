@@ -242,8 +242,10 @@ reaped(void **state)
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30"), 0);
 	assert_int_equal(claim("dead"), 1);
 	append_is(1, &opening, "ok");
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);	/* nobody holds lock 41: dead at once */
-	assert_int_equal(PQntuples(r), 1);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);	/* nobody holds lock 41: dead at once */
+	assert_int_equal(PQntuples(r), 3);		/* the rescheduled pair, to be published, and the worker */
+	assert_string_equal(pg_str(r, 1, 4), "session.status_rescheduled");
+	assert_string_equal(pg_str(r, 2, 0), "dead");
 	append_is(1, &one, "fenced");
 	expect("SELECT status || (running_since IS NULL)::text || at_work || (SELECT count(*) FROM work WHERE lease_owner IS NULL) FROM session",
 	    "reschedulingtruetrue1");
@@ -301,9 +303,38 @@ the_living_are_not_reaped(void **state)
 
 	free(ask("SELECT pg_advisory_lock(42)"));	/* the owner's connection plays the living worker's */
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30"), 0);
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
 	assert_int_equal(PQntuples(r), 0);
 	free(ask("SELECT pg_advisory_unlock(42)"));
+}
+
+static int
+reap(const char *ended, const char *since_us)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "30", ended, since_us) < 0)
+		fail_msg("%s", e.detail);
+	return PQntuples(r);
+}
+
+/* Who has just come, or come back, cannot tell the dead from those that have not come back yet. */
+static void
+newcomers_do_not_judge(void **state)
+{
+	AUTO(str) char *before = ask("SELECT us(clock_timestamp())");
+	AUTO(str) char *after = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30"), 0);	/* nobody holds lock 43 */
+	after = ask("SELECT us(clock_timestamp())");
+	free(ask("SELECT pg_sleep(0.01)"));
+	assert_int_equal(reap("", after), 0);
+	assert_int_equal(reap("another", after), 0);
+	assert_int_equal(reap("silent", after), 1);		/* its successor says so */
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30"), 0);
+	assert_int_equal(reap("", before), 1);			/* it has beaten since, and lost its lock */
 }
 
 static char *
@@ -425,7 +456,8 @@ main(void)
 		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
 		cmocka_unit_test_setup(blamed, fresh_session),
-		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
+		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session),
+		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
 		cmocka_unit_test(private_columns),
 		cmocka_unit_test_setup(pipelined, fresh_session),
 	};
