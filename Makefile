@@ -144,6 +144,8 @@ up: ## set up and start everything on this machine, then run the demo (root or s
 	ops/up
 down: ## stop everything that `make up` started
 	ops/down
+restart: ## replace every running process, one after the other, under whatever load there is
+	ops/restart
 demo: ## run the demo against the running instance
 	ops/demo
 
@@ -153,6 +155,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up down demo clean help
+.PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up down restart demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -137,6 +137,8 @@ release(struct park *p, FCGX_Request *fcgi)
 {
 	int fd = fcgi->ipcFd;
 
+	if (atomic_load(&p->stopping))
+		fcgi->keepConnection = 0;	/* closed behind its reply, where nginx sends nothing more */
 	FCGX_Finish_r(fcgi);
 	if (fcgi->ipcFd >= 0) {
 		fcgi->ipcFd = -1;

@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { postgresAway } from './away.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
+import { rolling } from './rolling.mjs';
 import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
@@ -79,6 +80,9 @@ export const cases = [
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable' }) },
 	{ f: 'F51 F28', name: 'Postgres out of reach, a worker dies meanwhile: only its sessions are taken over, at once',
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable', kill: true }) },
+	{ f: 'F38 F39 F37', name: 'ops/restart: streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
+		run: (x) => rolling(x, ['stream', 'gateway', 'worker', 'hands', 'nginx', 'redis']) },
+	{ f: 'F38 F12', name: 'ops/restart postgres under load: the SDK\'s retries see it through', run: (x) => rolling(x, ['postgres']) },
 	{ f: 'F55', name: 'a gateway that stands still holding a session\'s row holds up that session only', async run(x) {
 		const held = await session(x), others = await Promise.all(Array.from({ length: 12 }, () => session(x)));
 		const steps = Array.from({ length: 6 }, (_, i) => bash(`sleep 0.3; echo ${i}`)).join('\n\n');

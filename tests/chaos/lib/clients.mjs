@@ -25,20 +25,29 @@ const headers = {
 // Statuses that a caller may get under faults, or from a race that it has lost. Anything else is a fault of ours.
 const EXPECTED = new Set([undefined, 400, 404, 409, 429, 500, 502, 503, 504, 529]);
 
+let marks = 0;
+
 export class Clients {
 	ops = 0;
 	refusals = new Map();		// status -> how often, after the SDK's retries
 	wrong = [];			// what no fault excuses
 	readers = new Set();
 	views = new Set();
-	#mark = 0;
 
 	constructor(history, options = {}) {
 		this.history = history;
 		this.c = client({ maxRetries: 2, timeout: 30_000, ...options });
 	}
 
-	mark() { return `mk${++this.#mark}x`; }
+	mark() { return `mk${++marks}x`; }
+
+	// What these clients did counts, and their streams go on, as ours.
+	adopt(other) {
+		this.ops += other.ops;
+		this.wrong.push(...other.wrong);
+		for (const r of other.readers) this.readers.add(r);
+		for (const v of other.views) this.views.add(v);
+	}
 
 	// One call of the SDK. undefined when it failed in a way that faults and races excuse.
 	async op(what, fn) {

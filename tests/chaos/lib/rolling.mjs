@@ -1,0 +1,56 @@
+// Every process replaced under load by `ops/restart` (F38, F39, F61): callers with the SDK's default retries get no error of ours, streams
+// no more than a reconnect.
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Clients } from './clients.mjs';
+import { pidOf, services } from './instance.mjs';
+import { Actor } from './load.mjs';
+
+const run = promisify(execFile);
+const restart = fileURLToPath(new URL('../../../ops/restart', import.meta.url));
+
+// Single answers below the SDK's retries: status -> how often; 0: none came.
+function counting() {
+	const seen = new Map();
+	const count = (status) => seen.set(status, (seen.get(status) ?? 0) + 1);
+	return { seen, fetch: async (url, init) => {
+		try {
+			const res = await fetch(url, init);
+			count(res.status);
+			return res;
+		} catch (e) {
+			if (!init?.signal?.aborted) count(0);
+			throw e;
+		}
+	} };
+}
+
+// What the load may get from races of its own making.
+const OURS = (status) => status === 'connection' || status >= 500;
+
+export async function rolling(x, classes, { actors = 6 } = {}) {
+	const { seen, fetch: counted } = counting();
+	const clients = new Clients(x.history, { fetch: counted });
+	const before = services().map((s) => `${s} ${pidOf(s)}`);
+	let playing = true;
+	const cast = Array.from({ length: actors }, (_, i) => new Actor(clients, x.stage, 7000 + i));
+	const load = Promise.all(cast.map((a) => a.run(() => playing)));
+	let problem;
+	try {
+		await run(restart, classes, { env: { ...process.env, PATH: process.env.PATH }, timeout: 240_000 });
+	} catch (e) {
+		problem = new Error(`ops/restart: ${e.stderr || e.message}`);
+	}
+	playing = false;
+	await load;
+	x.clients.adopt(clients);
+	if (problem) throw problem;
+	const same = services().map((s) => `${s} ${pidOf(s)}`).filter((s) => before.includes(s) && classes.some((c) => s.startsWith(c)) && !s.startsWith('nginx'));
+	if (same.length > 0) throw new Error(`not replaced: ${same}`);
+	const errors = [...clients.refusals].filter(([status]) => OURS(status));
+	const attempts = [...seen].filter(([status]) => status === 0 || status >= 500).map(([s, n]) => `${n} × ${s || 'no answer'}`).join(', ');
+	const what = `${clients.ops} operations, ${[...seen.values()].reduce((a, b) => a + b, 0)} requests, answers that were retried: ${attempts || 'none'}`;
+	if (errors.length > 0) throw new Error(`clients got ${errors.map(([s, n]) => `${n} × ${s}`).join(', ')} (${clients.last?.message}); ${what}`);
+	return what;
+}
