@@ -1,5 +1,5 @@
 // Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
-//   POINTS=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
+//   POINTS=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cases } from './lib/cases.mjs';
@@ -9,6 +9,7 @@ import { faults, heal } from './lib/faults.mjs';
 import { check, failpointNames, healthy, until, violations } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
 import { points, ways } from './lib/points.mjs';
+import { races } from './lib/races.mjs';
 import { close, open, verdict } from './lib/scene.mjs';
 
 const seed = Number(process.env.SEED ?? 1);
@@ -17,8 +18,13 @@ let passed = 0, failed = 0;
 let stopping = false;
 process.on('SIGTERM', () => { stopping = true; });
 
-async function test(name, fn) {
+async function test(name, fn, needs) {
 	if (stopping) return;
+	const lacking = needs?.();
+	if (lacking) {
+		console.log(`ok ${++passed + failed} - ${name} # SKIP ${lacking}`);
+		return;
+	}
 	const began = performance.now();
 	let problem, more;
 	try {
@@ -70,8 +76,11 @@ if (!process.env.POINTS) await test('every failpoint has been struck', async () 
 	if (missing.length > 0) throw new Error(missing.join(' '));
 });
 
+for (const r of races.filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
+	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
+
 for (const c of cases.filter((v) => some('CASES').test(`${v.f} ${v.name}`)))
-	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm));
+	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm), c.needs);
 
 // Faults under load: between two of them a session of its own must work.
 let playing = true;

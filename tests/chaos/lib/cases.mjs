@@ -1,6 +1,7 @@
 // Faults that need a story of their own: { f, name, run(x) }; run throws when something is not as it must be.
 import { setTimeout as pause } from 'node:timers/promises';
 import { postgresAway } from './away.mjs';
+import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { rolling } from './rolling.mjs';
 import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
@@ -98,6 +99,7 @@ export const cases = [
 		await said;
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
+	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
 	{ f: 'F33 F54 I19', name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
 		const poison = await session(x), others = await Promise.all(Array.from({ length: 8 }, () => session(x)));
 		arm(`model.after/${poison} kill`);
