@@ -100,6 +100,9 @@ export const cases = [
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
+	{ f: 'F20', name: 'fsync fails with EIO: Postgres goes down, and comes back when the disk does with all that was acknowledged', needs: disk.missing,
+		run: disk.broken },
+	{ f: 'F40 F12', name: 'power lost under load: what was acknowledged is on the disk', needs: disk.missing, run: (x) => disk.powerLost(x) },
 	{ f: 'F33 F54 I19', name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
 		const poison = await session(x), others = await Promise.all(Array.from({ length: 8 }, () => session(x)));
 		arm(`model.after/${poison} kill`);

@@ -6,10 +6,11 @@
 //                the page cache and not synced is gone
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { below, healthy, pidOf, signal, sql, stateDir, sv, until } from './instance.mjs';
+import { below, healthy, pidOf, sql, stateDir, sv, until } from './instance.mjs';
+import { Actor } from './load.mjs';
 
 const data = path.join(stateDir, 'pg'), memory = path.join(stateDir, 'disk.memory'), mount = path.join(stateDir, 'disk');
 const image = path.join(memory, 'image');
@@ -25,16 +26,16 @@ async function up() {
 	await until('Postgres answers', () => sql('SELECT 1'), 60_000);
 }
 
-function attach(file, options) {
+function attach(file) {
 	const device = sh('losetup', '--find', '--show', file);
-	sh('mount', '-o', `nosuid,nodev,${options}`, device, mount);
+	sh('mount', '-o', 'nosuid,nodev', device, mount);
 	sh('mount', '--bind', mount, data);
 	return device;
 }
 
+// May be called again when it failed half-way because something was still in use.
 function detach(device) {
-	sh('umount', data);
-	sh('umount', mount);
+	for (const dir of [data, mount]) if (sh('findmnt', '-n', '-o', 'TARGET').split(/\s+/).includes(dir)) sh('umount', dir);
 	sh('losetup', '--detach', device);
 }
 
@@ -124,5 +125,72 @@ export function full(x) {
 		await until('writes are taken again', async () => await say(x, c, id) === 200, 15_000);
 		if (await x.clients.settled(id, 60_000) !== 'idle') throw new Error('the session does not go on');
 		return seen;
+	});
+}
+
+const physical = (file) => sh('filefrag', '-v', '-b4096', file).split('\n').map((l) => /^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):/.exec(l))
+	.filter(Boolean).map(([, from, to]) => [Number(from) * 4096, (Number(to) - Number(from) + 1) * 4096]);
+
+// All room that is left to files is made of blocks that the device cannot write: returns how to repair it.
+function failing() {
+	const room = path.join(mount, 'room'), free = fill(mount, 48 << 20);
+	sh('fallocate', '-l', String(40 << 20), room);
+	sh('sync', '-f', mount);
+	for (const [at, length] of physical(room)) sh('fallocate', '--punch-hole', '-o', String(at), '-l', String(length), image);
+	rmSync(room);
+	const repair = fill(memory, 0);
+	return () => { repair(); free(); };
+}
+
+// fsync says EIO: Postgres gives up what it cannot have written, and comes back by itself when the disk does. What was acknowledged is there.
+export function broken(x) {
+	return onDisk({ mb: 512, journal: false }, async () => {
+		const { c } = x.clients, id = await session(x), writes = [], old = pidOf('postgres');
+		writes.push(await say(x, c, id));
+		const repair = failing();
+		for (const end = performance.now() + 20_000; performance.now() < end && !writes.includes(503);) {
+			writes.push(await say(x, c, id));
+			await sql('CHECKPOINT', 'postgres').catch(() => writes.push(503));	// it asks for fsync, as time would
+		}
+		for (let i = 0; i < 5; i++) writes.push(await say(x, c, id));
+		const panics = sh('sh', '-c', `grep -ch PANIC ${path.join(stateDir, 'log/postgres/current')} || true`);
+		repair();
+		await until('writes are taken again', async () => await say(x, c, id) === 200, 60_000);
+		if (await x.clients.settled(id, 60_000) !== 'idle') throw new Error('the session does not go on');
+		if (Number(panics) === 0) throw new Error(`the disk did not fail: writes ${tally(writes)}`);
+		if (writes.some((s) => ![200, 503].includes(s))) throw new Error(`writes ${tally(writes)}`);
+		return `writes ${tally(writes)}, ${panics} PANIC, ${pidOf('postgres') === old ? 'recovered' : 'started again'}`;
+	});
+}
+
+const family = (pid) => [pid, ...below(pid).flatMap(family)];
+
+// The machine goes down: Postgres' processes stop between two instructions, and only what the device holds is left.
+async function cut(disk) {
+	const lost = `${image}.lost`, pids = family(pidOf('postgres'));
+	await sv('once', 'postgres');
+	for (const pid of pids) try { process.kill(pid, 'SIGSTOP'); } catch { /* gone */ }
+	sh('cp', '--sparse=always', image, lost);
+	for (const pid of pids) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
+	await until('Postgres is gone', () => pidOf('postgres') < 2);
+	await until('nobody uses the disk', () => { detach(disk.device); return true; }, 10_000);
+	sh('mv', lost, image);
+	disk.device = attach(image);
+	await up();
+	await healthy();
+}
+
+export function powerLost(x, times = 3) {
+	return onDisk({ mb: 512 }, async (disk) => {
+		let playing = true;
+		const cast = Array.from({ length: 6 }, (_, i) => new Actor(x.clients, x.stage, 8000 + i));
+		const load = Promise.all(cast.map((a) => a.run(() => playing)));
+		for (let i = 0; i < times; i++) {
+			await pause(1500 + i * 700);
+			await cut(disk);
+		}
+		playing = false;
+		await load;
+		return `${times} times under load`;
 	});
 }
