@@ -1,6 +1,6 @@
 /*
  * health: GET /healthz, without a key: is this process alive (it answered), and can it do its work? Each dependency by name: Postgres,
- * Redis, and a worker that beats. 200 when all are well, 503 otherwise. It says nothing that would help an attacker: no versions, no hosts.
+ * Redis, a worker that beats, and hands, which a worker reaches. 200 when all are well, 503 otherwise. It says nothing that would help an attacker: no versions, no hosts.
  */
 #include "api.h"
 
@@ -45,8 +45,9 @@ int
 api_health(struct gw_req *r, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int64_t alive = 0, silent_ms = -1;
-	bool postgres = health_workers(r->db, &alive, &silent_ms, &why) == 0;
+	int64_t alive = 0;
+	bool hands = false;
+	bool postgres = health_workers(r->db, &alive, &hands, &why) == 0;
 	bool redis = redis_well(r->bus), all = true;
 	struct jw w;
 
@@ -58,6 +59,7 @@ api_health(struct gw_req *r, struct err *e)
 	part(&w, "postgres", postgres, &all);
 	part(&w, "redis", redis, &all);
 	part(&w, "worker", alive > 0, &all);
+	part(&w, "hands", hands, &all);
 	jw_obj_end(&w);
 	jw_kint(&w, "workers", alive);
 	jw_kstr(&w, "status", all ? "ok" : "degraded");

@@ -29,13 +29,13 @@ modelinfo_get(struct db *db, const char *id, PGresult **res, struct modelinfo_ro
 }
 
 int
-health_workers(struct db *db, int64_t *out_alive, int64_t *out_silent_ms, struct err *e)
+health_workers(struct db *db, int64_t *out_alive, bool *out_hands, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 
 	if (DB_RUN(db, STMT_HEALTH_WORKERS, &res, e) < 0)
 		return err_wrap(e, "look at workers");
 	*out_alive = pg_int(res, 0, 0);
-	*out_silent_ms = pg_str(res, 0, 1) ? pg_int(res, 0, 1) : -1;
+	*out_hands = pg_bool(res, 0, 1);
 	return 0;
 }

@@ -20,7 +20,7 @@ int modelinfo_list(struct db *db, PGresult **res, struct err *e);
 /* EK_NOT_FOUND. The caller owns *res. */
 int modelinfo_get(struct db *db, const char *id, PGresult **res, struct modelinfo_row *out, struct err *e);
 
-/* How many workers live, and the milliseconds since the freshest heartbeat (-1: there never was one). */
-int health_workers(struct db *db, int64_t *out_alive, int64_t *out_silent_ms, struct err *e);
+/* How many workers live, and whether one of them reached hands at its latest heartbeat. */
+int health_workers(struct db *db, int64_t *out_alive, bool *out_hands, struct err *e);
 
 #endif

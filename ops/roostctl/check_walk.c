@@ -90,8 +90,9 @@ struct walk {
 	const char *session, *status;	/* the row */
 	int64_t last_seq, last_at, created_at, running_since;
 	struct totals row;
-	PGresult *meters;
-	int meter;			/* the next one */
+	PGresult *meters, *slices;	/* of tokens; of runtime, in order of time */
+	int meter, slice;		/* the next ones */
+	int64_t billed_us, billed_ms;	/* where the slices of the open interval end; all of them together */
 
 	enum state state;
 	int64_t seq, at_us, open_us;
@@ -282,12 +283,6 @@ meter_peek(const struct walk *w, struct meter *m)
 	return true;
 }
 
-static enum check_id
-meter_check(const struct meter *m)
-{
-	return strcmp(m->name, "session.runtime") == 0 ? CK_RUNTIME : CK_TOKENS;
-}
-
 /* Rows that no event before seq called for. */
 static void
 meters_before(struct walk *w, int64_t seq)
@@ -295,7 +290,7 @@ meters_before(struct walk *w, int64_t seq)
 	struct meter m;
 
 	for (; meter_peek(w, &m) && m.seq < seq; w->meter++)
-		check_fail(w->ck, meter_check(&m), w->session, "a row of %s, %" PRId64 " at seq %" PRId64 ", where nothing is billed", m.name,
+		check_fail(w->ck, CK_TOKENS, w->session, "a row of %s, %" PRId64 " at seq %" PRId64 ", where nothing is billed", m.name,
 		    m.quantity, m.seq);
 }
 
@@ -315,22 +310,41 @@ meter_take(struct walk *w, int64_t seq, const char *name, bool other, struct met
 	return false;
 }
 
+#define SLICE_US 60000000
+#define DAY_US 86400000000
+
+/* The slices up to this seq: each begins where the one before ends, the first where the interval was opened. */
+static void
+slices_until(struct walk *w, int64_t seq)
+{
+	const PGresult *r = w->slices;
+
+	for (; w->slice < PQntuples(r) && pg_int(r, w->slice, 0) <= seq; w->slice++) {
+		int64_t ms = pg_int(r, w->slice, 1), before = pg_int(r, w->slice, 2), from = pg_int(r, w->slice, 3), to = pg_int(r, w->slice, 4);
+
+		if (w->open_us == 0 || from != w->billed_us || before != w->billed_ms)
+			check_fail(w->ck, CK_RUNTIME, w->session, "a row of %" PRId64 " ms on top of %" PRId64 " at seq %" PRId64 ", where %s", ms, before,
+			    pg_int(r, w->slice, 0), w->open_us == 0 ? "nothing is billed" : "the interval stands elsewhere");
+		if (to - from > SLICE_US || (to > from && from / DAY_US != (to - 1) / DAY_US))
+			check_fail(w->ck, CK_SLICES, w->session, "the row at seq %" PRId64 " covers %" PRId64 " us, or two days", pg_int(r, w->slice, 0),
+			    to - from);
+		w->billed_us = to;
+		w->billed_ms += ms;
+	}
+}
+
 static void
 close_interval(struct walk *w, const struct event *ev)
 {
-	int64_t before = w->sum.active_us, us = ev->at_us - w->open_us, want;
-	struct meter m;
-
+	slices_until(w, ev->seq);
 	if (w->open_us == 0)
 		return;
-	want = (before + us) / 1000 - before / 1000;
-	w->sum.active_us += us;
-	if (!meter_take(w, ev->seq, "session.runtime", false, &m))
-		check_fail(w->ck, CK_RUNTIME, w->session, "seq %" PRId64 " ends an interval of %" PRId64 " ms and has no row", ev->seq, want);
-	else if (m.quantity != want || m.cum_before != before / 1000 || m.start_us != w->open_us || m.end_us != ev->at_us)
-		check_fail(w->ck, CK_RUNTIME, w->session, "seq %" PRId64 " bills %" PRId64 " ms on top of %" PRId64 ", the log says %" PRId64
-		    " on top of %" PRId64, ev->seq, m.quantity, m.cum_before, want, before / 1000);
+	w->sum.active_us += ev->at_us - w->open_us;
+	if (w->billed_us != ev->at_us || w->billed_ms != w->sum.active_us / 1000)
+		check_fail(w->ck, CK_RUNTIME, w->session, "seq %" PRId64 " ends an interval; billed are %" PRId64 " ms up to %" PRId64 " us before it, "
+		    "the log says %" PRId64, ev->seq, w->billed_ms, ev->at_us - w->billed_us, w->sum.active_us / 1000);
 	w->open_us = 0;
+	w->billed_ms = w->sum.active_us / 1000;	/* a difference is told once */
 }
 
 /* Rows of one class at a span's end, the span's own and those of what was asked besides; returns the span's own quantity. */
@@ -378,21 +392,21 @@ bill_tokens(struct walk *w, const struct event *ev)
 static void
 bill(struct walk *w, const struct event *ev)
 {
-	bool runtime = false, tokens = ev->type->class == C_SPAN_END;
+	bool tokens = ev->type->class == C_SPAN_END;
 	struct meter m;
 
 	meters_before(w, ev->seq);
+	slices_until(w, ev->seq - 1);
 	if (ev->type->class == C_IDLE || ev->type->class == C_LATER || ev->type->class == C_END) {
-		runtime = w->open_us != 0;
 		close_interval(w, ev);
 	} else if (ev->type->class == C_RUNNING) {
-		w->open_us = ev->at_us;
+		w->open_us = w->billed_us = ev->at_us;
 	} else if (tokens) {
 		bill_tokens(w, ev);
 	}
 	for (; meter_peek(w, &m) && m.seq == ev->seq; w->meter++)
-		if (meter_check(&m) == CK_RUNTIME ? !runtime : !tokens)
-			check_fail(w->ck, meter_check(&m), w->session, "a row of %s, %" PRId64 " at seq %" PRId64 " (%s), where nothing is billed",
+		if (!tokens)
+			check_fail(w->ck, CK_TOKENS, w->session, "a row of %s, %" PRId64 " at seq %" PRId64 " (%s), where nothing is billed",
 			    m.name, m.quantity, m.seq, ev->type_name);
 }
 
@@ -560,7 +574,11 @@ row_check(struct walk *w)
 {
 	static const char *const names[NTOKENS] = { "input", "output", "cache read", "cache write 5m", "cache write 1h" };
 
+	int64_t sliced;
+
 	meters_before(w, INT64_MAX);
+	slices_until(w, INT64_MAX);
+	sliced = w->open_us == 0 ? 0 : w->billed_us - w->open_us;
 	if (w->seq != w->last_seq)
 		check_fail(w->ck, CK_GAPLESS, w->session, "the row says last_seq %" PRId64 ", the log ends at %" PRId64, w->last_seq, w->seq);
 	if (w->at_us > w->last_at)
@@ -572,9 +590,9 @@ row_check(struct walk *w)
 		check_fail(w->ck, CK_ORDER, w->session, "the log ends after %s", states[w->state].text);
 	if (w->span[0] != '\0' && strcmp(w->status, "running") != 0)
 		check_fail(w->ck, CK_SPANS, w->session, "%s has no end and the session is %s", w->span, w->status);
-	if (w->sum.active_us != w->row.active_us || w->open_us != w->running_since)
+	if (w->sum.active_us + sliced != w->row.active_us || (w->open_us == 0 ? 0 : w->billed_us) != w->running_since)
 		check_fail(w->ck, CK_TOTALS, w->session, "running %" PRId64 " us, open since %" PRId64 "; the log says %" PRId64 " and %" PRId64,
-		    w->row.active_us, w->running_since, w->sum.active_us, w->open_us);
+		    w->row.active_us, w->running_since, w->sum.active_us + sliced, w->billed_us);
 	for (int i = 0; i < NTOKENS; i++)
 		if (w->sum.tokens[i] != w->row.tokens[i])
 			check_fail(w->ck, CK_TOTALS, w->session, "%s tokens: the row has %" PRId64 ", the log %" PRId64, names[i], w->row.tokens[i],
@@ -589,16 +607,18 @@ session_walk(struct check *ck, const PGresult *r, int i, struct err *e)
 	struct walk w = { .ck = ck, .session = pg_str(r, i, 0), .status = pg_str(r, i, 1), .last_seq = pg_int(r, i, 2),
 	    .last_at = pg_int(r, i, 3), .created_at = pg_int(r, i, 4), .running_since = pg_int(r, i, 5), .said = "idle", .state = S_IDLE };
 	AUTO(pgres) PGresult *meters = NULL;
+	AUTO(pgres) PGresult *slices = NULL;
 	int rc;
 
 	w.row.active_us = pg_int(r, i, 6);
 	for (int k = 0; k < NTOKENS; k++)
 		w.row.tokens[k] = pg_int(r, i, 7 + k);
-	if (DB_RUN(ck->c->db, STMT_CHECK_METERS, &meters, e, w.session) < 0)
+	if (DB_RUN(ck->c->db, STMT_CHECK_METERS, &meters, e, w.session) < 0 || DB_RUN(ck->c->db, STMT_CHECK_SLICES, &slices, e, w.session) < 0)
 		return err_wrap(e, "meters of %s", w.session);
 	w.meters = meters;
+	w.slices = slices;
 	ck->nsessions++;
-	ck->nmeters += PQntuples(meters);
+	ck->nmeters += PQntuples(meters) + PQntuples(slices);
 	rc = events_walk(&w, e);
 	if (rc == 0)
 		rc = calls_check(&w, e);

@@ -34,7 +34,7 @@ BEGIN
       CONTINUE WHEN NOT FOUND;	-- it has been released since the list was read
       sessions := sessions + 1;
       CONTINUE WHEN s.running_since IS NULL;
-      v_base := greatest(us(s.last_at) + 1, us(least(w.beat_at, clock_timestamp())));
+      v_base := greatest(us(s.last_at) + 1, us(s.running_since), us(least(w.beat_at, clock_timestamp())));
       n := session_orphan(s, v_base);
       v_end := stamp(v_base + n - 1);
       v_us := us(v_end) - us(s.running_since);
@@ -84,7 +84,7 @@ BEGIN
   attempts := k.attempts;
   IF (k.attempts >= p_max OR p_reason = 'unreadable') AND (k.lease_owner IS NULL OR k.lease_owner = p_worker) THEN
     SELECT w.beat_at INTO v_beat FROM worker w WHERE w.id = p_worker AND s.running_since IS NOT NULL;
-    PERFORM session_bury(s, k.attempts, greatest(us(s.last_at) + 1, us(least(coalesce(v_beat, clock_timestamp()), clock_timestamp()))),
+    PERFORM session_bury(s, k.attempts, greatest(us(s.last_at) + 1, us(s.running_since), us(least(coalesce(v_beat, clock_timestamp()), clock_timestamp()))),
       CASE WHEN p_count THEN p_worker ELSE coalesce((SELECT x.worker FROM suspect x WHERE x.session_id = p_session), p_worker) END, p_reason);
     ended_epoch := nextval('lease_epoch');
     RETURN QUERY SELECT k.attempts, worker_blame.ended_epoch, e.seq, e.type, e.body FROM event e

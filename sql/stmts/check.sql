@@ -21,7 +21,11 @@ SELECT seq, id, type, us(processed_at), body, coalesce(private, fragment) IS NOT
 
 -- stmt: check_meters  for: admin
 SELECT seq, meter, quantity, cum_before, us(period_start), us(period_end), purpose IS NOT NULL, list_nano
-  FROM meter_event WHERE session_id = $1::text ORDER BY seq, meter, part
+  FROM meter_event WHERE session_id = $1::text AND meter <> 'session.runtime' ORDER BY seq, meter, part
+
+-- stmt: check_slices  for: admin
+SELECT seq, quantity, cum_before, us(period_start), us(period_end)
+  FROM meter_event WHERE session_id = $1::text AND meter = 'session.runtime' ORDER BY seq, part
 
 -- stmt: check_actions  for: admin
 SELECT tool_use_id FROM action WHERE session_id = $1::text AND state <> 'closed'

@@ -133,5 +133,4 @@ SELECT id, display_name, context_window, max_output_tokens, to_char(created_at A
 
 -- How many workers live, and for how many milliseconds the freshest has been silent.
 -- stmt: health_workers  for: gw
-SELECT count(*) FILTER (WHERE lease_until > clock_timestamp()), (extract(epoch FROM clock_timestamp() - max(beat_at)) * 1000)::bigint
-  FROM worker;
+SELECT count(*), coalesce(bool_or(hands), false) FROM worker WHERE lease_until > clock_timestamp();

@@ -40,7 +40,10 @@ SELECT result, next_seq FROM session_delete($1, $2)
 SELECT pg_try_advisory_lock($1::bigint)
 
 -- stmt: worker_beat  for: worker
-SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int)
+SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int, $4::boolean)
+
+-- stmt: session_slice  for: worker
+SELECT session_slice($1, $2::int)
 
 -- stmt: worker_reap  for: worker
 SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::int, $3, $4::bigint)

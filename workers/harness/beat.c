@@ -27,6 +27,7 @@ struct beat {
 	int64_t since_us;
 	unsigned connection;	/* the one that the latest beat went out on */
 	bool busy, registered, locked;
+	bool hands;		/* told to be reachable */
 };
 
 #define LOOK_MS 100		/* how often the connection is looked at */
@@ -84,13 +85,14 @@ look(void *ctx)
 		b->next_ms = 0;		/* the lock went with the connection before */
 		b->since_us = 0;
 	}
-	if (now < b->next_ms)
+	if (now < b->next_ms && hands_up(b->wk->hands) == b->hands)
 		return;
 	FAILPOINT(BEAT);
 	b->busy = true;
 	b->next_ms = now + (b->registered ? b->wk->conf.beat_ms : 0);
 	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));
-	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, b->wk->name, DBN(b->lock_key), DBN(b->wk->conf.lease_s));
+	b->hands = hands_up(b->wk->hands);
+	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, b->wk->name, DBN(b->lock_key), DBN(b->wk->conf.lease_s), b->hands ? "t" : "f");
 }
 
 struct beat *
@@ -128,5 +130,5 @@ beat_registered(const struct beat *b)
 int64_t
 beat_since_us(const struct beat *b)
 {
-	return b->since_us;
+	return dbq_ready(b->db) && dbq_connections(b->db) == b->connection ? b->since_us : 0;
 }

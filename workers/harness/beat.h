@@ -15,7 +15,7 @@ void beat_free(struct beat **b);
 /* The row and the lock are there: sessions may be claimed. */
 bool beat_registered(const struct beat *b);
 
-/* Database time of the first beat on the present connection; 0: none yet. */
+/* Database time of the first beat on the present connection; 0: none yet, or no connection. Only who has one may judge others. */
 int64_t beat_since_us(const struct beat *b);
 
 #endif

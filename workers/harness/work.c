@@ -25,6 +25,8 @@
 #define LATER_MS 5		/* how long a session is left to the worker that is likely to remember its context */
 #define LOOK_MS 5000
 #define SECOND_MS 1000
+#define SLICE_MS 10000		/* how often whole minutes of long turns are billed */
+#define SLICE_MAX 200
 #define SUSPECT 2		/* attempts from which a session runs alone (also in session_claim) */
 #define DRAIN_SOFT_MS 3000	/* model requests may end by themselves for this long */
 #define DRAIN_HARD_MS 6000	/* then the process leaves; what is left is reaped */
@@ -40,7 +42,7 @@ struct work {
 	int heavy;		/* sessions of more than heavy_from() bytes */
 	int claiming;		/* sessions asked for; 0: no claim under way */
 	bool short_of;		/* something may be due for which there was no room */
-	bool claim_again, listing, reaping, dropping;
+	bool claim_again, listing, reaping, slicing, dropping;
 	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
 	bool looking;		/* for suspects that wait */
 	struct sess *alone;	/* a suspect, which runs alone until it makes progress */
@@ -48,7 +50,7 @@ struct work {
 	int drops_left;
 	int64_t mark;
 	int64_t look_ms;		/* when to look for unpublished outputs next */
-	int64_t poll_ms, second_ms;	/* when to poll, and to look after leases, next */
+	int64_t poll_ms, second_ms, slice_ms;	/* when to poll, to look after leases, to bill what runs, next */
 	struct loop_timer *tick, *drain;
 	struct loop_timer *later;	/* a claim of what others have left */
 	struct peers peers;
@@ -507,6 +509,30 @@ on_drops(void *ctx, const PGresult *r, const struct err *e)
 }
 
 static void
+on_sliced(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct work *w = ctx;
+
+	w->slicing = false;
+	if (e != NULL)
+		log_err("slice_failed", e, NULL);
+	else if (pg_int(r, 0, 0) == SLICE_MAX)
+		w->slice_ms = 0;
+}
+
+static void
+slice(struct work *w)
+{
+	int64_t now = clock_mono_ms();
+
+	if (w->n == 0 || w->slicing || now < w->slice_ms)
+		return;
+	w->slicing = true;
+	w->slice_ms = now + SLICE_MS;
+	DBQ_RUN(w->wk->db, STMT_SESSION_SLICE, on_sliced, w, w->wk->name, DBN(SLICE_MAX));
+}
+
+static void
 second(struct work *w)
 {
 	struct dbq *db = w->wk->db;
@@ -524,6 +550,7 @@ second(struct work *w)
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
 	}
 	peers_refresh(&w->peers, db);
+	slice(w);
 	if (!w->reaping && beat_since_us(w->wk->beat) > 0) {
 		w->reaping = true;
 		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s), w->wk->left.ended,

@@ -688,7 +688,7 @@ health(void **state)
 	assert_string_equal(jx_str(doc, "openapi"), "3.1.0");
 	assert_non_null(json_object_get(json_object_get(doc, "paths"), "/v1/sessions/{session_id}/events/stream"));
 	assert_non_null(json_object_get(json_object_get(json_object_get(doc, "components"), "schemas"), "agent_create"));
-	free(gwr_sql("INSERT INTO worker (id, lock_key, lease_until) VALUES ('w', 1, now() + interval '1 min')"));
+	free(gwr_sql("INSERT INTO worker (id, lock_key, lease_until, hands) VALUES ('w', 1, now() + interval '1 min', true)"));
 	well = gwr_ok(GWR_NOBODY, "GET", "/healthz", NULL);
 	contains(well, "{\"status\":\"ok\",\"workers\":1}");
 	free(gwr_sql("DELETE FROM worker"));

@@ -239,7 +239,7 @@ reaped(void **state)
 	struct err e = ERR_INIT;
 
 	put("m1", "user.message", "t", NULL);
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30", "t"), 0);
 	assert_int_equal(claim("dead"), 1);
 	append_is(1, &opening, "ok");
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);	/* nobody holds lock 41: dead at once */
@@ -251,6 +251,69 @@ reaped(void **state)
 	    "reschedulingtruetrue1");
 	assert_int_equal(claim("me"), 2);
 	expect("SELECT attempts FROM work", "0");		/* nobody was named */
+}
+
+/* Every row of runtime: how many, their sum against the session's total, and what no row may be. */
+#define SLICES "SELECT count(*) || ' ' || (sum(quantity) = (SELECT active_us / 1000 FROM session)) || ' ' || count(*) FILTER (WHERE " \
+	"period_end - period_start > interval '60 s' OR quantity < 0 OR period_start::date <> (period_end - interval '1 us')::date OR " \
+	"abs(quantity - extract(epoch FROM period_end - period_start) * 1000) > 1) || ' ' || count(*) FILTER (WHERE gap) FROM (SELECT *, " \
+	"period_start <> lag(period_end, 1, period_start) OVER w OR cum_before <> coalesce(sum(quantity) OVER (w ROWS BETWEEN UNBOUNDED " \
+	"PRECEDING AND 1 PRECEDING), 0) AS gap FROM meter_event WHERE meter = 'session.runtime' AND session_id = (SELECT id FROM session) " \
+	"WINDOW w AS (ORDER BY seq, part)) m"
+
+static int
+slice(void)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_SESSION_SLICE, &r, &e, "wk", "10") < 0)
+		fail_msg("%s", e.detail);
+	return (int)pg_int(r, 0, 0);
+}
+
+/* A long interval is billed while it lasts, in minutes; what closes it bills the rest, cut at minutes and at each midnight. */
+static void
+sliced(void **state)
+{
+	static const struct append close1 = { "{i1}", "{session.status_idle}", "{b}", "{NULL}", .status = "idle", .close_k = "0", .release = "idle",
+		.wake_gen = "1" };
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("wk"), 1);
+	append_is(1, &opening, "ok");
+	assert_int_equal(slice(), 0);
+	free(ask("UPDATE session SET running_since = running_since - interval '5 min 3.000999 s', active_us = 999"));
+	free(ask("INSERT INTO meter_event SELECT id, 1, 'session.runtime', 0, organization_id, workspace_id, api_key_id, agent_id, agent_version, "
+	    "environment_id, NULL, running_since - interval '999 us', running_since, 0, 'ms', 0 FROM session"));
+	assert_int_equal(slice(), 1);
+	expect("SELECT active_us FROM session", "240000999");	/* not the last 16 s: an append may still carry a stamp from there */
+	assert_int_equal(slice(), 0);
+	free(ask("UPDATE session SET running_since = running_since - interval '180 s'"));
+	free(ask("UPDATE meter_event SET period_start = period_start - interval '180 s', period_end = period_end - interval '180 s' "
+	    "WHERE session_id = (SELECT id FROM session)"));
+	assert_int_equal(slice(), 1);
+	append_is(1, &close1, "ok");
+	expect(SLICES, "10 true 0 0");		/* that of 999 us, 4 + 3 of a minute by the worker, and what was left in two */
+}
+
+static void
+sliced_at_midnight(void **state)
+{
+	static const char days[] = "SELECT count(DISTINCT period_start::date) || ' ' || (min(period_start) = max(begin)) FROM meter_event, "
+		"(SELECT date_trunc('day', now()) - interval '1 day 30.5 s' AS begin) b WHERE session_id = (SELECT id FROM session)";
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	free(ask("SET timezone = 'Asia/Tokyo'"));	/* days are UTC's, whatever a connection says */
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30", "t"), 0);
+	assert_int_equal(claim("dead"), 1);
+	append_is(1, &opening, "ok");
+	free(ask("SET timezone = 'UTC'; UPDATE session SET running_since = date_trunc('day', now()) - interval '1 day 30.5 s'"));
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
+	expect(days, "3 true");
+	expect("SELECT substr(t, strpos(t, ' ')) FROM (" SLICES ") x(t)", " true 0 0");
 }
 
 static int
@@ -271,7 +334,7 @@ blamed(void **state)
 	struct err e = ERR_INIT;
 
 	put("m1", "user.message", "t", NULL);
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "dead", "41", "30", "t"), 0);
 	assert_int_equal(claim("dead"), 1);
 	append_is(1, &opening, "ok");
 	assert_int_equal(blame(1), 1);
@@ -302,7 +365,7 @@ the_living_are_not_reaped(void **state)
 	struct err e = ERR_INIT;
 
 	free(ask("SELECT pg_advisory_lock(42)"));	/* the owner's connection plays the living worker's */
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30", "t"), 0);
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
 	assert_int_equal(PQntuples(r), 0);
 	free(ask("SELECT pg_advisory_unlock(42)"));
@@ -327,13 +390,13 @@ newcomers_do_not_judge(void **state)
 	AUTO(str) char *after = NULL;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30"), 0);	/* nobody holds lock 43 */
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t"), 0);	/* nobody holds lock 43 */
 	after = ask("SELECT us(clock_timestamp())");
 	free(ask("SELECT pg_sleep(0.01)"));
 	assert_int_equal(reap("", after), 0);
 	assert_int_equal(reap("another", after), 0);
 	assert_int_equal(reap("silent", after), 1);		/* its successor says so */
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t"), 0);
 	assert_int_equal(reap("", before), 1);			/* it has beaten since, and lost its lock */
 }
 
@@ -427,17 +490,17 @@ pipelined(void **state)
 	int i;
 
 	for (i = 0; i < 100; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
-	DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "not a number", "30");	/* an error touches only itself */
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
+	DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "not a number", "30", "t");	/* an error touches only itself */
 	for (i = 0; i < 99; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
 	while (s.ok + s.other < 200)
 		loop_once(s.loop, 1000);
 	assert_int_equal(s.ok, 199);
 	assert_int_equal(s.other, 1);
 	free(ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roost_worker' AND query LIKE '%worker_beat%' AND pid <> pg_backend_pid()"));
 	for (i = 0; i < 100; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30");
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
 	loop_run(s.loop);
 	/* each is answered once: a server's goodbye names one statement, the others sent are uncertain, the unsent went through later */
 	assert_int_equal(s.ok + s.uncertain + s.other, 300);
@@ -457,7 +520,8 @@ main(void)
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
 		cmocka_unit_test_setup(blamed, fresh_session),
 		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session),
-		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
+		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(sliced, fresh_session),
+		cmocka_unit_test_setup(sliced_at_midnight, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
 		cmocka_unit_test(private_columns),
 		cmocka_unit_test_setup(pipelined, fresh_session),
 	};
