@@ -76,10 +76,11 @@ async function judge(x, { made, before, back, kill }) {
 	if (kill && orphans.size === 0) throw new Error('the dead worker had none of these sessions');
 	const twice = made.filter((m) => m.kind === 'provider' && !orphans.has(m.id) && x.asked.get(m.mark) !== 1);
 	if (twice.length > 0) throw new Error(`${twice.length} model requests were repeated: ${twice.map((m) => `${m.id} ${x.asked.get(m.mark)}`)}`);
-	const late = await sql(`SELECT session_id, (min(us(processed_at)) - ${back}) / 1000 FROM event WHERE type = 'session.status_running'
-		AND session_id IN (${list([...orphans.keys(), ''])}) AND us(processed_at) > ${back} GROUP BY 1`);
-	const last = Math.max(0, ...late.map(([, v]) => Number(v)));
-	if (kill && (late.length < orphans.size || last > 3000)) throw new Error(`the dead worker's sessions run again after ${last} ms`);
+	const again = await sql(`SELECT r.session_id, max(greatest(0, us(e.processed_at) - ${back})) / 1000 FROM event r JOIN event e ON e.session_id = r.session_id
+		AND e.seq > r.seq AND e.type = 'session.status_running' WHERE r.type = 'session.status_rescheduled'
+		AND r.session_id IN (${list([...orphans.keys(), ''])}) GROUP BY 1`);
+	const last = Math.max(0, ...again.map(([, v]) => Number(v)));
+	if (again.length < orphans.size || last > 3000) throw new Error(`${again.length} of ${orphans.size} sessions of the dead worker run again, after ${last} ms`);
 	const lost = await sql(`SELECT session_id, count(*) FROM event WHERE type = 'agent.message' AND session_id IN (${list(made.map((m) => m.id))})
 		GROUP BY 1`);
 	if (lost.length < made.length) throw new Error(`${made.length - lost.length} messages were not answered`);

@@ -33,10 +33,14 @@ function attach(file) {
 	return device;
 }
 
-// May be called again when it failed half-way because something was still in use.
-function detach(device) {
-	for (const dir of [data, mount]) if (sh('findmnt', '-n', '-o', 'TARGET').split(/\s+/).includes(dir)) sh('umount', dir);
+// A device lets go of its file a moment after the last user of its file system.
+const unmount = (dir) => until(`${dir} is not in use`, () => { sh('umount', dir); return true; }, 10_000);
+
+async function detach(device) {
+	await unmount(data);
+	await unmount(mount);
 	sh('losetup', '--detach', device);
+	await until('the device is free', () => !sh('losetup', '--list', '--noheadings', '--output', 'BACK-FILE').includes(image), 10_000);
 }
 
 // Why it cannot be shown here, or undefined.
@@ -62,6 +66,7 @@ async function onDisk({ mb, journal = true }, fn) {
 	sh('cp', '-a', `${data}/.`, mount);
 	sh('chown', '--reference', data, mount);
 	sh('chmod', '--reference', data, mount);
+	sh('sync', '-f', mount);		// what initdb had made sure of
 	sh('mount', '--bind', mount, data);
 	try {
 		await up();
@@ -71,8 +76,8 @@ async function onDisk({ mb, journal = true }, fn) {
 		await down();
 		sh('rm', '-rf', `${data}.next`);
 		sh('cp', '-a', mount, `${data}.next`);
-		detach(disk.device);
-		sh('umount', memory);
+		await detach(disk.device);
+		await unmount(memory);
 		sh('rm', '-rf', `${data}.next/lost+found`, data, memory, mount);
 		sh('mv', `${data}.next`, data);
 		await up();
@@ -163,17 +168,19 @@ export function broken(x) {
 	});
 }
 
-const family = (pid) => [pid, ...below(pid).flatMap(family)];
+const signalAll = (pids, sig) => pids.forEach((pid) => { try { process.kill(pid, sig); } catch { /* gone */ } });
 
 // The machine goes down: Postgres' processes stop between two instructions, and only what the device holds is left.
 async function cut(disk) {
-	const lost = `${image}.lost`, pids = family(pidOf('postgres'));
+	const lost = `${image}.lost`, postmaster = pidOf('postgres');
 	await sv('once', 'postgres');
-	for (const pid of pids) try { process.kill(pid, 'SIGSTOP'); } catch { /* gone */ }
+	signalAll([postmaster], 'SIGSTOP');		// who is stopped makes no more of them
+	const pids = [...below(postmaster), postmaster];
+	signalAll(pids, 'SIGSTOP');
 	sh('cp', '--sparse=always', image, lost);
-	for (const pid of pids) try { process.kill(pid, 'SIGKILL'); } catch { /* gone */ }
+	signalAll(pids, 'SIGKILL');
 	await until('Postgres is gone', () => pidOf('postgres') < 2);
-	await until('nobody uses the disk', () => { detach(disk.device); return true; }, 10_000);
+	await detach(disk.device);
 	sh('mv', lost, image);
 	disk.device = attach(image);
 	await up();
