@@ -104,6 +104,16 @@ has_packages(const json_t *packages)
 }
 
 int
+fit_tools(const json_t *agent, const json_t *environment, struct err *e)
+{
+	if (network_check(agent, json_object_get(json_object_get(environment, "config"), "networking"), e) < 0)
+		return -1;
+	if (json_array_size(json_object_get(agent, "mcp_servers")) > 0)
+		return err_set(e, EK_INVALID, 0, "agent.mcp_servers: sessions with MCP servers are not supported yet");
+	return 0;
+}
+
+int
 fit_check(const json_t *agent, const json_t *environment, struct err *e)
 {
 	const json_t *config = json_object_get(environment, "config");
@@ -111,13 +121,9 @@ fit_check(const json_t *agent, const json_t *environment, struct err *e)
 
 	if (type && strcmp(type, "self_hosted") == 0)
 		return err_set(e, EK_INVALID, 0, "environment_id: sessions in self-hosted environments are not supported yet");
-	if (network_check(agent, json_object_get(config, "networking"), e) < 0)
-		return -1;
 	if (has_packages(json_object_get(config, "packages")))
 		return err_set(e, EK_INVALID, 0, "environment_id: sessions in environments with packages are not supported yet");
-	if (json_array_size(json_object_get(agent, "mcp_servers")) > 0)
-		return err_set(e, EK_INVALID, 0, "agent.mcp_servers: sessions with MCP servers are not supported yet");
 	if (identity && strcmp(identity, "service_account") != 0)
 		return err_set(e, EK_INVALID, 0, "agent.execution_identity: sessions that run as \"%.32s\" are not supported yet", identity);
-	return 0;
+	return fit_tools(agent, environment, e);
 }

@@ -7,9 +7,12 @@
 #include "err.h"
 
 /*
- * agent: a resolved SessionAgent. environment: a stored environment body, or NULL when it is gone (then its rules are not checked).
- * EK_INVALID: its network policy forbids what the agent names, or one of them asks for what this service does not run yet.
+ * A new session. agent: a resolved SessionAgent; environment: a stored environment's body. EK_INVALID: its network policy forbids what the
+ * agent names, or one of them asks for what this service does not run yet.
  */
 int fit_check(const json_t *agent, const json_t *environment, struct err *e);
+
+/* The part that tools and MCP servers decide, for a session that has got others. environment NULL: it is gone, nothing to be checked. */
+int fit_tools(const json_t *agent, const json_t *environment, struct err *e);
 
 #endif

@@ -71,7 +71,7 @@ agent_changed(struct gw_req *r, const struct session_locked *now, char **out, st
 		return -1;
 	after = json_copy(before);
 	shape_update(&shape_session_agent_update, after, change);
-	if (agentcfg_tools(change, after, e) < 0 || fit_check(after, environment, e) < 0 || resources_check(resources, after, e) < 0)
+	if (agentcfg_tools(change, after, e) < 0 || fit_tools(after, environment, e) < 0 || resources_check(resources, after, e) < 0)
 		return -1;
 	if (!json_equal(before, after))
 		*out = jx_dump(after);

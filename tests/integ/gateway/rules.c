@@ -371,6 +371,22 @@ session_agent(void **state)
 	bad(uri, "{\"title\":\"V\"}", gwr_fmt("Session %s is terminated and cannot be updated.", id));
 }
 
+/* What an environment becomes after a session was made in it does not lock the session's tools; its network still binds them. */
+static void
+session_agent_later(void **state)
+{
+	AUTO(str) char *where = xasprintf("/v1/environments/%s", made("/v1/environments", "{\"name\":\"later\"}"));
+	AUTO(str) char *uri = xasprintf("/v1/sessions/%s", made("/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent,
+	    strrchr(where, '/') + 1)));
+
+	json_decref(gwr_ok(GWR_A, "POST", where, "{\"config\":{\"type\":\"cloud\",\"packages\":{\"pip\":[\"x\"]}}}"));
+	json_decref(gwr_ok(GWR_A, "POST", uri, "{\"agent\":{\"tools\":[]}}"));
+	json_decref(gwr_ok(GWR_A, "POST", where, "{\"config\":" LIMITED(",\"allow_package_managers\":true") "}"));
+	bad(uri, "{\"agent\":{\"tools\":[" WEB("web_fetch", "\"a.com\"") "]}}", "web_fetch: allowed_domains entry \"a.com\"");
+	json_decref(gwr_ok(GWR_A, "DELETE", where, NULL));
+	json_decref(gwr_ok(GWR_A, "POST", uri, "{\"agent\":{\"tools\":[" WEB("web_fetch", "\"a.com\"") "]}}"));
+}
+
 int
 main(void)
 {
@@ -378,6 +394,7 @@ main(void)
 		cmocka_unit_test(mcp), cmocka_unit_test(skills), cmocka_unit_test(identities), cmocka_unit_test(models),
 		cmocka_unit_test(packages), cmocka_unit_test(self_hosted), cmocka_unit_test(hosts), cmocka_unit_test(fit),
 		cmocka_unit_test(overrides), cmocka_unit_test(budgets), cmocka_unit_test(session_agent),
+		cmocka_unit_test(session_agent_later),
 	};
 
 	return cmocka_run_group_tests_name("rules", tests, start, stop);
