@@ -24,6 +24,9 @@
 #define LOCK_MS 500		/* a statement that waits for a lock holds up all that are behind it: it fails, and its caller tries again */
 #define GROUP_MAX 32		/* statements of one commit: beyond that the measured gain is small (performance.md section 3) */
 
+#define PARAMS_MAX 48
+#define LARGE (4u << 20)	/* bytes of parameters or rows after which the connection is renewed */
+
 enum state { DOWN, CONNECTING, PREPARING, READY };
 
 struct job {
@@ -55,6 +58,7 @@ struct dbq {
 	int joined_out;			/* joined groups sent and not yet synced: 0 or 1 */
 	unsigned connections;
 	int64_t backoff_ms;
+	bool swollen;			/* libpq's buffers have grown */
 	struct loop_timer *retry;
 };
 
@@ -244,21 +248,35 @@ send_waiting(struct dbq *q)
 }
 
 void
-dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx)
+dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params, dbq_done_fn *done, void *ctx)
 {
 	struct job *j = xcalloc(1, sizeof *j + (size_t)nparams * sizeof *j->params);
-	int i;
+	size_t bytes = 0;
 
 	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams && (db_stmts[stmt].users & (int)q->user));
 	j->stmt = stmt;
 	j->done = done;
 	j->ctx = ctx;
 	j->nparams = nparams;
-	for (i = 0; i < nparams; i++)
-		j->params[i] = params[i] ? xstrdup(params[i]) : NULL;
+	for (int i = 0; i < nparams; i++) {
+		j->params[i] = params[i];
+		bytes += params[i] ? strlen(params[i]) : 0;
+	}
+	q->swollen = q->swollen || bytes > LARGE;
 	list_put(&q->waiting, j);
 	q->npending++;
 	send_waiting(q);
+}
+
+void
+dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx)
+{
+	char *own[PARAMS_MAX];
+
+	must(nparams <= PARAMS_MAX);
+	for (int i = 0; i < nparams; i++)
+		own[i] = params[i] ? xstrdup(params[i]) : NULL;
+	dbq_give(q, stmt, nparams, own, done, ctx);
 }
 
 /* Cut the jobs of the oldest group, which its sync has just closed, off `sent`. */
@@ -353,9 +371,23 @@ take_result(struct dbq *q, PGresult *r)
 	}
 	must(j != NULL);
 	j->res = r;
+	q->swollen = q->swollen || PQresultMemorySize(r) > LARGE;
 	q->all_answered = j->closes;
 	q->unanswered = j->next;
 	return 0;
+}
+
+/* Nothing is outstanding: a new connection, with small buffers. */
+static void
+renew(struct dbq *q)
+{
+	q->swollen = false;
+	loop_unwatch(q->loop, q->fd);
+	q->fd = -1;
+	PQfinish(q->conn);
+	q->conn = NULL;
+	q->state = DOWN;
+	q->retry = loop_after(q->loop, 0, connect_start, q);
 }
 
 static void
@@ -370,8 +402,11 @@ read_results(struct dbq *q)
 		if (r && take_result(q, r) < 0)	/* NULL separates a statement's results from its sync */
 			return;
 	}
-	if (q->conn == conn)
-		send_waiting(q);
+	if (q->conn != conn)
+		return;
+	send_waiting(q);
+	if (q->conn == conn && q->swollen && q->npending == 0)
+		renew(q);
 }
 
 static void

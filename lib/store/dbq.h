@@ -5,6 +5,8 @@
  * commit. Statements marked `joins` in sql/stmts that queue up together share one commit (group commit); when one of such a group
  * fails, the others are run again by themselves. Statements run in the order queued, except that those run again come first.
  *
+ * libpq's buffers grow with what passes and never shrink: after something large the connection is renewed when nothing is outstanding.
+ *
  * On connection loss every outstanding statement is answered with EK_UNCERTAIN (it may have been committed), the connection is
  * reopened with backoff, and statements queued meanwhile wait. EK_CONFLICT and the others as in db.h.
  */
@@ -24,6 +26,8 @@ void dbq_free(struct dbq **q);
 
 /* Queue one statement; parameters are copied. done may be NULL. */
 void dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx);
+/* The same with parameters that are heap strings (or NULL) and change hands: a large one is not copied. */
+void dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params, dbq_done_fn *done, void *ctx);
 #define DBQ_RUN(q, stmt, done, ctx, ...)							\
 	dbq_run((q), (stmt), DB_NARGS(__VA_ARGS__), (const char *const[]){ NULL, ##__VA_ARGS__ } + 1, (done), (ctx))
 

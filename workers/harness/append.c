@@ -196,11 +196,10 @@ send_now(void *ctx)
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);
 	fill(s, base, p);
+	plan_sent(&s->t, &s->batch);
 	FAILPOINT_IN(APPEND, turn_state_name(s->state));
 	SESS_WAIT(s);
-	dbq_run(s->wk->db, STMT_SESSION_APPEND, NPARAMS, (const char *const *)p, on_append, s);
-	for (int i = 0; i < NPARAMS; i++)
-		free(p[i]);
+	dbq_give(s->wk->db, STMT_SESSION_APPEND, NPARAMS, p, on_append, s);
 }
 
 void

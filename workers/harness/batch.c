@@ -7,6 +7,7 @@
  */
 #include "batch.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -550,11 +551,32 @@ usage_add(struct model_usage *sum, const struct model_usage *u)
 	sum->cache_write_1h += u->cache_write_1h;
 }
 
+/* The stem becomes the body, which is not copied: it may be large. Stamping again replaces the end only. */
+static void
+finish(struct event *ev, const struct totals *after)
+{
+	char stamp[CLOCK_TEXT], end[CLOCK_TEXT + 32];
+	int n = snprintf(end, sizeof(end), ",\"processed_at\":\"%s\"}", clock_format(ev->at_us, stamp));
+
+	if (ev->stem == NULL && ev->stem_len == 0) {
+		AUTO(str) char *usage = usage_stem(ev, after);
+
+		free(ev->body);
+		ev->body = xasprintf("%s%s", usage, end);
+		return;
+	}
+	if (ev->stem != NULL) {
+		ev->stem_len = strlen(ev->stem);
+		ev->body = ev->stem;
+		ev->stem = NULL;
+	}
+	ev->body = xrealloc(ev->body, ev->stem_len + (size_t)n + 1);
+	memcpy(ev->body + ev->stem_len, end, (size_t)n + 1);
+}
+
 void
 batch_stamp(struct batch *b, int64_t base_us, const struct totals *before)
 {
-	char text[CLOCK_TEXT];
-
 	b->after = *before;
 	b->token_nano = 0;
 	b->unpriced = false;
@@ -574,13 +596,8 @@ batch_stamp(struct batch *b, int64_t base_us, const struct totals *before)
 		b->after.active_us += b->ev[b->interval_ev].at_us - before->running_since_us;
 		b->after.running_since_us = 0;
 	}
-	for (int i = 0; i < b->nev; i++) {
-		struct event *ev = &b->ev[i];
-		AUTO(str) char *usage = ev->stem == NULL ? usage_stem(ev, &b->after) : NULL;
-
-		free(ev->body);
-		ev->body = xasprintf("%s,\"processed_at\":\"%s\"}", usage != NULL ? usage : ev->stem, clock_format(ev->at_us, text));
-	}
+	for (int i = 0; i < b->nev; i++)
+		finish(&b->ev[i], &b->after);
 }
 
 void

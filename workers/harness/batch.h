@@ -35,8 +35,9 @@ struct totals {
 struct event {
 	char id[ID_MAX];
 	char type[40];
-	char *stem;			/* NULL: session.usage, rendered by batch_stamp */
+	char *stem;			/* NULL: session.usage, rendered by batch_stamp, or already part of the body */
 	char *body;			/* finished by batch_stamp */
+	size_t stem_len;		/* how much of the body was the stem; 0: not stamped, or session.usage */
 	int64_t at_us;
 	char role;			/* 'u', 'a' or 0 */
 	char *fragment, *private;	/* may be NULL */

@@ -7,6 +7,7 @@
  * later.
  */
 #include <curl/curl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #include "log.h"
 #include "work.h"
 #include "xalloc.h"
+
+#define LARGE (256 << 10)	/* allocations of their own mapping */
 
 static void
 on_signal(void *ctx, int fd, uint32_t events)
@@ -106,6 +109,7 @@ main(int argc, char **argv)
 	AUTO(fd) int sigfd = -1;
 	int rc = 1;
 
+	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* messages and contexts go back to the system when they are freed */
 	conf_args(&wk.conf, argc, argv);
 	log_open("roost-worker", log_level_of(wk.conf.log_level));
 	curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -690,17 +690,36 @@ plan_cut(struct turn *t, struct batch *b, struct plan *p)
 
 /* --- after the commit ------------------------------------------------------------------------------------------------------------ */
 
+static bool
+takes(const struct batch *b, const struct inbox_item *item)
+{
+	for (int k = 0; k < b->ntaken; k++)
+		if (b->taken[k] == item->seq)
+			return true;
+	return false;
+}
+
+void
+plan_sent(struct turn *t, const struct batch *b)
+{
+	for (int i = 0; i < t->ninbox; i++) {
+		struct inbox_item *item = &t->inbox[i];
+
+		if (!takes(b, item))
+			continue;
+		free(item->stem);
+		free(item->fragment);
+		item->stem = item->fragment = NULL;
+	}
+}
+
 static void
 drop_taken(struct turn *t, const struct batch *b)
 {
 	int kept = 0;
 
 	for (int i = 0; i < t->ninbox; i++) {
-		bool taken = false;
-
-		for (int k = 0; k < b->ntaken && !taken; k++)
-			taken = b->taken[k] == t->inbox[i].seq;
-		if (taken)
+		if (takes(b, &t->inbox[i]))
 			inbox_item_free(&t->inbox[i]);
 		else
 			t->inbox[kept++] = t->inbox[i];

@@ -56,6 +56,9 @@ void plan_cut(struct turn *t, struct batch *b, struct plan *p);
 /* Does this append get the turn on: a model's reply, results of tools, the turn's end? (session_append has the same rule.) */
 bool plan_progress(const struct batch *b, const struct plan *p);
 
+/* The batch is on its way, with copies of what it takes from the inbox: their texts are released here. If it is refused, the inbox is read again. */
+void plan_sent(struct turn *t, const struct batch *b);
+
 /* The database has taken the batch: the turn follows. */
 void plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq);
 

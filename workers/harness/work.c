@@ -131,7 +131,7 @@ weigh_again(struct work *w, struct sess *s)
 	int64_t bytes = (int64_t)s->t.context.bytes + (int64_t)s->batch.bytes;
 
 	for (int i = 0; i < s->t.ninbox; i++)
-		bytes += (int64_t)strlen(s->t.inbox[i].stem) * 2;
+		bytes += s->t.inbox[i].stem != NULL ? (int64_t)strlen(s->t.inbox[i].stem) * 2 : 0;
 	if (bytes <= s->bytes)
 		return;
 	unweigh(w, s);
