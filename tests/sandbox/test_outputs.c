@@ -216,6 +216,41 @@ surviving(void)
 	json_decref(r);
 }
 
+/* A sandbox that is destroyed while it is being collected from (its session was archived at once) still gives what it has. */
+static void
+destroyed(void)
+{
+	json_t *r;
+	int n;
+
+	(void)sh("sesn_outputs_late", "cd " OUT "; for i in $(seq 20); do head -c 2M /dev/urandom > f$i; done");
+	n = send_req(shared, req_of("pause", "sesn_outputs_late", 1));
+	r = ask(shared, req_of("destroy", "sesn_outputs_late", 2));
+	check(json_is_true(json_object_get(r, "ok")), "destroyed while it is being collected from");
+	json_decref(r);
+	r = wait_reply(shared, n);
+	check(count(r) == 20, "its outputs are all there");
+	published(r, false);
+	is_text(sh("sesn_outputs_late2", "true"), false, "(no output)", "and others are served");
+}
+
+/* A copy that was published by somebody we do not know of, and deleted since, is not offered again. */
+static void
+vanished(void)
+{
+	char path[400];
+	json_t *r, *first;
+
+	(void)sh("sesn_outputs_gone", "cd " OUT "; echo a > a; echo b > b");
+	first = pause_of("sesn_outputs_gone");
+	snprintf(path, sizeof path, "%s/%.2s/%s", H.blobs, str(at(first, "a"), "blob"), str(at(first, "a"), "blob"));
+	check(count(first) == 2 && unlink(path) == 0, "two outputs, and one copy is removed from the store");
+	r = pause_of("sesn_outputs_gone");
+	check(count(r) == 1 && at(r, "b"), "it is not offered again");
+	json_decref(first);
+	published(r, true);
+}
+
 void
 test_outputs(void)
 {
@@ -224,5 +259,7 @@ test_outputs(void)
 	changed();
 	hostile();
 	racing();
+	destroyed();
+	vanished();
 	surviving();
 }

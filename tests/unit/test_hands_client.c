@@ -23,7 +23,7 @@
 #define REQUESTS 12
 #define INPUT (3u << 20)
 
-static struct { int64_t last_n; int served, outcomes[4]; bool in_order; } seen;
+static struct { int64_t last_n; int served, outcomes[4]; bool in_order; char doc[512]; } seen;
 
 static int
 serve(void *ctx, struct frame_conn *fc, const char *json, size_t len)
@@ -38,6 +38,7 @@ serve(void *ctx, struct frame_conn *fc, const char *json, size_t len)
 	n = jx_int(doc, "n", 0);
 	seen.in_order = seen.in_order && n > seen.last_n;
 	seen.last_n = n;
+	snprintf(seen.doc, sizeof seen.doc, "%.500s", json);
 	seen.served++;
 	snprintf(reply, sizeof reply, "{\"n\":%lld,\"state\":\"done\"}", (long long)n);
 	return frame_send(fc, reply, strlen(reply), &e);
@@ -90,6 +91,13 @@ late_reader(void **state)
 	assert_int_equal(seen.outcomes[HANDS_OK], REQUESTS);
 	assert_int_equal(seen.served, REQUESTS);
 	assert_true(seen.in_order);
+	hands_send(h, &(struct hands_request){ .op = "published", .session = "sesn_x", .epoch = -1, .more = "{\"blobs\":[\"b\"],\"keep\":false}",
+	    .done = done, .owner = &seen });
+	while (seen.outcomes[HANDS_OK] <= REQUESTS && clock_mono_ms() < until) {
+		assert_int_equal(frame_on_event(fc, EPOLLIN | EPOLLOUT), 0);
+		loop_once(loop, 1);
+	}
+	assert_string_equal(seen.doc, "{\"op\":\"published\",\"n\":13,\"session\":\"sesn_x\",\"blobs\":[\"b\"],\"keep\":false}");
 	hands_free(&h);
 	frame_free(&fc);
 	close(listener);

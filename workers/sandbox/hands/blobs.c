@@ -228,6 +228,19 @@ blobs_drop(struct blobs *b, const char *id)
 		(void)unlinkat(tmp, id, 0);
 }
 
+bool
+blobs_have(struct blobs *b, const char *id)
+{
+	char path[PARTS];
+	AUTO(fd) int fd = -1;
+
+	if (!b || !blob_id_ok(id))
+		return false;
+	place(id, path);
+	fd = open_at(b->dir, path, O_PATH, 0);
+	return fd >= 0;
+}
+
 void
 blobs_remove(struct blobs *b, const char *id)
 {

@@ -26,6 +26,8 @@ void blobs_mounts(struct blobs *b, const char *const *ids, int n, int *out);
 int blobs_create(struct blobs *b, char id[BLOB_ID]);
 int blobs_keep(struct blobs *b, const char *id, int fd);
 void blobs_drop(struct blobs *b, const char *id);
+/* Is a kept one there? */
+bool blobs_have(struct blobs *b, const char *id);
 /* Remove one that was kept. */
 void blobs_remove(struct blobs *b, const char *id);
 

@@ -46,7 +46,6 @@ DEFINE_CLEANUP(DIR *, dirp, closedir)
 struct collecting {
 	pid_t pid;
 	int pidfd, told;		/* its end; the memfd with what it found */
-	bool lost;			/* the sandbox went: what it found is of no use */
 	struct loop_timer *timer;
 };
 
@@ -141,26 +140,6 @@ put(struct session *s, const json_t *item)
 	s->h->outputs_pending += o->npending == 1;
 }
 
-void
-outputs_write(struct session *s, struct jw *w)
-{
-	struct outputs *o = &s->outputs;
-	size_t before = w->out->len;
-	bool more = false;
-
-	jw_kstr(w, "session", s->id);
-	jw_key(w, "outputs");
-	jw_arr(w);
-	for (int i = 0; i < o->npending && !more; i++) {
-		more = w->out->len - before > REPLY_BYTES;
-		if (!more)
-			write_one(w, &o->pending[i]);
-	}
-	jw_arr_end(w);
-	jw_kbool(w, "more", more);
-	o->told_ms = clock_mono_ms();
-}
-
 /* A list on disk that still names what was confirmed would be offered again after a crash: no harm, but no use. */
 static void
 save_shorter(struct session *s)
@@ -175,6 +154,50 @@ forget(struct unpublished *u)
 {
 	free(u->path);
 	free(u->name);
+}
+
+/* A copy that is not in the store any more (its file was published, then deleted, and nobody told us) is not offered again. */
+static void
+drop_missing(struct session *s)
+{
+	struct outputs *o = &s->outputs;
+	const int had = o->npending;
+	int n = 0;
+
+	for (int i = 0; i < o->npending; i++) {
+		if (blobs_have(s->h->blobs, o->pending[i].blob))
+			o->pending[n++] = o->pending[i];
+		else
+			forget(&o->pending[i]);
+	}
+	o->npending = n;
+	s->h->outputs_pending -= had > 0 && n == 0;
+	o->shorter |= had != n;
+}
+
+void
+outputs_write(struct session *s, struct jw *w)
+{
+	struct outputs *o = &s->outputs;
+	size_t before = w->out->len;
+	bool more = false;
+
+	if (!o->collecting) {
+		drop_missing(s);
+		save_shorter(s);
+	}
+
+	jw_kstr(w, "session", s->id);
+	jw_key(w, "outputs");
+	jw_arr(w);
+	for (int i = 0; i < o->npending && !more; i++) {
+		more = w->out->len - before > REPLY_BYTES;
+		if (!more)
+			write_one(w, &o->pending[i]);
+	}
+	jw_arr_end(w);
+	jw_kbool(w, "more", more);
+	o->told_ms = clock_mono_ms();
 }
 
 void
@@ -385,6 +408,8 @@ on_end(void *ctx, int fd, uint32_t events)
 	FAILPOINT(HANDS_OUTPUTS);
 	save_shorter(s);
 	answer(s);
+	if (s->outputs.destroy)
+		session_destroy(s);
 }
 
 static void
@@ -444,13 +469,8 @@ outputs_pause(struct session *s, uint64_t conn, int64_t n)
 void
 outputs_lost(struct session *s)
 {
-	struct outputs *o = &s->outputs;
-
-	o->print = 0;
-	if (o->collecting && !o->collecting->lost) {	/* it holds the sandbox's file system */
-		o->collecting->lost = true;
-		syscall(SYS_pidfd_send_signal, o->collecting->pidfd, SIGKILL, NULL, 0);
-	}
+	s->outputs.print = 0;
+	s->outputs.destroy = false;
 }
 
 void

@@ -43,6 +43,7 @@ struct outputs {
 	int64_t told_ms;		/* when the list was last handed out */
 	char *note;			/* what was left out, for the next result; or NULL */
 	struct collecting *collecting;	/* or NULL */
+	bool destroy;			/* asked for meanwhile: the sandbox goes at its end */
 	struct waiter *waiters;		/* for its end */
 };
 
@@ -54,7 +55,7 @@ int outputs_open(struct hands *h, struct err *e);
  * end of the collection.
  */
 void outputs_pause(struct session *s, uint64_t conn, int64_t n);
-/* The sandbox is gone, and what was being collected with it. What was collected stays. */
+/* The sandbox is gone. What was collected stays, and what is being collected goes on: the child holds on to the directory. */
 void outputs_lost(struct session *s);
 /* A list that nobody has been offered for a while (or ever): its session, or NULL. */
 struct session *outputs_forgotten(struct hands *h);

@@ -344,10 +344,14 @@ op_published(struct request *r)
 	server_ok(r->h, r->conn, r->n);
 }
 
+/* What is being collected is the user's: then the sandbox goes at its end. */
 static void
 op_destroy(struct request *r)
 {
-	session_destroy(r->s);
+	if (r->s->outputs.collecting)
+		r->s->outputs.destroy = true;
+	else
+		session_destroy(r->s);
 	server_ok(r->h, r->conn, r->n);
 }
 
