@@ -22,6 +22,7 @@ struct publish {
 	char session[ID_MAX];
 	int64_t epoch;
 	bool destroy;			/* afterwards */
+	bool looking;			/* for any session's: when one is done, for the next */
 	bool more;			/* hands has more than it told */
 	json_t *outputs;		/* of the present offer */
 	size_t n, asked, answered;
@@ -53,8 +54,10 @@ ask(struct publish *p, const char *op, int64_t epoch)
 }
 
 static void
-end(struct publish *p)
+end(struct publish *p, bool next)
 {
+	if (next && p->looking)
+		publish_look(p->wk);
 	if (p->destroy)
 		hands_send(p->wk->hands, &(struct hands_request){ .op = "destroy", .session = p->session, .epoch = p->epoch });
 	publish_free(p);
@@ -99,7 +102,7 @@ offer_done(struct publish *p)
 	if (p->more && !left)
 		ask(p, "outputs", -1);
 	else
-		end(p);
+		end(p, !left);
 }
 
 static void
@@ -154,7 +157,7 @@ on_offer(void *owner, const char *call, enum hands_outcome outcome, const json_t
 
 	(void)call;
 	if (outcome != HANDS_OK || session == NULL || json_array_size(list) == 0) {
-		end(p);
+		end(p, false);
 		return;
 	}
 	strncpy(p->session, session, sizeof(p->session) - 1);
@@ -174,7 +177,7 @@ on_offer(void *owner, const char *call, enum hands_outcome outcome, const json_t
 		if (complete(json_array_get(p->outputs, i)))
 			put(p, i);
 	if (p->asked == 0)
-		end(p);
+		end(p, false);
 }
 
 void
@@ -198,5 +201,6 @@ publish_look(struct wk *wk)
 		return;
 	p = xcalloc(1, sizeof(*p));
 	p->wk = wk;
+	p->looking = true;
 	ask(p, "outputs", -1);
 }
