@@ -1,5 +1,5 @@
 /*
- * filter: see filter.h. An allow-list: unknown calls get ENOSYS, known-bad ones EPERM, calls of a foreign architecture kill the
+ * filter: see filter.h. Allow-lists: unknown calls get ENOSYS, known-bad ones EPERM, calls of a foreign architecture kill the
  * process. libseccomp compiles once at the start of hands (milliseconds); every tool loads the same bytes.
  *
  * What the conditions are for:
@@ -191,6 +191,43 @@ add_nodes(scmp_filter_ctx ctx)
 			rc = add(ctx, types[i].action, "mknodat", 1, &third);
 	}
 	return rc;
+}
+
+/* What hands calls beyond what tools may: namespaces and mounts. Clone's namespaces are told apart by the tools' own filter. */
+static const char *const own[] = {
+	"clone", "clone3", "unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "mount_setattr", "sethostname",
+	"setdomainname", "personality",
+};
+
+int
+filter_self(struct err *e)
+{
+#ifndef __SANITIZE_ADDRESS__		/* which calls what it likes */
+	AUTO(scmp) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
+	size_t i;
+	int rc;
+
+	if (!ctx)
+		return err_fault(e, EK_UNAVAILABLE, errno, "cannot start the seccomp filter of hands");
+	rc = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	if (rc == 0)
+		rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	for (i = 0; i < sizeof allowed / sizeof *allowed && rc == 0; i++)
+		rc = add(ctx, SCMP_ACT_ALLOW, allowed[i], 0, NULL);
+	for (i = 0; i < sizeof own / sizeof *own && rc == 0; i++)
+		rc = add(ctx, SCMP_ACT_ALLOW, own[i], 0, NULL);
+	if (rc == 0)
+		rc = add_sockets(ctx);
+	if (rc == 0)
+		rc = add_ioctls(ctx);
+	if (rc == 0)
+		rc = add_nodes(ctx);
+	if (rc == 0)
+		rc = seccomp_load(ctx);
+	if (rc < 0)
+		return err_fault(e, EK_UNAVAILABLE, -rc, "cannot put hands under a seccomp filter");
+#endif
+	return 0;
 }
 
 int

@@ -3,8 +3,9 @@
  *
  * Start, in this order: settings; one lock per instance, so that a second hands cannot sweep the first one's sandboxes; private mount
  * namespace with the made /etc; the instance's cgroups (leftovers of a predecessor are killed and removed); uid range; filter; then
- * all but ten capabilities are dropped. One trial sandbox is started and must come up before the socket is opened: a host that lacks
- * something refuses here, with the step that failed, and never offers half a sandbox.
+ * all but ten capabilities are dropped, and a filter leaves us the system calls of tools and those that making a sandbox takes. One trial
+ * sandbox is started and must come up before the socket is opened: a host that lacks something refuses here, with the step that failed,
+ * and never offers half a sandbox.
  *
  * On SIGTERM the sandboxes are killed and everything is removed; on a crash the kernel ends them (PDEATHSIG) and the next start sweeps.
  */
@@ -144,7 +145,7 @@ prepare(struct hands *h, struct err *e)
 		return -1;
 	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max + DYING_MAX, e) < 0)
 		return -1;
-	return priv_drop(e);
+	return priv_drop(e) < 0 ? -1 : filter_self(e);
 }
 
 static struct { bool ended; char why[256]; struct box *box; } trial;
