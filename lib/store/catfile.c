@@ -331,6 +331,8 @@ model(const struct reader *r, struct jspan at, const char *path, struct catfile_
 	if (v[6].p && !begins(v[6], 't') && !begins(v[6], 'f'))
 		return FAIL(r, v[6], sub, "must be true or false");
 	m->mid_system = begins(v[6], 't');
+	m->keep_mid_system = v[6].p == NULL;
+	m->keep_price = v[5].p == NULL;
 	snprintf(sub, sizeof(sub), "%s.price", path);
 	return v[5].p && !begins(v[5], 'n') ? price(r, v[5], sub, &m->price) : 0;
 }

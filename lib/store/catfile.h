@@ -9,6 +9,9 @@
  * "fast_per_million_tokens"? (the same fields), "per_thousand_web_searches"?}: decimals in strings, at most three after the point, so that
  * a token costs whole nano-dollars (cost.h). mid_conversation_system: does the model take system messages between others?
  *
+ * An absent price or mid_conversation_system keeps what is stored, so that a list of models from elsewhere takes no price away; a price of
+ * null removes it.
+ *
  * Every complaint names the line and the field: "line 7: models[0].price.currency: ...". An absent api_key keeps the stored one, null
  * removes it. Whether a route's provider exists is known only with the database, so routes carry their line.
  */
@@ -46,6 +49,7 @@ struct catfile_model {
 	int nroutes;
 	int64_t context_window, max_output_tokens;
 	char *price;		/* compact JSON, or NULL */
+	bool keep_price, keep_mid_system;	/* the file does not say: what is stored stays */
 	bool mid_system;
 };
 

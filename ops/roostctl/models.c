@@ -130,18 +130,21 @@ apply_model(struct apply *a, const struct catfile_model *m, int at, struct err *
 {
 	AUTO(pgres) PGresult *old = NULL;
 	AUTO(buf) struct buf routes = { 0 };
-	bool existed, equal;
+	const char *price;
+	bool existed, equal, mid_system;
 
 	if (check_routes(a, m, at, e) < 0 || DB_RUN(a->db, STMT_CATALOGUE_MODEL_GET, &old, e, m->id) < 0)
 		return -1;
 	for (int i = 0; i < m->nroutes; i++)
 		buf_printf(&routes, "%s%s\t%s", i ? "\n" : "", m->routes[i].provider, m->routes[i].upstream);
 	existed = PQntuples(old) == 1;
+	price = existed && m->keep_price ? pg_str(old, 0, 3) : m->price;
+	mid_system = existed && m->keep_mid_system ? pg_bool(old, 0, 5) : m->mid_system;
 	equal = existed && same(pg_str(old, 0, 0), m->display_name) && pg_int(old, 0, 1) == m->context_window &&
-	    pg_int(old, 0, 2) == m->max_output_tokens && same(pg_str(old, 0, 3), m->price) && same(pg_str(old, 0, 4), routes.data) &&
-	    pg_bool(old, 0, 5) == m->mid_system;
+	    pg_int(old, 0, 2) == m->max_output_tokens && same(pg_str(old, 0, 3), price) && same(pg_str(old, 0, 4), routes.data) &&
+	    pg_bool(old, 0, 5) == mid_system;
 	if (!equal && DB_RUN(a->db, STMT_CATALOGUE_MODEL_PUT, NULL, e, m->id, m->display_name, DBN(m->context_window),
-	    DBN(m->max_output_tokens), m->price, m->mid_system ? "t" : "f") < 0)
+	    DBN(m->max_output_tokens), price, mid_system ? "t" : "f") < 0)
 		return -1;
 	if (!equal && put_routes(a, m, e) < 0)
 		return -1;

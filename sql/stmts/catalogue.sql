@@ -77,5 +77,6 @@ SELECT m.id, m.display_name, m.context_window, m.max_output_tokens, m.price, m.m
 SELECT m.id, m.display_name,
        (SELECT string_agg(r.provider || '/' || r.upstream, ' > ' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id) AS routes,
        m.context_window, m.max_output_tokens,
-       CASE WHEN m.price IS NULL THEN 'no price' ELSE 'priced' END
+       coalesce((m.price::json ->> 'currency') || ' ' || (m.price::json #>> '{per_million_tokens,input}') || ' / ' ||
+                (m.price::json #>> '{per_million_tokens,output}'), 'no price')
   FROM model m ORDER BY m.created_at, m.id;

@@ -314,7 +314,7 @@ test_list_and_rights(void **state)
 	(void)state;
 	assert_int_equal(roostctl(&out, "models list"), 0);
 	printed = out.data ? out.data : "";
-	assert_non_null(strstr(printed, "lab-1\tLab 1\tlab/fake-1 > gpu/llama > scripted/x\t200000\t8192\tpriced\n"));
+	assert_non_null(strstr(printed, "lab-1\tLab 1\tlab/fake-1 > gpu/llama > scripted/x\t200000\t8192\tUSD 3 / 15\n"));
 	assert_non_null(strstr(printed, "roost-scripted\t"));
 	assert_null(strstr(printed, "sk-"));
 	assert_int_not_equal(run(&denied, "psql -h %s/pg -U roost_gw roost -c 'SELECT key_sealed FROM provider' 2>&1%s", dir, ""), 0);
@@ -322,6 +322,9 @@ test_list_and_rights(void **state)
 	assert_non_null(strstr(printed, "permission denied"));
 	assert_int_not_equal(run(NULL, "psql -h %s/pg -U roost_worker roost -c \"UPDATE provider SET base_url = ''\" >/dev/null 2>&1%s", dir, ""), 0);
 }
+
+#define PRICELESS(more) "{\"models\":[{\"id\":\"lab-1\",\"display_name\":\"Lab 1\",\"context_window\":200000,\"max_output_tokens\":8192," \
+	"\"routes\":[{\"provider\":\"gpu\",\"upstream\":\"llama\"}]" more "}]}"
 
 /* What export says, apply takes for what is there; and the worker's copy has the price. */
 static void
@@ -339,6 +342,15 @@ test_export(void **state)
 	assert_true(routes_find(routes, "lab-1", &m));
 	cost_rates_read(m.price, NULL, NULL, &rates);
 	assert_int_equal(rates.token[COST_OUTPUT], 15000);
+	/* a file that says nothing of prices takes none away; null does */
+	assert_int_equal(apply(PRICELESS(""), NULL), 0);
+	refresh();
+	assert_true(routes_find(routes, "lab-1", &m));
+	assert_non_null(m.price);
+	assert_int_equal(apply(PRICELESS(",\"price\":null"), "model\tlab-1\tchanged"), 0);
+	refresh();
+	assert_true(routes_find(routes, "lab-1", &m));
+	assert_null(m.price);
 }
 
 int
