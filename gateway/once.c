@@ -109,14 +109,15 @@ replay_events(struct gw_req *r, const char *lines, struct err *e)
 static int
 replay_object(struct gw_req *r, const char *id, struct err *e)
 {
-	static const struct { const char *prefix; gw_handler *get; } kinds[] = {
-		{ "agent_", api_agent_get }, { "env_", api_environment_get }, { "sesn_", api_session_get },
-		{ "file_", api_file_get },
+	/* param: which one names it; those before are of the path, which is the same */
+	static const struct { const char *prefix; gw_handler *get; int param; } kinds[] = {
+		{ "agent_", api_agent_get, 0 }, { "env_", api_environment_get, 0 }, { "sesn_", api_session_get, 0 },
+		{ "file_", api_file_get, 0 }, { "sthr_", api_thread_get, 1 },
 	};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (strncmp(id, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
-			r->param[0] = arena_strdup(r->arena, id);	/* outlives the row: it is logged */
+			r->param[kinds[i].param] = arena_strdup(r->arena, id);	/* outlives the row: it is logged */
 			if (query_parse(&query_agent_get, NULL, r->arena, &r->query, e) < 0)
 				return -1;
 			return kinds[i].get(r, e);

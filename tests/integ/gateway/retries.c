@@ -358,6 +358,26 @@ large_replies(void **state)
 	assert_int_equal(count("request_dedupe WHERE octet_length(reply) > 3000"), 0);
 }
 
+/* One that stands below another object: a thread, with the agent of its session. */
+static void
+large_threads(void **state)
+{
+	AUTO(str) char *text = xcalloc(1, 5001), *body = NULL, *thread = NULL, *uri = NULL;
+	AUTO(json) json_t *large = NULL, *made = NULL;
+	REPLY first = { 0 }, again = { 0 };
+
+	memset(text, 's', 5000);
+	body = xasprintf("{\"name\":\"large\",\"model\":\"roost-scripted\",\"system\":\"%s\"}", text);
+	large = gwr_ok(GWR_A, "POST", "/v1/agents", body);
+	made = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(large, "id"), environment));
+	json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/archive", jx_str(made, "id")), NULL));
+	thread = gwr_sql("SELECT thread_id FROM session WHERE id = '%s'", jx_str(made, "id"));
+	uri = xasprintf("/v1/sessions/%s/threads/%s/archive", jx_str(made, "id"), thread);
+	attempt(MARK(.key = "thread"), uri, NULL, &first);
+	attempt(MARK(.key = "thread"), uri, NULL, &again);
+	assert_replay(&first, &again);
+}
+
 /* What PARALLEL processes were answered at the same time. */
 static void
 storm(struct mark m, const char *path, const char *body, char *out[PARALLEL], int status[PARALLEL])
@@ -563,7 +583,7 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup(processed, fresh),
 		cmocka_unit_test_setup(answers, fresh),
 		cmocka_unit_test_setup(updates, fresh),
-		cmocka_unit_test_setup(large_replies, fresh),
+		cmocka_unit_test_setup(large_replies, fresh), cmocka_unit_test_setup(large_threads, fresh),
 		cmocka_unit_test_setup(at_the_same_time, fresh),
 		cmocka_unit_test_setup(broken_commit, fresh),
 #ifdef ROOST_FAILPOINTS
