@@ -1,4 +1,5 @@
--- Files (contract 2.6). The functions and the view are in sql/migrations/0080_files.sql, the newest file_insert in 0081.
+-- Files (contract 2.6). The functions are in sql/migrations/0080_files.sql, the newest file_insert in 0081,
+-- file_expire and the view in 0082.
 
 -- in: id, organization, workspace, session or NULL, origin, path, filename, mime type, downloadable, blob, bytes, sha256, seconds, quota
 -- stmt: file_insert  for: gw worker
@@ -20,14 +21,14 @@ DELETE FROM file WHERE workspace_id = $1::text AND id = $2::text;
 SELECT * FROM file_shown WHERE workspace_id = $1::text AND id = ANY ($2::text[]) AND ($3::text IS NULL OR session_id = $3::text) AND NOT expired
  ORDER BY id DESC;
 
--- Pages: one row more than asked for tells that there is more. after: older than a position, newest first. before: newer, oldest first.
+-- Pages: one row more than asked for tells that there is more. What has expired has no blob any more, or will not have one in a moment. after: older than a position, newest first. before: newer, oldest first.
 -- in: workspace, position or NULL, limit
--- stmt: file_uploads_after  for: gw
-SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND NOT expired AND id < coalesce($2::text, 'file_~')
+-- stmt: file_uploads_after  for: gw  replan
+SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired AND id < coalesce($2::text, 'file_~')
  ORDER BY id DESC LIMIT $3::int + 1;
 
--- stmt: file_uploads_before  for: gw
-SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND NOT expired AND id > coalesce($2::text, '')
+-- stmt: file_uploads_before  for: gw  replan
+SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired AND id > coalesce($2::text, '')
  ORDER BY id LIMIT $3::int + 1;
 
 -- The same of one session. in: workspace, position or NULL, limit, session

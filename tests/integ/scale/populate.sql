@@ -73,6 +73,22 @@ INSERT INTO request_dedupe (ident, request, kind, digest, made_by, seen, status,
 SELECT lpad(n::text, 32, '0')::uuid, 'req_' || n, 'p', lpad('', 32, '0')::uuid, 0, 1, 200, repeat('r', 300),
        CASE WHEN n % 2 = 1 THEN 'sesn_' || n END, now() + (n % 1000 - 20) * interval '1 s'
   FROM generate_series(1, 100000) n;
+-- Files, written without their triggers: each 10th shares its blob with one of the long session.
+SET session_replication_role = replica;
+INSERT INTO blob (id, size_bytes, sha256) SELECT lpad(n::text, 32, '0'), 5, repeat('a', 64) FROM generate_series(1, 100000) n;
+INSERT INTO file (id, organization_id, workspace_id, origin, filename, mime_type, size_bytes, blob_id, downloadable, created_at, expires_at)
+SELECT 'file_' || lpad(n::text, 9, '0'), 'org', CASE WHEN n % 2000 = 7 THEN 'wrkspc_small' ELSE 'wrkspc_big' END, 'upload', 'f' || n || '.txt', 'text/plain', 5,
+       CASE WHEN n > 50000 THEN lpad(n::text, 32, '0') END, false, now() - (100000 - n) * interval '1 s',
+       CASE WHEN n <= 60000 THEN now() - (60000 - n) * interval '1 s' END
+  FROM generate_series(1, 100000) n;
+INSERT INTO file (id, organization_id, workspace_id, session_id, origin, path, filename, mime_type, size_bytes, blob_id, downloadable, created_at)
+SELECT 'file_copy' || n, 'org', 'wrkspc_big', 'sesn_long', 'mount', '/mnt/session/uploads/' || n, 'f.txt', 'text/plain', 5,
+       lpad((60000 + n * 10)::text, 32, '0'), false, now() FROM generate_series(1, 500) n;
+INSERT INTO blob_drop SELECT lpad(n::text, 32, '0'), now() - interval '1 hour' FROM generate_series(1, 50000) n;
+INSERT INTO file_usage SELECT 'org', 5, 1 FROM generate_series(1, 90);
+INSERT INTO file_usage SELECT 'org-' || n, 5, 1 FROM generate_series(1, 1000) n;
+RESET session_replication_role;
+VACUUM (ANALYZE) file;
 VACUUM (ANALYZE) session;
 VACUUM (ANALYZE) work;
 VACUUM (ANALYZE) event_default;
