@@ -532,7 +532,31 @@ recovers(void **state)
 		{ "e1", "user.message", "{}" },
 	};
 
+	/* at a cap that was raised the turn went on without a message: its request is still owed when it was lost */
+	static const struct tail_event resumed[] = {
+		{ "e6", "session.status_rescheduled", "{}" },
+		{ "e5", "span.model_request_end", "{\"is_error\":true}" },
+		{ "e4", "span.model_request_start", "{}" },
+		{ "e3", "session.status_running", "{}" },
+		{ "e2", "session.status_idle", "{\"stop_reason\":{\"type\":\"budget_reached\"}}" },
+		{ "e1", "agent.tool_result", "{\"tool_use_id\":\"x\"}" },
+	};
+	/* a summary was made in the middle of a turn: the result is still to be read */
+	static const struct tail_event summed[] = {
+		{ "e5", "agent.thread_context_compacted", "{}" },
+		{ "e4", "span.model_request_end", "{\"is_error\":false}" },
+		{ "e3", "span.model_request_start", "{}" },
+		{ "e2", "agent.tool_result", "{\"tool_use_id\":\"x\"}" },
+		{ "e1", "session.status_idle", "{}" },
+	};
+
 	(void)state;
+	fresh("rescheduling");
+	recover_tail(&t, resumed, 6);
+	assert_true(t.owed);
+	fresh("running");
+	recover_tail(&t, summed, 5);
+	assert_true(t.owed);
 	fresh("running");
 	recover_tail(&t, crashed, 8);
 	assert_int_equal(t.ncalls, 4);

@@ -120,8 +120,12 @@ retrying(struct jspan body)
 	return jspan_get(body, "error", &error) && jspan_get(error, "retry_status", &status) && member_is(status, "type", "retrying");
 }
 
+/*
+ * A request that was begun is owed an answer until it has one: after a pause at the budget's cap nothing else says that there is something
+ * to answer. A request for a summary answers nothing: *before says what was owed when it began.
+ */
 static void
-replay(struct turn *t, const struct tail_event *ev)
+replay(struct turn *t, const struct tail_event *ev, bool *before)
 {
 	struct jspan body = { ev->body, strlen(ev->body) };
 	const char *type = ev->type;
@@ -134,8 +138,12 @@ replay(struct turn *t, const struct tail_event *ev)
 	} else if (strcmp(type, "span.model_request_start") == 0) {
 		strncpy(t->span_id, ev->id, sizeof(t->span_id) - 1);
 		t->rounds++;
+		*before = t->owed;
+		t->owed = true;
 	} else if (strcmp(type, "span.model_request_end") == 0) {
 		span_end(t, body);
+	} else if (strcmp(type, BATCH_COMPACTED) == 0) {
+		t->owed = *before;
 	} else if (strcmp(type, "agent.tool_use") == 0 || strcmp(type, "agent.custom_tool_use") == 0) {
 		open_call(t, ev, body);
 	} else if (strcmp(type, "agent.tool_result") == 0) {
@@ -155,9 +163,11 @@ replay(struct turn *t, const struct tail_event *ev)
 void
 recover_tail(struct turn *t, const struct tail_event *ev, int n)
 {
-	t->owed = strcmp(t->status, "idle") != 0;
+	bool before;
+
+	before = t->owed = strcmp(t->status, "idle") != 0;
 	for (int i = n - 1; i >= 0; i--)
-		replay(t, &ev[i]);
+		replay(t, &ev[i], &before);
 	for (int i = 0; i < t->ncalls; i++)
 		t->calls[i].next = t->calls[i].state;
 }
