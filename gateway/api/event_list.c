@@ -97,12 +97,10 @@ int
 api_thread_event_list(struct gw_req *r, struct err *e)
 {
 	struct event_filter f = { .thread = r->param[1] };
-	AUTO(pgres) PGresult *res = NULL;
-	struct thread_row t;
 	int64_t at;
 
 	if (position(r, CURSOR_THREAD_EVENTS, r->param[1], &f, &at, e) < 0 ||
-	    thread_get(r->db, r->who.workspace_id, r->param[0], r->param[1], &res, &t, e) < 0)
+	    thread_exists(r->db, r->who.workspace_id, r->param[0], r->param[1], e) < 0)
 		return -1;
 	return reply(r, CURSOR_THREAD_EVENTS, r->param[1], &f, at, e);
 }

@@ -17,6 +17,12 @@ thread_row(const PGresult *res, int row, struct thread_row *out)
 	spent_text(pg_str(res, row, 16), &out->spent);
 }
 
+static int
+no_thread(const char *id, struct err *e)
+{
+	return err_set(e, EK_NOT_FOUND, 0, "Thread not found: %.64s", id);
+}
+
 int
 thread_list(struct db *db, const char *workspace, const char *session, const struct thread_filter *f, PGresult **res, int64_t *found,
     struct err *e)
@@ -38,8 +44,20 @@ thread_get(struct db *db, const char *workspace, const char *session, const char
 	if (thread_list(db, workspace, session, &f, &r, &found, e) < 0)
 		return -1;
 	if (PQntuples(r) == 0)
-		return session_exists(db, workspace, session, NULL, e) < 0 ? -1 : err_set(e, EK_NOT_FOUND, 0, "Thread not found: %.64s", id);
+		return session_exists(db, workspace, session, NULL, e) < 0 ? -1 : no_thread(id, e);
 	thread_row(r, 0, out);
 	*res = steal(r);
 	return 0;
+}
+
+int
+thread_exists(struct db *db, const char *workspace, const char *session, const char *id, struct err *e)
+{
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (DB_RUN(db, STMT_THREAD_EXISTS, &r, e, workspace, session, id) < 0)
+		return err_wrap(e, "find thread %s", id);
+	if (PQntuples(r) == 0)
+		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
+	return pg_bool(r, 0, 0) ? 0 : no_thread(id, e);
 }

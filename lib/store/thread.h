@@ -30,4 +30,7 @@ int thread_list(struct db *db, const char *workspace, const char *session, const
 int thread_get(struct db *db, const char *workspace, const char *session, const char *id, PGresult **res, struct thread_row *out,
     struct err *e);
 
+/* Is it there? EK_NOT_FOUND as thread_get(). */
+int thread_exists(struct db *db, const char *workspace, const char *session, const char *id, struct err *e);
+
 #endif

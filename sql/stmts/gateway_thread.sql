@@ -24,3 +24,8 @@ SELECT id, parent, agent, status, created, updated, archived, active_us, duratio
      ORDER BY t.id DESC LIMIT $6::int + 1) q
   WINDOW w AS (ORDER BY q.id DESC)) p
  WHERE n = 1 OR (n <= $6::int AND bytes <= $7::bigint) ORDER BY id DESC;
+
+-- Is it a thread of this session? No row: there is no such session.
+-- in: workspace, session, thread id
+-- stmt: thread_exists  for: gw
+SELECT thread_id = $3::text FROM session WHERE workspace_id = $1::text AND id = $2::text;
