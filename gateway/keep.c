@@ -15,7 +15,6 @@
 #define STORE_MS 60000		/* the store's folders: one at a time, so all of them in four hours */
 #define ROWS 200
 #define BLOBS 20		/* unlinking a large file takes its time */
-#define USAGE_ROWS 100
 #define TMP_S 900		/* a writer that has not written for so long is dead: its client would have been cut */
 #define STRAY_S 86400		/* a blob without a row for a day: whoever wrote it will not commit any more */
 
@@ -35,7 +34,7 @@ sweep_rows(const struct conf *c, struct db *db, atomic_llong *next_ms)
 	int64_t expired = 0, removed = 0;
 
 	if (file_expire(db, ROWS, c->file_keep_s, &expired, &e) < 0 ||
-	    file_remove_blobs(db, c->blob_dir, BLOBS, c->blob_grace_s, &removed, &e) < 0 || file_usage_fold(db, USAGE_ROWS, &e) < 0)
+	    file_remove_blobs(db, c->blob_dir, BLOBS, c->blob_grace_s, &removed, &e) < 0)
 		log_err("keep_files", &e, NULL);
 	else if (expired >= ROWS || removed >= BLOBS)
 		atomic_store(next_ms, clock_mono_ms() + SOON_MS);

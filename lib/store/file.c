@@ -191,12 +191,6 @@ file_remove_blobs(struct db *db, const char *blob_dir, int64_t limit, int64_t gr
 	return 0;
 }
 
-int
-file_usage_fold(struct db *db, int64_t many, struct err *e)
-{
-	return DB_RUN(db, STMT_FILE_USAGE_FOLD, NULL, e, DBN(many)) < 0 ? err_wrap(e, "fold usage") : 0;
-}
-
 /* Of n names: remove those that no row knows. */
 static int
 remove_strays(struct db *db, const char *blob_dir, const char *const *names, int n, int *out_removed, struct err *e)

@@ -61,12 +61,11 @@ int file_some(struct db *db, const char *workspace, const char *session, const c
 int file_used(struct db *db, const char *organization, int64_t *out, struct err *e);
 
 /*
- * Housekeeping, a bounded part at a time (limit rows): bytes of expired files, blobs that no file names any more, usage rows. *out: how
+ * Housekeeping, a bounded part at a time (limit rows): bytes of expired files, blobs that no file names any more. *out: how
  * much was done; limit means that there is more.
  */
 int file_expire(struct db *db, int64_t limit, int64_t keep_s, int64_t *out, struct err *e);
 int file_remove_blobs(struct db *db, const char *blob_dir, int64_t limit, int64_t grace_s, int64_t *out, struct err *e);
-int file_usage_fold(struct db *db, int64_t many, struct err *e);
 /* Remove this kept blob if no row names it. Not after a commit whose outcome is unknown: that may still come. */
 int file_remove_stray(struct db *db, const char *blob_dir, const char *blob, int64_t *out, struct err *e);
 /* Kept blobs without a row in one of the 256 folders, older than age_s: left by a crash before the commit. *out: how many were removed. */

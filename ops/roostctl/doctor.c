@@ -281,6 +281,7 @@ static const struct {
 	{ "redis", check_redis },
 	{ "sockets", check_sockets },
 	{ "queue", check_queue },
+	{ "files", doctor_store },
 	{ "certificate", check_certificate },
 	{ "health", check_port },
 };

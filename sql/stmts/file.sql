@@ -1,4 +1,4 @@
--- Files (contract 2.6). The functions are in sql/migrations/0080_files.sql, the newest file_insert in 0081,
+-- Files (contract 2.6). The functions are in sql/migrations/0080_files.sql, the newest file_insert in 0083,
 -- file_expire and the view in 0082.
 
 -- in: id, organization, workspace, session or NULL, origin, path, filename, mime type, downloadable, blob, bytes, sha256, seconds, quota
@@ -45,7 +45,7 @@ SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id = $4::text
 SELECT file_bytes_used($1::text);
 
 -- Housekeeping: files that have expired (in: most rows, seconds to keep their row), blobs to remove (in: most, seconds of grace), which of
--- some names in the store no row knows, usage rows to fold.
+-- some names in the store no row knows.
 -- stmt: file_expire  for: gw
 SELECT file_expire($1::int, $2::int);
 
@@ -57,6 +57,3 @@ SELECT blob_removed($1::text[]);
 
 -- stmt: blob_strays  for: gw
 SELECT u.id FROM unnest($1::text[]) u(id) WHERE NOT EXISTS (SELECT FROM blob b WHERE b.id = u.id);
-
--- stmt: file_usage_fold  for: gw
-SELECT file_usage_fold($1::int);
