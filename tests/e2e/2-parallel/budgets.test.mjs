@@ -6,8 +6,8 @@ import { budget, cents, exact, tokenNano } from '../lib/cost.mjs';
 import { provider } from '../lib/provider.mjs';
 import { allow, answer, bash, call, deny, interrupt, message, script } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
-import { logShape } from '../lib/shape.mjs';
-import { until } from '../lib/until.mjs';
+import { assertLog, logShape } from '../lib/shape.mjs';
+import { TOO_LATE, meanwhile, until } from '../lib/until.mjs';
 import { Watch, ofType, one } from '../lib/watch.mjs';
 
 const c = client();
@@ -25,6 +25,7 @@ const cost = async (id) => (await sessions.retrieve(id)).usage.list_cost;
 // GET, the list, the thread and the last session.usage against the events.
 async function check(id, model, hour = 0) {
 	const [s, events] = [await sessions.retrieve(id), await log(c, id)];
+	assertLog(events);
 	assert.deepEqual(s.usage.list_cost, cents(exact(events, model, hour)));
 	const told = ofType(events, 'session.usage').at(-1);
 	assert.deepEqual(told.usage.list_cost, s.usage.list_cost);
@@ -81,11 +82,12 @@ describe('budgets', { concurrency: true }, () => {
 		const w = await Watch.begin(b);
 		await w.turn(steps(1));
 		const before = await sessions.retrieve(w.id);
-		await w.send(message(script(step, bash('sleep 2'))));
-		await w.until((e) => e.type === 'agent.tool_use' && e.input.command === 'sleep 2');
+		await w.send(message(script(step, bash('sleep 120'))));
+		await w.until((e) => e.type === 'agent.tool_use' && e.input.command === 'sleep 120');
 		const during = await sessions.retrieve(w.id);
 		assert.equal(during.status, 'running');
 		assert.deepEqual({ ...during.usage, active_seconds: 0 }, { ...before.usage, active_seconds: 0 });
+		await w.send(interrupt());
 		await w.idle();
 		const { s } = await check(w.id, 'lab-cents');
 		assert.ok(s.usage.output_tokens > before.usage.output_tokens);
@@ -153,10 +155,13 @@ describe('budgets', { concurrency: true }, () => {
 
 	test('messages that came before the cap wait for a higher one', async () => {
 		const odd = await bench(c, { model: 'lab-odd' });
-		const w = await Watch.begin(odd, { create: { budget: budget(1) } });
-		await w.send(message(`one two three four five six seven eight\n${provider({ delay_ms: 1500 })}`));
-		await w.until('span.model_request_start');
-		const [sent] = await w.send(message('wait for me'));
+		const [w, sent] = await meanwhile(async (seconds) => {
+			const watch = await Watch.begin(odd, { create: { budget: budget(1) } });
+			await watch.send(message(`one two three four five six seven eight\n${provider({ delay_ms: 1000 * seconds })}`));
+			await watch.until('span.model_request_start');
+			const put = await watch.send(message('wait for me')).catch(() => []);
+			return put.length && !watch.events.some((e) => e.type === 'span.model_request_end') ? [watch, put[0]] : TOO_LATE;
+		});
 		const idle = await w.idle();
 		assert.deepEqual(idle.stop_reason, REACHED, 'the reply was the turn\'s last, but the message is not answered');
 		const waiting = (await log(c, w.id)).at(-1);
@@ -187,6 +192,21 @@ describe('budgets', { concurrency: true }, () => {
 		await sessions.update(w.id, { budget: budget(50) });
 		assert.deepEqual((await w.idle()).stop_reason, { type: 'end_turn' });
 		await w.assertSameAsLog();
+		w.close();
+	});
+
+	test('nothing left to run at the cap: the rejections are told, without a running pair', async () => {
+		const w = await Watch.begin(b, { create: { budget: budget(1), agent: { type: 'agent_with_overrides', id: b.agent.id,
+			tools: [{ ...TOOLSET, default_config: { permission_policy: { type: 'always_ask' } } }] } } });
+		const use = one(await w.turn(steps(1)), 'agent.tool_use');
+		const from = w.events.length;
+		await w.send(deny(use.id));
+		assert.deepEqual((await w.idle()).stop_reason, REACHED);
+		assert.equal(logShape(w.events.slice(from)), 'Coiud');
+		await check(w.id, 'lab-cents');
+		await sessions.update(w.id, { budget: null });
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'end_turn' });
+		await check(w.id, 'lab-cents');
 		w.close();
 	});
 

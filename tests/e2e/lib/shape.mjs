@@ -44,7 +44,7 @@ const GOING = `(?:${STEP}z?${INPUT}*|${GRADE}${INPUT}*|${RETRY}|X)*`;
 const IDLE = 'iud';
 const TURN = `${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:o*v)?I*${IDLE}`;		// on an idle session, or woken by answers
 const CLEARED = `o*v?I+${IDLE}`;					// an interrupt of a wait
-const PARTIAL = `[CK]*(?:i?ud)`;				// some of the answers
+const PARTIAL = `[CK]*(?:o*i)?ud`;				// some of the answers; all of them, at a budget's cap
 const LOG = new RegExp(`^(?:v?I|${TURN}|${CLEARED}|${PARTIAL})*(?:${INPUT}*Rr${INPUT}*o*${INPUT}*${GOING}(?:st*m?[bc]*)?)?(?:qT|Tq|X?T)?$`);
 
 // Every rule that holds for any log. running: the session may be in the middle of a turn.
