@@ -455,6 +455,18 @@ reply_refused(void **state)
 	assert_int_equal(t.ncalls, 0);
 	assert_non_null(strstr(b.ev[2].stem, "\"stop_reason\":{\"type\":\"refusal\"},\"stop_details\":{\"type\":\"refusal\",\"category\":null,"
 	    "\"explanation\":null}"));
+	assert_int_equal(p.release, RELEASE_IDLE);
+	/* a message that waits starts anew */
+	fresh("running");
+	arrive("user.message", "{}", NULL);
+	reply(blocks, 2, MODEL_REFUSAL, false);
+	assert_int_equal(p.event, TE_FINISHED);
+	assert_int_equal(p.release, RELEASE_NO);
+	assert_int_equal(b.ntaken, 0);
+	plan_committed(&t, &b, &p, 9);
+	batch_free(&b);
+	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
+	expect(TE_START, RELEASE_NO, RUNNING " user.message " START);
 }
 
 /* --- bytes --------------------------------------------------------------------------------------------------------------------- */

@@ -245,7 +245,12 @@ committed(struct sess *s, int64_t last_seq)
 static void
 woken(struct sess *s)
 {
-	if (s->plan.cut > 0) {
+	if (s->plan.firm) {
+		s->plan.release = RELEASE_NO;
+		s->again = false;
+		s->news = true;
+		send_now(s);
+	} else if (s->plan.cut > 0) {
 		plan_cut(&s->t, &s->batch, &s->plan);
 		s->again = false;
 		s->news = true;

@@ -636,11 +636,12 @@ plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verd
 	t->stop = reply->stop == MODEL_REFUSAL ? BATCH_STOP_REFUSAL : BATCH_STOP_END;
 	free(t->stop_details);
 	b->stop_details = t->stop_details = reply->refusal != NULL ? xstrdup(reply->refusal) : NULL;
-	if (!quiet || foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
+	out->firm = reply->stop == MODEL_REFUSAL;
+	if ((!quiet && !out->firm) || foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
 		return;
 	out->cut = b->nev;
 	out->event = TE_FINISHED;
-	out->release = RELEASE_IDLE;
+	out->release = quiet ? RELEASE_IDLE : RELEASE_NO;
 	if (waiting > 0) {
 		char *stop = still_waiting(t);
 

@@ -27,6 +27,7 @@ struct plan {
 	bool grade;			/* START: the request evaluates the outcome; it has no span of its own */
 	bool compact;			/* START: the request asks for a summary of the context */
 	bool owed;			/* with it: the turn is under way, the model owes a reply besides what waits in the inbox */
+	bool firm;			/* FINISHED: the turn is over even when messages wait: they begin the next one */
 	int cut;			/* a reply's own events, when idle events follow in the same batch; 0: none */
 };
 

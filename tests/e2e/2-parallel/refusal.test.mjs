@@ -37,6 +37,18 @@ describe('refusal', { concurrency: true }, () => {
 		});
 	}
 
+	test('a message that came meanwhile begins a turn of its own', async () => {
+		const w = await Watch.begin(await bench(c, { model: LAB.anthropic }));
+		await w.send(message(`no\n${provider({ fault: 'refusal', delay_ms: 3000 })}`));
+		await w.until('span.model_request_start');
+		await w.send(message('and this?'));
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'refusal' });
+		assert.deepEqual((await w.idle()).stop_reason, { type: 'end_turn' });
+		assert.equal(logShape(w.events), 'RrUsmeiudRrUsmeiud');
+		await w.assertSameAsLog();
+		w.close();
+	});
+
 	test('content filters of the other dialect are refusals', async () => {
 		const w = await Watch.begin(await bench(c, { model: LAB.openai }));
 		const turn = await w.turn(`hi\n${provider({ fault: 'refusal' })}`);
