@@ -1,5 +1,6 @@
 // Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
 //   POINTS=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
+//   BRIEF=1   the stories and faults that `make test` has time for
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cases } from './lib/cases.mjs';
@@ -14,6 +15,8 @@ import { close, open, verdict } from './lib/scene.mjs';
 
 const seed = Number(process.env.SEED ?? 1);
 const some = (name) => new RegExp(process.env[name] ?? '.');
+const brief = process.env.BRIEF === '1';
+const wanted = (name, v) => some(name).test(`${v.f} ${v.name}`) && (!brief || v.brief);
 let passed = 0, failed = 0;
 let stopping = false;
 process.on('SIGTERM', () => { stopping = true; });
@@ -79,14 +82,14 @@ if (!process.env.POINTS) await test('every failpoint has been struck', async () 
 for (const r of races.filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
 	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
 
-for (const c of cases.filter((v) => some('CASES').test(`${v.f} ${v.name}`)))
+for (const c of cases.filter((v) => wanted('CASES', v)))
 	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm), c.needs);
 
 // Faults under load: between two of them a session of its own must work.
 let playing = true;
 const rng = random(seed);
 const cast = Array.from({ length: 6 }, (_, i) => new Actor(clients, x.stage, seed * 1000 + i).run(() => playing && !stopping));
-for (const f of faults.filter((v) => some('FAULTS').test(`${v.f} ${v.name}`))) {
+for (const f of faults.filter((v) => wanted('FAULTS', v))) {
 	await test(`${f.f}: ${f.name}`, async () => {
 		const wrong = clients.wrong.length;
 		await f.strike({ rng, ...x });

@@ -18,8 +18,10 @@ const events = async (x, id) => (await until('the list is answered', () => x.cli
 const has = (x, id, type) => until(`${type} is listed`, async () => (await events(x, id)).some((e) => e.type === type), 15_000);
 const textOf = (e) => e.content.map((b) => b.text).join('');
 
+const brief = true;		// also in `make test`
+
 export const cases = [
-	{ f: 'F61', name: 'a long tool during a deploy of the workers keeps running, and its result is the real one', async run(x) {
+	{ f: 'F61', brief, name: 'a long tool during a deploy of the workers keeps running, and its result is the real one', async run(x) {
 		const id = await session(x);
 		await x.clients.say(id, `${bash('sleep 4; echo finished')}`);
 		await has(x, id, 'agent.tool_use');
@@ -28,7 +30,7 @@ export const cases = [
 		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
 		if (results.length !== 1 || textOf(results[0]) !== 'finished\n') throw new Error(JSON.stringify(results));
 	} },
-	{ f: 'F5', name: 'a tool outlives its worker: kill -9, its result is fetched', async run(x) {
+	{ f: 'F5', brief, name: 'a tool outlives its worker: kill -9, its result is fetched', async run(x) {
 		const id = await session(x);
 		await x.clients.say(id, `${bash('sleep 3; echo finished')}`);
 		await has(x, id, 'agent.tool_use');
@@ -38,7 +40,7 @@ export const cases = [
 		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
 		if (results.length !== 1 || textOf(results[0]) !== 'finished\n') throw new Error(JSON.stringify(results));
 	} },
-	{ f: 'F9', name: 'hands dies under a tool: its result says that the outcome is unknown, the tool is not run again', async run(x) {
+	{ f: 'F9', brief, name: 'hands dies under a tool: its result says that the outcome is unknown, the tool is not run again', async run(x) {
 		const id = await session(x);
 		await x.clients.say(id, `${bash('echo once; sleep 3')}\n\n${bash('echo next')}`);
 		await has(x, id, 'agent.tool_use');
@@ -49,7 +51,7 @@ export const cases = [
 		const [first, second] = all.filter((e) => e.type === 'agent.tool_result');
 		if (uses.length !== 2 || !first.is_error || textOf(second) !== 'next\n') throw new Error(JSON.stringify([first, second]));
 	} },
-	{ f: 'F52 I25', name: 'a commit whose publication died reaches an open stream within 5 s', async run(x) {
+	{ f: 'F52 I25', brief, name: 'a commit whose publication died reaches an open stream within 5 s', async run(x) {
 		const id = await session(x);
 		const view = x.clients.view(id);
 		await until('the SDK streams', () => view.parts.length > 0);
@@ -81,9 +83,9 @@ export const cases = [
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable' }) },
 	{ f: 'F51 F28', name: 'Postgres out of reach, a worker dies meanwhile: only its sessions are taken over, at once',
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable', kill: true }) },
-	{ f: 'F38 F39 F37', name: 'ops/restart: streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
+	{ f: 'F38 F39 F37', brief, name: 'ops/restart: streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
 		run: (x) => rolling(x, ['stream', 'gateway', 'worker', 'hands', 'nginx', 'redis']) },
-	{ f: 'F38 F12', name: 'ops/restart postgres under load: the SDK\'s retries see it through', run: (x) => rolling(x, ['postgres']) },
+	{ f: 'F38 F12', brief, name: 'ops/restart postgres under load: the SDK\'s retries see it through', run: (x) => rolling(x, ['postgres']) },
 	{ f: 'F55', name: 'a gateway that stands still holding a session\'s row holds up that session only', async run(x) {
 		const held = await session(x), others = await Promise.all(Array.from({ length: 12 }, () => session(x)));
 		const steps = Array.from({ length: 6 }, (_, i) => bash(`sleep 0.3; echo ${i}`)).join('\n\n');
@@ -103,7 +105,7 @@ export const cases = [
 	{ f: 'F20', name: 'fsync fails with EIO: Postgres goes down, and comes back when the disk does with all that was acknowledged', needs: disk.missing,
 		run: disk.broken },
 	{ f: 'F40 F12', name: 'power lost under load: what was acknowledged is on the disk', needs: disk.missing, run: (x) => disk.powerLost(x) },
-	{ f: 'F33 F54 I19', name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
+	{ f: 'F33 F54 I19', brief, name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {
 		const poison = await session(x), others = await Promise.all(Array.from({ length: 8 }, () => session(x)));
 		arm(`model.after/${poison} kill`);
 		await x.clients.say(poison, 'words');
@@ -124,7 +126,7 @@ export const cases = [
 		if (await x.clients.settled(poison, 20_000) !== 'idle') throw new Error('sent back, it does not finish');
 		if (!(await events(x, poison)).some((e) => e.type === 'agent.message')) throw new Error('sent back, it does not answer');
 	} },
-	{ f: 'F43', name: 'a damaged row harms its session only', async run(x) {
+	{ f: 'F43', brief, name: 'a damaged row harms its session only', async run(x) {
 		const bad = await session(x), good = await session(x);
 		await x.clients.say(bad, 'words');
 		await x.clients.settled(bad);

@@ -52,12 +52,14 @@ async function postgresAway(ms) {
 	await healthy();
 }
 
+const brief = true;		// also in `make test`
+
 export const faults = [
-	{ f: 'F1', name: 'kill -9 of a gateway', strike: ({ rng }) => kill(rng.pick(services('gateway'))) },
+	{ f: 'F1', name: 'kill -9 of a gateway', brief, strike: ({ rng }) => kill(rng.pick(services('gateway'))) },
 	{ f: 'F2', name: 'kill -9 of a gateway between commit and reply', strike: () => point('gateway.after_commit') },
 	{ f: 'F2', name: 'kill -9 of a gateway before its reply', strike: () => point('gateway.before_reply') },
-	{ f: 'F3 F5 F11', name: 'kill -9 of a worker', strike: ({ rng }) => kill(rng.pick(services('worker'))) },
-	{ f: 'F3 F39', name: 'kill -9 of all workers at once', strike: () => Promise.all(services('worker').map((s) => kill(s))) },
+	{ f: 'F3 F5 F11', name: 'kill -9 of a worker', brief, strike: ({ rng }) => kill(rng.pick(services('worker'))) },
+	{ f: 'F3 F39', name: 'kill -9 of all workers at once', brief, strike: () => Promise.all(services('worker').map((s) => kill(s))) },
 	{ f: 'F4', name: 'kill -9 of a worker between the model\'s reply and the append', strike: () => point('model.after') },
 	{ f: 'F6', name: 'kill -9 of a worker between a tool\'s result and the append', strike: () => point('call.after') },
 	{ f: 'F52', name: 'kill -9 of a worker between commit and publication', strike: () => point('append.after') },
@@ -68,13 +70,13 @@ export const faults = [
 		await pause(LEASE_MS + 1500);
 		disarm();
 	} },
-	{ f: 'F9', name: 'kill -9 of a sandbox\'s pid 1', strike({ rng }) {
+	{ f: 'F9', name: 'kill -9 of a sandbox\'s pid 1', brief, strike({ rng }) {
 		const all = sandboxes();
 		if (all.length > 0) try { process.kill(rng.pick(all), 'SIGKILL'); } catch { /* gone */ }
 	} },
-	{ f: 'F9', name: 'kill -9 of hands', strike: () => kill('hands') },
+	{ f: 'F9', name: 'kill -9 of hands', brief, strike: () => kill('hands') },
 	{ f: 'F55', name: 'hands stopped for two seconds', strike: () => frozen('hands', 2000) },
-	{ f: 'F12', name: 'Postgres stopped immediately', async strike() {
+	{ f: 'F12', name: 'Postgres stopped immediately', brief, async strike() {
 		await kill('postgres', 'SIGQUIT');
 		await healthy();
 	} },
@@ -85,7 +87,7 @@ export const faults = [
 	{ f: 'F51', name: 'Postgres away for longer than a lease', strike: () => postgresAway(LEASE_MS + 2000), slow: true },
 	{ f: 'F15', name: 'no connection left for the gateways', strike: () => without('roost_gw', 2000) },
 	{ f: 'F28', name: 'workers cut off from Postgres for longer than a lease', strike: () => without('roost_worker', LEASE_MS + 2000), slow: true },
-	{ f: 'F16', name: 'every backend terminated', strike: () => terminate('roost_%') },
+	{ f: 'F16', name: 'every backend terminated', brief, strike: () => terminate('roost_%') },
 	{ f: 'F16', name: 'statements cancelled (57014)', async strike() {
 		for (let i = 0; i < 15; i++) {
 			await sql(`SELECT pg_cancel_backend(pid) FROM (${backends('roost_%')} AND state = 'active') b`, 'postgres');
@@ -97,27 +99,27 @@ export const faults = [
 		await pause(1500);
 		disarm();
 	} },
-	{ f: 'F16', name: 'commits whose answer is lost', async strike({ rng }) {
+	{ f: 'F16', name: 'commits whose answer is lost', brief, async strike({ rng }) {
 		arm(`dbq.before_done error 0.05 ${rng.below(1e6)}`);
 		await pause(1500);
 		disarm();
 	} },
-	{ f: 'F21', name: 'FLUSHALL', strike: () => redis('FLUSHALL') },
+	{ f: 'F21', name: 'FLUSHALL', brief, strike: () => redis('FLUSHALL') },
 	{ f: 'F22', name: 'Redis down for three seconds', async strike() {
 		await sv('-w', '10', 'force-stop', 'redis');
 		await pause(3000);
 		await sv('start', 'redis');
 	} },
-	{ f: 'F23', name: 'kill -9 of Redis', strike: () => kill('redis') },
+	{ f: 'F23', name: 'kill -9 of Redis', brief, strike: () => kill('redis') },
 	{ f: 'F56', name: 'Redis connected but mute for two seconds', strike: () => frozen('redis', 2000) },
 	{ f: 'F56', name: 'Redis full', strike: () => redisFull(() => pause(1500)) },
-	{ f: 'F24', name: 'publications lost', async strike() {
+	{ f: 'F24', name: 'publications lost', brief, async strike() {
 		for (let i = 0; i < 10; i++) {
 			await redis('XTRIM', 'sse:0', 'MAXLEN', '0');
 			await pause(30);
 		}
 	} },
-	{ f: 'F32', name: 'every doorbell rung many times', async strike() {
+	{ f: 'F32', name: 'every doorbell rung many times', brief, async strike() {
 		const ids = (await sql('SELECT id FROM session ORDER BY id DESC LIMIT 40')).flat();
 		await redisMany([...ids.map((id) => ['XADD', 'jobs', '*', 's', id]), ...ids.map((id) => ['XADD', 'jobs', '*', 's', id, 'o', 'worker_nobody'])]);
 	} },
@@ -147,8 +149,8 @@ export const faults = [
 	} },
 	{ f: 'F35', name: 'subscribers cut', strike({ clients }) { for (const r of clients.readers) r.abort?.abort(); } },
 	{ f: 'F37', name: 'nginx reloaded', strike: () => signal('nginx', 'SIGHUP') },
-	{ f: 'F37', name: 'kill -9 of nginx', strike: () => kill('nginx') },
-	{ f: 'F1', name: 'kill -9 of the hub', strike: ({ rng }) => kill(rng.pick(services('stream'))) },
+	{ f: 'F37', name: 'kill -9 of nginx', brief, strike: () => kill('nginx') },
+	{ f: 'F1', name: 'kill -9 of the hub', brief, strike: ({ rng }) => kill(rng.pick(services('stream'))) },
 	{ f: 'F55', name: 'the hub stopped for two seconds', strike: ({ rng }) => frozen(rng.pick(services('stream')), 2000) },
 	{ f: 'F55', name: 'a gateway stopped while it holds a row lock', async strike() {
 		arm('gateway.before_commit sleep:2500 once');
@@ -156,7 +158,7 @@ export const faults = [
 		await pause(2500);
 		disarm();
 	} },
-	{ f: 'F39', name: 'SIGTERM to all workers at once', strike: () => sv('-w', '20', 'restart', services('worker')) },
+	{ f: 'F39', name: 'SIGTERM to all workers at once', brief, strike: () => sv('-w', '20', 'restart', services('worker')) },
 	{ f: 'F38', name: 'rolling restart of every class', async strike() {
 		for (const s of services().filter((x) => /^(gateway|stream|worker)-/.test(x))) await sv('-w', '20', 'restart', s);
 	}, slow: true },
