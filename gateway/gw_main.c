@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "arena.h"
+#include "conns.h"
 #include "log.h"
 #include "once.h"
 #include "keep.h"
@@ -91,7 +92,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 {
 	gw->conf = c;
 	gw->auth = auth_open(c, e);
-	if (!gw->auth || cursor_key_load(c->pepper_file, &gw->cursor_key, e) < 0)
+	gw->conns = conns_open(c->connections_file, e);
+	if (!gw->auth || !gw->conns || cursor_key_load(c->pepper_file, &gw->cursor_key, e) < 0)
 		return -1;
 	openapi_init();
 	if (suffix_load(c->public_suffix_file, e) < 0)
@@ -147,6 +149,7 @@ main(int argc, char **argv)
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	park_close(&park);
 	auth_close(&gw.auth);
+	conns_close(&gw.conns);
 	openapi_free();
 	return 0;
 }

@@ -18,12 +18,14 @@
 #include "after.h"
 #include "api.h"
 #include "clock.h"
+#include "conns.h"
 #include "draft.h"
 #include "inbox.h"
 #include "jx.h"
 #include "log.h"
 #include "route.h"
 #include "session.h"
+#include "xalloc.h"
 
 #define SWEEP_MS 1000
 #define SWEEP_SOON_MS 100		/* after one that found more than it took */
@@ -149,13 +151,22 @@ replay(struct once *o, const PGresult *hit, struct err *e)
 static int
 ask(struct once *o, struct err *e)
 {
-	AUTO(pgres) PGresult *res = NULL;
+	for (;;) {
+		AUTO(pgres) PGresult *res = NULL;
+		struct dedupe_kept kept;
+		bool same;
 
-	if (dedupe_find(o->r->db, o->id, &res, e) < 0)
-		return -1;
-	if (PQntuples(res) == 0)
-		return 0;
-	return replay(o, res, e) < 0 ? -1 : 1;
+		if (dedupe_find(o->r->db, o->id, &res, e) < 0)
+			return -1;
+		if (PQntuples(res) == 0)
+			return 0;
+		dedupe_row(res, o->id, &kept, &same);
+		/* by content alone: an answer that has been read was not lost, so this is no retry of that call */
+		if (o->id->kind != DEDUPE_PLAIN || strcmp(kept.request, o->id->request) == 0 || !conns_went_on(o->r->conns, kept.connection))
+			return replay(o, res, e) < 0 ? -1 : 1;
+		if (dedupe_delivered(o->r->db, o->id, kept.request, e) < 0)
+			return -1;
+	}
 }
 
 /* --- run -------------------------------------------------------------------------------------------------------------------- */
@@ -184,6 +195,50 @@ settle(struct once *o, bool *out_replayed, struct err *e)
 		return err_wrap(e, "not committed");
 	}
 	return err_wrap(e, "outcome unknown: %s", again.detail);
+}
+
+/* Is what this reply shows in the database? 1, 0 or -1. */
+static int
+exists(struct gw_req *r, const char *object, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	int rc;
+
+	if (r->sent.len > 0) {
+		if (DB_RUN(r->db, STMT_EVENT_FIND, &res, e, r->param[0], arena_strndup(r->arena, r->sent.data, strcspn(r->sent.data, " "))) < 0)
+			return -1;
+		return PQntuples(res) > 0;
+	}
+	rc = replay_object(r, object, e);
+	return rc == 0 ? 1 : e->kind == EK_NOT_FOUND ? 0 : -1;
+}
+
+/*
+ * The same without anything that tells attempts apart, and so without a row: what was made is looked for itself. Only what has an id of its
+ * own that the reply shows, which was complete before the COMMIT: sent events and new objects.
+ */
+static int
+settle_bare(struct once *o, struct err *e)
+{
+	struct gw_req *r = o->r;
+	AUTO(str) char *reply = r->out.len > 0 ? xstrdup(r->out.data) : NULL;
+	const char *object = reply ? object_of(r) : NULL;
+	struct err again = ERR_INIT;
+	int rc;
+
+	if (!object || strcmp(r->route->method, "POST") != 0 || (r->sent.len == 0 && strchr(r->route->path, '{')))
+		return -1;
+	buf_reset(&r->out);
+	rc = exists(r, object, &again);
+	buf_reset(&r->out);
+	if (rc > 0) {
+		buf_str(&r->out, reply);
+		return err_clear(e);
+	}
+	if (rc < 0)
+		return err_wrap(e, "outcome unknown: %s", again.detail);
+	e->kind = EK_UNAVAILABLE;
+	return err_wrap(e, "not committed");
 }
 
 static bool
@@ -224,6 +279,8 @@ run_around(struct once *o, bool *out_replayed, struct err *e)
 		*out_replayed = found > 0;
 		if (found > 0)
 			rc = err_clear(e);
+		else if (found == 0)
+			rc = busy(e);		/* an equal call was answered meanwhile, whose client has read it */
 	}
 	PQclear(outer.hit);
 	if (rc < 0)
@@ -240,6 +297,10 @@ once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struc
 	*out_replayed = false;
 	if (id->kind == DEDUPE_NONE) {
 		rc = r->route->handler(r, e);
+		if (rc < 0 && e->kind == EK_UNCERTAIN)
+			rc = settle_bare(&o, e);
+		if (rc < 0)
+			r->after = NULL;
 	} else if (plain_retry(id) && (rc = ask(&o, e)) != 0) {
 		*out_replayed = rc > 0;
 		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;

@@ -30,6 +30,7 @@ struct gw_req {
 	struct bus *bus;		/* this thread's */
 	struct arena *arena;		/* this request's */
 	const struct cursor_key *cursor_key;
+	const struct conns *conns;	/* this process' */
 	const struct route *route;
 	const char *param[REQ_PARAMS];	/* path parameters, well-formed */
 	struct tenant_key who;		/* zero on open routes */

@@ -17,6 +17,7 @@
 #include "attempt.h"
 #include "body.h"
 #include "clock.h"
+#include "conns.h"
 #include "failpoint.h"
 #include "head.h"
 #include "jx.h"
@@ -77,6 +78,21 @@ authenticate(struct gw_thread *t, struct gw_req *r, const FCGX_Request *fcgi, st
 	return 0;
 }
 
+/*
+ * The client's connection and this request's number on it, where one follows the other: not over HTTP/2, and not behind another proxy, which
+ * shares its connections among clients.
+ */
+static const char *
+connection_of(const FCGX_Request *fcgi)
+{
+	const char *protocol = param(fcgi, "SERVER_PROTOCOL");
+
+	if (!protocol || strncmp(protocol, "HTTP/1.", 7) != 0 || param(fcgi, "HTTP_VIA") || param(fcgi, "HTTP_FORWARDED") ||
+	    param(fcgi, "HTTP_X_FORWARDED_FOR"))
+		return NULL;
+	return param(fcgi, "CLIENT_CONNECTION");
+}
+
 int
 serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e)
 {
@@ -90,6 +106,7 @@ serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body
 	if (attempt_read(&h, &c, out, e) < 0)
 		return -1;
 	out->request = r->id;
+	out->connection = connection_of(fcgi);
 	return 0;
 }
 
@@ -218,10 +235,11 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	struct err e = ERR_INIT;
 	AUTO(buf) struct buf text = BUF_INIT(0);
 	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
-	    .status = 200 };
+	    .conns = t->gw->conns, .status = 200 };
 	char allow[64] = "";
 
 	request_id(r.id);
+	conns_note(t->gw->conns, connection_of(fcgi));
 	if (head_check(fcgi->envp, &e) == 0 &&
 	    route_match(method ? method : "", raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
 		allow[0] = '\0';

@@ -23,6 +23,7 @@ struct gw {
 	struct auth *auth;
 	struct cursor_key cursor_key;
 	struct uploads *uploads;
+	struct conns *conns;
 };
 
 /* Of one handler thread. */

@@ -38,7 +38,8 @@ dedupe_store_step(struct dedupe_step *s, const struct dedupe_id *id, const struc
 	s->params[9] = kept->object;
 	s->params[10] = db_num(&s->keep, keep_s);
 	s->step.stmt = STMT_REQUEST_STORE;
-	s->step.nparams = 11;
+	s->params[11] = id->connection;
+	s->step.nparams = 12;
 }
 
 int
@@ -55,7 +56,13 @@ dedupe_row(const PGresult *res, const struct dedupe_id *id, struct dedupe_kept *
 {
 	*out_same = strcmp(pg_str(res, 0, 0), id->digest) == 0;
 	*out = (struct dedupe_kept){ .status = (int)pg_int(res, 0, 1), .reply = pg_str(res, 0, 2), .events = pg_str(res, 0, 3),
-	    .object = pg_str(res, 0, 4) };
+	    .object = pg_str(res, 0, 4), .request = pg_str(res, 0, 5), .connection = pg_str(res, 0, 6) };
+}
+
+int
+dedupe_delivered(struct db *db, const struct dedupe_id *id, const char *request, struct err *e)
+{
+	return DB_RUN(db, STMT_REQUEST_DELIVERED, NULL, e, id->ident, request) < 0 ? err_wrap(e, "forget an answer that was delivered") : 0;
 }
 
 int

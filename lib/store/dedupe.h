@@ -23,12 +23,13 @@ struct dedupe_id {
 	char digest[DEDUPE_UUID];	/* of what it asks for */
 	int64_t lock;			/* of the call */
 	const char *request;		/* req_ of this attempt */
+	const char *connection;		/* where its answer goes (gateway/conns.h); NULL: nothing can be told from it */
 };
 
 /* Statements with their parameters, which live in the struct: for db_outer. */
 struct dedupe_step {
 	struct db_step step;
-	const char *params[11];
+	const char *params[12];
 	struct db_num lock, count, status, keep;
 	char kind[2];
 };
@@ -40,6 +41,7 @@ void dedupe_enter_step(struct dedupe_step *s, const struct dedupe_id *id);
 struct dedupe_kept {
 	int status;
 	const char *reply, *events, *object;
+	const char *request, *connection;	/* read only: of the attempt that was answered */
 };
 void dedupe_store_step(struct dedupe_step *s, const struct dedupe_id *id, const struct dedupe_kept *kept, int64_t keep_s);
 
@@ -48,6 +50,9 @@ int dedupe_find(struct db *db, const struct dedupe_id *id, PGresult **res, struc
 
 /* The row of such a result. Strings are borrowed. *out_same false: it answered another request. */
 void dedupe_row(const PGresult *res, const struct dedupe_id *id, struct dedupe_kept *out, bool *out_same);
+
+/* The answer that this attempt was given has reached its client: forget it, so that no other call gets it. Kind plain only. */
+int dedupe_delivered(struct db *db, const struct dedupe_id *id, const char *request, struct err *e);
 
 /* Remove up to limit expired rows. */
 int dedupe_sweep(struct db *db, int64_t limit, int64_t *out_n, struct err *e);
