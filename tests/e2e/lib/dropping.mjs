@@ -1,5 +1,6 @@
 // A proxy on loopback between a client (plain HTTP) and the instance (TLS) that loses things: a request before the server has it, or a
-// reply after the server has finished it. What it loses is drawn from a seed, or decided by lose(request number, request).
+// reply after the server has finished it. Each client's connection has one of its own behind it, as in a network that loses things, which
+// ends with it; `shared` makes it an HTTP proxy that says so (Via) and shares its connections among clients. What it loses is drawn from a seed, or decided by lose(request number, request).
 import http from 'node:http';
 import https from 'node:https';
 import { readFileSync } from 'node:fs';
@@ -27,13 +28,22 @@ export function sometimes(seed, p) {
 	};
 }
 
-export async function dropping(lose) {
+export async function dropping(lose, { shared = false } = {}) {
 	const base = new URL(baseURL);
-	const agent = new https.Agent({ keepAlive: true, maxSockets: 16, ca: readFileSync(caFile) });
+	const newAgent = (maxSockets) => new https.Agent({ keepAlive: true, maxSockets, ca: readFileSync(caFile) });
+	const pool = newAgent(16);
 	const lost = { request: 0, reply: 0, seen: 0 };
+	const agentOf = (socket) => {
+		if (shared) return pool;
+		if (!socket.behind) {
+			socket.behind = newAgent(1);
+			socket.once('close', () => socket.behind.destroy());
+		}
+		return socket.behind;
+	};
 	const forward = (req, body, done) => {
-		const out = https.request({ agent, host: base.hostname, port: base.port || 443, servername: base.hostname, method: req.method,
-			path: req.url, headers: { ...req.headers, host: base.host } }, (res) => {
+		const out = https.request({ agent: agentOf(req.socket), host: base.hostname, port: base.port || 443, servername: base.hostname, method: req.method,
+			path: req.url, headers: { ...req.headers, host: base.host, ...(shared ? { via: '1.1 dropping' } : {}) } }, (res) => {
 			const parts = [];
 			res.on('data', (d) => parts.push(d));
 			res.on('end', () => done(res, Buffer.concat(parts)));
@@ -70,7 +80,7 @@ export async function dropping(lose) {
 		close() {
 			server.close();
 			server.closeAllConnections();
-			agent.destroy();
+			pool.destroy();
 		},
 	});
 }
