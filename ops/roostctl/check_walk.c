@@ -24,8 +24,8 @@
 #define NTOKENS 5
 
 enum class {
-	C_RUNNING, C_T_RUNNING, C_MESSAGE, C_NOTE, C_SPAN_START, C_THINKING, C_SAY, C_CALL, C_SPAN_END, C_RESULT, C_COMPACTED, C_ERROR,
-	C_T_IDLE, C_USAGE, C_IDLE, C_T_LATER, C_LATER, C_T_END, C_END,
+	C_RUNNING, C_T_RUNNING, C_MESSAGE, C_NOTE, C_SPAN_START, C_THINKING, C_SAY, C_CALL, C_SPAN_END, C_EVAL, C_EVAL_END, C_RESULT, C_COMPACTED,
+	C_ERROR, C_T_IDLE, C_USAGE, C_IDLE, C_T_LATER, C_LATER, C_T_END, C_END,
 };
 
 enum state {
@@ -375,7 +375,7 @@ bill_tokens(struct walk *w, const struct event *ev)
 	int64_t told[4], billed[NTOKENS] = { 0 };
 	struct jspan usage = { "{}", 2 };
 
-	(void)jspan_get(ev->body, "model_usage", &usage);
+	(void)jspan_get(ev->body, ev->type->class == C_EVAL_END ? "usage" : "model_usage", &usage);
 	told[0] = int_at(usage, "input_tokens");
 	told[1] = int_at(usage, "output_tokens");
 	told[2] = int_at(usage, "cache_read_input_tokens");
@@ -392,7 +392,7 @@ bill_tokens(struct walk *w, const struct event *ev)
 static void
 bill(struct walk *w, const struct event *ev)
 {
-	bool tokens = ev->type->class == C_SPAN_END;
+	bool tokens = ev->type->class == C_SPAN_END || ev->type->class == C_EVAL_END;
 	struct meter m;
 
 	meters_before(w, ev->seq);

@@ -86,11 +86,14 @@ SELECT m.session_id, format('%s at seq %s names another tenant, key, agent or en
 
 -- stmt: check_gaps  for: admin
 -- A gap belongs to a request whose tokens were not billed; a finished request without any tokens is one. Judging that was lost stands
--- beside the request whose calls it was for
+-- beside the request whose calls it was for, an evaluation beside the one before it
 SELECT g.session_id, format('a gap at seq %s, where %s', g.seq, CASE WHEN e.seq IS NULL THEN 'no request begins' ELSE 'the request is billed' END)
   FROM meter_gap g JOIN session s ON s.id = g.session_id
   LEFT JOIN event e ON e.session_id = g.session_id AND e.seq = g.seq AND e.type = 'span.model_request_start'
  WHERE ($1::text IS NULL OR g.session_id = $1::text)
+   AND NOT EXISTS (SELECT FROM event v WHERE v.session_id = g.session_id AND v.seq > g.seq AND v.type = 'span.outcome_evaluation_end' AND v.seq <
+        coalesce((SELECT min(n.seq) FROM event n WHERE n.session_id = g.session_id AND n.seq > g.seq AND n.type = 'span.model_request_start'),
+                 9223372036854775807))
    AND (e.seq IS NULL OR g.cause <> 'judge_lost' AND EXISTS (SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
         (SELECT min(x.seq) FROM event x WHERE x.session_id = g.session_id AND x.seq > g.seq AND x.type = 'span.model_request_end')))
 UNION ALL
