@@ -8,7 +8,7 @@ import { LAB, fault } from '../lib/provider.mjs';
 import { allow, answer, bash, call, interrupt, message, script } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
 import { assertLog, logShape } from '../lib/shape.mjs';
-import { until } from '../lib/until.mjs';
+import { TOO_LATE, meanwhile, until } from '../lib/until.mjs';
 import { Watch, calls, ofType, one, textOf } from '../lib/watch.mjs';
 
 const c = client();
@@ -192,16 +192,19 @@ describe('outcomes', { concurrency: true }, () => {
 	});
 
 	test('a message meanwhile joins the work', async () => {
-		const w = await Watch.begin(b);
-		await w.send(define(bash('sleep 1'), grade('satisfied')));
-		await w.until('agent.tool_use');
-		await w.send(message('and one more thing'));
-		await w.idle();
-		const listed = await w.assertSameAsLog();
-		assertLog(listed);
-		assert.equal(ofType(listed, 'session.status_running').length, 1);
-		assert.deepEqual(ends(listed), [[0, 'satisfied']]);
-		w.close();
+		await meanwhile(async (seconds) => {
+			const w = await Watch.begin(b);
+			await w.send(define(bash(`sleep ${seconds}`), grade('satisfied')));
+			await w.until('agent.tool_use');
+			await w.send(message('and one more thing'));
+			if (ofType(await log(c, w.id), 'agent.tool_result').length) return TOO_LATE;
+			await w.idle({ ms: 90_000 });
+			const listed = await w.assertSameAsLog();
+			assertLog(listed);
+			assert.equal(ofType(listed, 'session.status_running').length, 1);
+			assert.deepEqual(ends(listed), [[0, 'satisfied']]);
+			return w.close();
+		});
 	});
 
 	for (const model of Object.values(LAB)) {

@@ -4,7 +4,7 @@ import { before, describe, test } from 'node:test';
 import { TOOLSET, bench, client, log } from '../lib/client.mjs';
 import { allow, bash, interrupt, message, script } from '../lib/script.mjs';
 import { assertActive, micros } from '../lib/shape.mjs';
-import { until } from '../lib/until.mjs';
+import { TOO_LATE, meanwhile, until } from '../lib/until.mjs';
 import { Watch, ofType, one } from '../lib/watch.mjs';
 
 const c = client();
@@ -78,15 +78,18 @@ describe('usage', { concurrency: true }, () => {
 	});
 
 	test('active_seconds moves while it runs, tokens at the end', async () => {
-		const w = await Watch.begin(b);
-		await w.send(message(bash('sleep 3')));
-		await w.until('agent.tool_use');
-		const get = async () => (await c.beta.sessions.retrieve(w.id)).usage.active_seconds;
-		const first = await get();
-		await until('it grows', async () => (await get()) > first);
-		await w.idle();
-		await check(w.id);
-		w.close();
+		await meanwhile(async (seconds) => {
+			const w = await Watch.begin(b);
+			await w.send(message(bash(`sleep ${seconds + 1}`)));
+			await w.until('agent.tool_use');
+			const get = () => c.beta.sessions.retrieve(w.id);
+			const first = await get();
+			if (first.status !== 'running') return TOO_LATE;
+			await until('it grows', async () => (await get()).usage.active_seconds > first.usage.active_seconds);
+			await w.idle({ ms: 90_000 });
+			await check(w.id);
+			return w.close();
+		});
 	});
 
 	test('waiting for a confirmation is free', async () => {
