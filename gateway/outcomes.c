@@ -85,9 +85,10 @@ resolve(struct db *db, const char *workspace, const char *blob_dir, json_t *even
 		return filerefs_absent(id, e);
 	if (file_some(db, workspace, NULL, &id, 1, &res, e) < 0)
 		return -1;
-	if (PQntuples(res) > 0)
-		file_row(res, 0, &f);
-	if (PQntuples(res) == 0 || !f.blob_id)
+	if (PQntuples(res) == 0)
+		return filerefs_absent(id, e);
+	file_row(res, 0, &f);
+	if (!f.blob_id)
 		return filerefs_absent(id, e);
 	if (f.size == 0 || f.size > 4 * RUBRIC_MAX)
 		return err_set(e, EK_INVALID, 0, "rubric.file_id: file %s must hold 1 to %d characters", id, RUBRIC_MAX);
