@@ -231,21 +231,22 @@ static const struct model_events verdict_events = {
 #define GRADE_BYTES (512u << 10)	/* of a question at most; three bytes for each token of a smaller window */
 
 static void
-ask_verdict(struct sess *s, struct model_request *rq)
+ask_verdict(struct sess *s, const struct model_request *rq)
 {
 	size_t room = s->t.window > 0 && (size_t)s->t.window * 3 < GRADE_BYTES ? (size_t)s->t.window * 3 : GRADE_BYTES;
-	AUTO(str) char *question = outcome_question(&s->t.outcome, rq->items, rq->nitems, room);
-	struct model_item item = { 'u', question, strlen(question) };
+	AUTO(str) char *text = outcome_question(&s->t.outcome, rq->items, rq->nitems, room);
+	struct model_item item = { 'u', text, strlen(text) };
+	struct model_request question = *rq;
 
-	rq->system = outcome_system;
-	rq->items = &item;
-	rq->nitems = 1;
-	rq->kinds = NULL;
-	rq->tools = &outcome_tool;
-	rq->ntools = 1;
+	question.system = outcome_system;
+	question.items = &item;
+	question.nitems = 1;
+	question.kinds = NULL;
+	question.tools = &outcome_tool;
+	question.ntools = 1;
 	log_info("outcome_evaluation", "session", s->t.id, "iteration", LOGN(s->t.outcome.iteration), NULL);
 	FAILPOINT(MODEL);
-	s->model = model_start(s->wk->models, rq, &verdict_events, s);
+	s->model = model_start(s->wk->models, &question, &verdict_events, s);
 }
 
 static void
