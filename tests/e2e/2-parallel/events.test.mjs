@@ -264,7 +264,7 @@ describe('events', { concurrency: true }, () => {
 		const [thread] = await collect(c.beta.sessions.threads.list(v.id));
 		const nobody = 'sthr_01' + '1'.repeat(22);
 		await refused(events.send(v.id, { events: [{ ...interrupt(), session_thread_id: nobody }] }), 404, exactly(`Thread not found: ${nobody}`));
-		await v.send(message(bash('sleep 20')));
+		await v.send(message(bash('sleep 100')));
 		await v.until('agent.tool_use');
 		const [sent] = await v.send({ ...interrupt(), session_thread_id: thread.id });
 		assert.equal(sent.session_thread_id, thread.id);

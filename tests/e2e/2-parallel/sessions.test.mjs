@@ -156,7 +156,7 @@ describe('sessions', { concurrency: true }, () => {
 
 	test('update: not the agent of a running session', async () => {
 		const w = await Watch.begin(b);
-		await w.send(message(bash('sleep 20')));
+		await w.send(message(bash('sleep 100')));
 		await w.until('agent.tool_use');
 		await refused(sessions.update(w.id, { title: 'both or none', agent: { tools: [] } }), 400, /^agent: .*"running"/);
 		assert.equal((await sessions.retrieve(w.id)).title, null);

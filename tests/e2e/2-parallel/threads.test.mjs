@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { ABSENT, bench, client, collect, log } from '../lib/client.mjs';
 import { get } from '../lib/http.mjs';
-import { bash, message, script } from '../lib/script.mjs';
+import { bash, interrupt, message, script } from '../lib/script.mjs';
 import { exactly, refused } from '../lib/sdkerror.mjs';
 import { micros } from '../lib/shape.mjs';
 import { Watch, ofType, one } from '../lib/watch.mjs';
@@ -35,11 +35,12 @@ describe('threads', { concurrency: true }, () => {
 		assert.match(fresh.id, /^sthr_01[1-9A-HJ-NP-Za-km-z]{22}$/);
 		assert.deepEqual(await threads.retrieve(fresh.id, { session_id: w.id }), fresh);
 
-		await w.send(message(script(bash('sleep 3'))));
+		await w.send(message(script(bash('sleep 100'))));
 		await w.until('agent.tool_use');
 		const during = await threads.retrieve(fresh.id, { session_id: w.id });
 		assert.equal(during.status, 'running');
 		assert.ok(during.stats && during.usage, 'both objects from the first status change on');
+		await w.send(interrupt());
 		await w.idle();
 		const after = await threads.retrieve(fresh.id, { session_id: w.id });
 		assert.equal(after.status, 'idle');
