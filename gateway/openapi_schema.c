@@ -16,6 +16,7 @@ name_of(const struct shape *s, const struct shape_union *u, char out[96])
 {
 	const struct reply_doc *r = reply_find(u ? NULL : s, u);
 
+	must(s || u);
 	snprintf(out, 96, "%s%s", u && !r ? "any_" : "", r ? r->name : u ? u->name : s->name);
 	return out;
 }

@@ -26,7 +26,6 @@ static const char *const content_types[] = {
 	NULL, "application/json", "application/json; charset=utf-8", "application/json; charset=\"ISO-8859-1\"", "text/plain", "application/json;charset=",
 };
 static const char *const encodings[] = { NULL, "", "identity", "gzip", "br" };
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static void
 same_again(const json_t *v)
@@ -43,9 +42,9 @@ same_again(const json_t *v)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct shape *s = shapes[pick(&data, &size, COUNT(shapes))];
-	const char *type = content_types[pick(&data, &size, COUNT(content_types))];
-	const char *encoding = encodings[pick(&data, &size, COUNT(encodings))];
+	const struct shape *s = shapes[pick(&data, &size, sizeof shapes / sizeof shapes[0])];
+	const char *type = content_types[pick(&data, &size, sizeof content_types / sizeof content_types[0])];
+	const char *encoding = encodings[pick(&data, &size, sizeof encodings / sizeof encodings[0])];
 	struct buf text = BUF_INIT(0);
 	AUTO(json) json_t *v = NULL;
 	struct err e = ERR_INIT;

@@ -9,6 +9,7 @@
 
 #include "jspan.h"
 #include "jx.h"
+#include "xalloc.h"
 
 static void
 walk(struct jspan v, int depth)
@@ -33,7 +34,7 @@ walk(struct jspan v, int depth)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	AUTO(str) char *text = strndup((const char *)data, size), *once = NULL, *twice = NULL;
+	AUTO(str) char *text = xstrndup((const char *)data, size), *once = NULL, *twice = NULL;
 	AUTO(json) json_t *v = NULL, *plain = NULL, *again = NULL;
 	struct err e = ERR_INIT, plain_e = ERR_INIT;
 	size_t len = strlen(text);

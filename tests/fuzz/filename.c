@@ -9,12 +9,12 @@
 
 #include "buf.h"
 #include "filename.h"
-#include "shape.h"
+#include "xalloc.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	AUTO(str) char *sent = strndup((const char *)data, size);
+	AUTO(str) char *sent = xstrndup((const char *)data, size);
 	AUTO(buf) struct buf head = BUF_INIT(0);
 	struct err e = ERR_INIT;
 	char name[FILENAME_BYTES];

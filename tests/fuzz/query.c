@@ -24,7 +24,6 @@ static const struct query_spec *const specs[] = {
 #undef QVALUES
 };
 static const char *const methods[] = { "GET", "POST", "DELETE", "PUT" };
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static void
 is_text(const char *s, int64_t min, int64_t max)
@@ -90,8 +89,8 @@ stream(const char *text)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct query_spec *spec = specs[pick(&data, &size, COUNT(specs))];
-	const char *method = methods[pick(&data, &size, COUNT(methods))];
+	const struct query_spec *spec = specs[pick(&data, &size, sizeof specs / sizeof specs[0])];
+	const char *method = methods[pick(&data, &size, sizeof methods / sizeof methods[0])];
 	AUTO(arena) struct arena *a = arena_new(1 << 20);
 	char *text;
 

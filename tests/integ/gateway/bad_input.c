@@ -205,8 +205,10 @@ send_good(void *arg, const char *name, const json_t *body, const char *expect)
 	gwr_send(GWR_A, "POST", arg, text, strlen(text), NULL, &r);
 	total.cases++;
 	words = jx_str(json_object_get(r.json, "error"), "message");
-	if (r.status >= 500 || (r.status != 200 && !words))
+	if (r.status >= 500 || (r.status != 200 && !words)) {
 		deviates(name, arg, "no fault", &r);
+		return;
+	}
 	for (size_t i = 0; r.status == 400 && i < sizeof shape_words / sizeof *shape_words; i++)
 		if (strstr(words, shape_words[i]))
 			deviates(name, arg, "not refused by its shape", &r);
