@@ -240,6 +240,10 @@ string_cases(struct walk *w, const struct place *p, const struct shape_field *f)
 		return;
 	accepted(w, p, f->key, "max", listed(f, text(f->max)));
 	accepted(w, p, f->key, "min", listed(f, text(f->min)));
+	if (f->max > f->min) {
+		accepted(w, p, f->key, "max - 1", listed(f, text(f->max - 1)));
+		accepted(w, p, f->key, "min + 1", listed(f, text(f->min + 1)));
+	}
 }
 
 static void
@@ -253,6 +257,8 @@ int_cases(struct walk *w, const struct place *p, const struct shape_field *f)
 	refused(w, p, f->key, "", "max + 1", json_integer(f->max + 1), false, high);
 	accepted(w, p, f->key, "min", json_integer(f->min));
 	accepted(w, p, f->key, "max", json_integer(f->max));
+	accepted(w, p, f->key, "min + 1", json_integer(f->min + 1));
+	accepted(w, p, f->key, "max - 1", json_integer(f->max - 1));
 }
 
 static void
@@ -328,6 +334,8 @@ list_cases(struct walk *w, const struct place *p, const struct shape_field *f)
 		refused(w, p, f->key, "", "too many", list_of(f, f->list_max + 1), false, message);
 		if (!(f->flags & F_LATER))
 			accepted(w, p, f->key, "as many as allowed", list_of(f, f->list_max));
+		if (!(f->flags & F_LATER) && f->list_max > f->list_min)
+			accepted(w, p, f->key, "one less than allowed", list_of(f, f->list_max - 1));
 	}
 }
 

@@ -241,11 +241,29 @@ query_refused(const struct route *r, const char *uri, const char *name, const ch
 	refused_as("query", r->method, gwr_fmt("%s?%s=%s", uri, name, value), NULL, INVALID, gwr_fmt("%s: ", name));
 }
 
+/* A value at the edge of what is allowed: perhaps refused for its company, never for itself. */
+static void
+query_taken(const struct route *r, const char *uri, const char *name, const char *value)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply reply = { 0 };
+	const char *words;
+
+	gwr_send(GWR_A, r->method, gwr_fmt("%s?%s=%s", uri, name, value), NULL, 0, NULL, &reply);
+	total.cases++;
+	words = jx_str(json_object_get(reply.json, "error"), "message");
+	if (reply.status >= 500 || (reply.status == 400 && (!words || strstr(words, "Input should be") || strstr(words, " characters"))))
+		deviates("query", gwr_fmt("%s?%s=%s", uri, name, value), "taken", &reply);
+}
+
 static void
 parameter_cases(const struct route *r, const char *uri, const struct query_param *p)
 {
 	switch (p->kind) {
 	case QK_INT:
+		for (int64_t d = 0; d < 2 && strcmp(r->method, "GET") == 0; d++) {
+			query_taken(r, uri, p->name, gwr_fmt("%lld", (long long)(p->min + d)));
+			query_taken(r, uri, p->name, gwr_fmt("%lld", (long long)(p->max - d)));
+		}
 		query_refused(r, uri, p->name, gwr_fmt("%lld", (long long)p->min - 1));
 		query_refused(r, uri, p->name, gwr_fmt("%lld", (long long)p->max + 1));
 		query_refused(r, uri, p->name, "-1");
@@ -282,6 +300,8 @@ parameter_cases(const struct route *r, const char *uri, const struct query_param
 		query_refused(r, uri, p->name, "%ff%fe");
 		if (p->min > 0)
 			query_refused(r, uri, p->name, "");
+		if (p->max < 3000 && strcmp(r->method, "GET") == 0)
+			query_taken(r, uri, p->name, gwr_fmt("%0*d", (int)p->max, 0));
 		if (p->max < 3000)
 			query_refused(r, uri, p->name, gwr_fmt("%0*d", (int)p->max + 1, 0));
 	}
