@@ -193,14 +193,17 @@ key_check(struct auth *a, struct db *db, const struct auth_headers *h, struct te
 	const char *key = credential(h);
 	struct tenant_key found;
 	int64_t left_ms;
-	enum apikey_form form = key ? apikey_parse(&a->pepper, key, public_id) : APIKEY_BAD;
+	enum apikey_form form;
 	bool exists;
 
-	if (form == APIKEY_BAD)
+	if (!key || strnlen(key, APIKEY_LEN + 1) != APIKEY_LEN)
 		return err_set(e, EK_AUTH, 0, "Authentication failed");
 	apikey_hash(&a->pepper, key, hash);
 	if (a->cache_ms > 0 && cache_get(a, hash, out))
-		return 0;
+		return 0;		/* it was checked when it was looked up */
+	form = apikey_parse(&a->pepper, key, public_id);
+	if (form == APIKEY_BAD)
+		return err_set(e, EK_AUTH, 0, "Authentication failed");
 	if (form == APIKEY_OLD && old_key_turn(a, e) < 0)
 		return -1;
 	if (tenant_key_get(db, public_id, &found, stored, &left_ms, &exists, e) < 0)

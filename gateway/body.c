@@ -163,13 +163,10 @@ values_of(const char *text, size_t len)
 	size_t n = 1;
 
 	for (size_t i = 0; i < len; i++) {
-		if (text[i] == '"') {
-			for (i++; i < len && text[i] != '"'; i++)
-				if (text[i] == '\\')
-					i++;
-		} else if (text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{') {
+		if (text[i] == '"')
+			i = jx_string_end(text, len, i) - 1;
+		else if (text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{')
 			n++;
-		}
 	}
 	return n;
 }

@@ -9,6 +9,23 @@
 
 #include "xalloc.h"
 
+size_t
+jx_string_end(const char *text, size_t len, size_t i)
+{
+	const char *quote = NULL, *escape;
+
+	for (i++; i < len; i = (size_t)(escape - text) + 2) {
+		if (!quote || quote < text + i)
+			quote = memchr(text + i, '"', len - i);
+		if (!quote)
+			return len;
+		escape = memchr(text + i, '\\', (size_t)(quote - (text + i)));
+		if (!escape)
+			return (size_t)(quote - text) + 1;
+	}
+	return len;
+}
+
 /* Deepest nesting of text; strings are skipped. An unfinished string ends the scan: the parser reports it. */
 static int
 depth_of(const char *text, size_t len)
@@ -19,9 +36,7 @@ depth_of(const char *text, size_t len)
 	for (i = 0; i < len; i++) {
 		switch (text[i]) {
 		case '"':
-			for (i++; i < len && text[i] != '"'; i++)
-				if (text[i] == '\\')
-					i++;
+			i = jx_string_end(text, len, i) - 1;
 			break;
 		case '{':
 		case '[':

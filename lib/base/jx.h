@@ -32,6 +32,9 @@ int jx_parse(const char *text, size_t len, json_t **out, struct err *e);
 int jx_parse_exact(const char *text, size_t len, json_t **out, struct err *e);
 bool jx_is_exact(const json_t *v);
 
+/* The index behind the string that begins with the quote at text[i], or len when it does not end. Looks at each byte once. */
+size_t jx_string_end(const char *text, size_t len, size_t i);
+
 /* The string at key, or NULL when absent or not a string. Borrowed. */
 const char *jx_str(const json_t *obj, const char *key);
 /* The integer at key, or dflt. */

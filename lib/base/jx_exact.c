@@ -19,16 +19,6 @@
 #define DIGITS 18		/* of an integer that certainly fits */
 #define LONGEST 400		/* no finite number needs more; jansson may judge it */
 
-/* The end of the string that begins at i, or len. */
-static size_t
-string_end(const char *text, size_t len, size_t i)
-{
-	for (i++; i < len && text[i] != '"'; i++)
-		if (text[i] == '\\')
-			i++;
-	return i < len ? i + 1 : len;
-}
-
 static size_t
 token_end(const char *text, size_t len, size_t i)
 {
@@ -76,7 +66,7 @@ has_inexact(const char *text, size_t len)
 	for (size_t i = 0, end; i < len; i = end) {
 		end = i + 1;
 		if (text[i] == '"') {
-			end = string_end(text, len, i);
+			end = jx_string_end(text, len, i);
 		} else if (text[i] == '-' || isdigit((unsigned char)text[i])) {
 			end = token_end(text, len, i);
 			if (inexact(text + i, end - i))
@@ -101,7 +91,7 @@ cover(struct buf *b, const char *text, size_t len)
 	for (size_t i = 0, end; i < len; i = end) {
 		end = i + 1;
 		if (text[i] == '"') {
-			end = string_end(text, len, i);
+			end = jx_string_end(text, len, i);
 			buf_ch(b, '"');
 			if (end - i > 7 && memcmp(text + i + 1, COVER_TEXT, 6) == 0 && !is_key(text, len, end))
 				buf_str(b, COVER_TEXT);

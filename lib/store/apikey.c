@@ -146,9 +146,11 @@ apikey_parse(const struct apikey_pepper *p, const char *key, char public_id[APIK
 		return APIKEY_BAD;
 	check_of(p, key, check);
 	good = sodium_memcmp(check, key + BODY_LEN, CHECK_LEN) == 0;
-	put_base62(crc32_of(key, BODY_LEN), old);
-	if (!good && memcmp(old, key + BODY_LEN, CHECK_LEN) != 0)
-		return APIKEY_BAD;
+	if (!good) {
+		put_base62(crc32_of(key, BODY_LEN), old);
+		if (memcmp(old, key + BODY_LEN, CHECK_LEN) != 0)
+			return APIKEY_BAD;
+	}
 	memcpy(public_id, id, APIKEY_PUBLIC_LEN);
 	public_id[APIKEY_PUBLIC_LEN] = '\0';
 	return good ? APIKEY_GOOD : APIKEY_OLD;
