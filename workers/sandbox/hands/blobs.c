@@ -205,18 +205,34 @@ blobs_create(struct blobs *b, char id[BLOB_ID])
 	return fd;
 }
 
-int
-blobs_keep(struct blobs *b, const char *id, int fd)
+static int
+folder(const struct blobs *b, const char *id)
 {
 	char part[3];
-	AUTO(fd) int tmp = open_at(b->dir, "tmp", O_RDONLY | O_DIRECTORY, 0);
-	AUTO(fd) int dir = -1;
 
 	snprintf(part, sizeof part, "%.2s", id);
-	dir = open_at(b->dir, part, O_RDONLY | O_DIRECTORY, 0);
-	if (tmp < 0 || dir < 0 || fsync(fd) < 0 || renameat(tmp, id, dir, id) < 0)
-		return -1;
-	return fsync(dir);
+	return open_at(b->dir, part, O_RDONLY | O_DIRECTORY, 0);
+}
+
+/* The content of all first, then all names, then their folders: each first sync of a kind commits what the others would wait for. */
+void
+blobs_keep(struct blobs *b, struct blob_new *list, int n)
+{
+	AUTO(fd) int tmp = open_at(b->dir, "tmp", O_RDONLY | O_DIRECTORY, 0);
+	int i;
+
+	for (i = 0; i < n; i++)
+		list[i].kept = tmp >= 0 && fsync(list[i].fd) == 0;
+	for (i = 0; i < n; i++) {
+		AUTO(fd) int to = list[i].kept ? folder(b, list[i].id) : -1;
+
+		list[i].kept = to >= 0 && renameat(tmp, list[i].id, to, list[i].id) == 0;
+	}
+	for (i = 0; i < n; i++) {
+		AUTO(fd) int to = list[i].kept ? folder(b, list[i].id) : -1;
+
+		list[i].kept = to >= 0 && fsync(to) == 0;
+	}
 }
 
 void
@@ -244,13 +260,8 @@ blobs_have(struct blobs *b, const char *id)
 void
 blobs_remove(struct blobs *b, const char *id)
 {
-	char part[3];
-	AUTO(fd) int dir = -1;
+	AUTO(fd) int dir = b && blob_id_ok(id) ? folder(b, id) : -1;
 
-	if (!b || !blob_id_ok(id))
-		return;
-	snprintf(part, sizeof part, "%.2s", id);
-	dir = open_at(b->dir, part, O_RDONLY | O_DIRECTORY, 0);
 	if (dir >= 0)
 		(void)unlinkat(dir, id, 0);
 }

@@ -22,9 +22,15 @@ int blobs_dir(const struct blobs *b);	/* the store's descriptor, borrowed; -1: n
  */
 void blobs_mounts(struct blobs *b, const char *const *ids, int n, int *out);
 
-/* A new blob: a descriptor to write to (-1 with errno), its id; then keep it (0, or -1 with errno) or drop it. The caller closes it. */
+/* A new blob: a descriptor to write to (-1 with errno), its id; then keep or drop it. The caller closes it. */
 int blobs_create(struct blobs *b, char id[BLOB_ID]);
-int blobs_keep(struct blobs *b, const char *id, int fd);
+/* Make n of them durable and put them in their places, together: that waits for the disk about as often as for one. kept[i]: it is there. */
+struct blob_new {
+	char id[BLOB_ID];
+	int fd;
+	bool kept;
+};
+void blobs_keep(struct blobs *b, struct blob_new *list, int n);
 void blobs_drop(struct blobs *b, const char *id);
 /* Is a kept one there? */
 bool blobs_have(struct blobs *b, const char *id);

@@ -29,6 +29,7 @@
 #define PRINT_ENTRIES 512	/* looked at in passing */
 #define WALK_ENTRIES 20000	/* looked at when collecting */
 #define CHUNK (256u << 10)
+#define BATCH 32		/* files that are made durable together */
 
 DEFINE_CLEANUP(DIR *, dirp, closedir)
 
@@ -49,6 +50,9 @@ struct walk {
 	int skipped;
 	const char *why;
 	char *chunk;
+	struct blob_new batch[BATCH];
+	struct buf told[BATCH];	/* what is said of each when it is kept */
+	int nbatch;
 };
 
 static int
@@ -232,11 +236,11 @@ copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha
 }
 
 static void
-tell(struct walk *w, const char *path, const char *name, const char *blob, const char *sha256, const struct collect_stamp *stamp)
+tell(struct buf *out, const char *path, const char *name, const char *blob, const char *sha256, const struct collect_stamp *stamp)
 {
 	struct jw j;
 
-	jw_begin(&j, w->out);
+	jw_begin(&j, out);
 	jw_obj(&j);
 	jw_kstr(&j, "path", path);
 	if (blob) {
@@ -255,7 +259,41 @@ tell(struct walk *w, const char *path, const char *name, const char *blob, const
 	jw_kint(&j, "ino", (int64_t)(stamp->ino & INT64_MAX));
 	jw_obj_end(&j);
 	jw_end(&j);
-	buf_ch(w->out, '\n');
+	buf_ch(out, '\n');
+}
+
+/* Keep what was copied, and tell of what is kept. */
+static void
+flush(struct walk *w)
+{
+	blobs_keep(w->blobs, w->batch, w->nbatch);
+	for (int i = 0; i < w->nbatch; i++) {
+		if (w->batch[i].kept) {
+			buf_put(w->out, w->told[i].data, w->told[i].len);
+		} else {
+			blobs_drop(w->blobs, w->batch[i].id);
+			skip(w, "they could not be stored");
+		}
+		close(w->batch[i].fd);
+		buf_free(&w->told[i]);
+	}
+	w->nbatch = 0;
+}
+
+/* A copy that is whole: it waits for the others of its batch. Takes fd. */
+static void
+keep(struct walk *w, int fd, const char *id, const char *path, const char *name, const char *sha256, const struct collect_stamp *stamp)
+{
+	struct blob_new *b = &w->batch[w->nbatch];
+
+	(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);	/* begin with it */
+	b->fd = fd;
+	memcpy(b->id, id, sizeof b->id);
+	w->left.files--;
+	w->left.bytes -= stamp->size;
+	tell(&w->told[w->nbatch++], path, name, id, sha256, stamp);
+	if (w->nbatch == BATCH)
+		flush(w);
 }
 
 /* One file that looks new. The descriptor decides what it is; its stamp must be the same before and after. */
@@ -285,16 +323,11 @@ take(struct walk *w, int fd, const char *path, const char *name, const struct co
 	if (rc == 0 && (fstat(fd, &st) < 0 || (then = stamp_of(&st), !same(&then, &stamp))))
 		rc = 1;
 	if (rc == 0 && !(k && strcmp(k->sha256, sha256) == 0)) {
-		rc = blobs_keep(w->blobs, id, to);
-		if (rc == 0) {
-			w->left.files--;
-			w->left.bytes -= stamp.size;
-			tell(w, path, name, id, sha256, &stamp);
-			return 0;
-		}
-	} else if (rc == 0) {
-		tell(w, path, name, NULL, NULL, &stamp);
+		keep(w, steal_fd(to), id, path, name, sha256, &stamp);
+		return 0;
 	}
+	if (rc == 0)
+		tell(w->out, path, name, NULL, NULL, &stamp);
 	blobs_drop(w->blobs, id);
 	if (rc != 0)
 		skip(w, rc > 0 ? "it was being written" : "they could not be stored");
@@ -328,6 +361,7 @@ collect(int dir, struct blobs *blobs, const struct collect_known *known, int nkn
 	w.chunk = malloc(CHUNK);
 	if (w.chunk)
 		(void)walk_dir(&w, again(dir), 0);
+	flush(&w);
 	free(w.chunk);
 	jw_begin(&j, out);
 	jw_obj(&j);

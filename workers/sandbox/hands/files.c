@@ -324,8 +324,8 @@ files_mount(struct files *f, struct blobs *blobs, const struct box *box, const c
 
 	if (f->n == 0 && f->nmounted == 0)
 		return;
-	j.gone = xcalloc((size_t)f->nmounted + 1, sizeof *j.gone);
-	j.fresh = xcalloc((size_t)f->n + 1, sizeof *j.fresh);
+	j.gone = xcalloc((size_t)f->nmounted + 1, sizeof(void *));
+	j.fresh = xcalloc((size_t)f->n + 1, sizeof(void *));
 	j.failed = xcalloc((size_t)f->n + 1, sizeof *j.failed);
 	compare(f, &j);
 	if (j.ngone + j.nfresh > 0)

@@ -156,23 +156,35 @@ forget(struct unpublished *u)
 	free(u->name);
 }
 
+static void
+take_off(struct outputs *o, int k)
+{
+	forget(&o->pending[k]);
+	memmove(o->pending + k, o->pending + k + 1, (size_t)(--o->npending - k) * sizeof *o->pending);
+}
+
+/* The list has become shorter, from `had` on. */
+static void
+shortened(struct session *s, int had)
+{
+	struct outputs *o = &s->outputs;
+
+	s->h->outputs_pending -= had > 0 && o->npending == 0;
+	o->shorter |= had != o->npending;
+	if (!o->collecting)
+		save_shorter(s);
+}
+
 /* A copy that is not in the store any more (its file was published, then deleted, and nobody told us) is not offered again. */
 static void
 drop_missing(struct session *s)
 {
-	struct outputs *o = &s->outputs;
-	const int had = o->npending;
-	int n = 0;
+	const int had = s->outputs.npending;
 
-	for (int i = 0; i < o->npending; i++) {
-		if (blobs_have(s->h->blobs, o->pending[i].blob))
-			o->pending[n++] = o->pending[i];
-		else
-			forget(&o->pending[i]);
-	}
-	o->npending = n;
-	s->h->outputs_pending -= had > 0 && n == 0;
-	o->shorter |= had != n;
+	for (int k = had - 1; k >= 0; k--)
+		if (!blobs_have(s->h->blobs, s->outputs.pending[k].blob))
+			take_off(&s->outputs, k);
+	shortened(s, had);
 }
 
 void
@@ -182,10 +194,8 @@ outputs_write(struct session *s, struct jw *w)
 	size_t before = w->out->len;
 	bool more = false;
 
-	if (!o->collecting) {
+	if (!o->collecting)
 		drop_missing(s);
-		save_shorter(s);
-	}
 
 	jw_kstr(w, "session", s->id);
 	jw_key(w, "outputs");
@@ -219,13 +229,9 @@ outputs_done(struct session *s, const json_t *blobs, bool keep)
 			o->taken--;
 			o->bytes -= o->pending[k].size;
 		}
-		forget(&o->pending[k]);
-		memmove(o->pending + k, o->pending + k + 1, (size_t)(--o->npending - k) * sizeof *o->pending);
+		take_off(o, k);
 	}
-	s->h->outputs_pending -= had > 0 && o->npending == 0;
-	o->shorter |= had != o->npending;
-	if (!o->collecting)
-		save_shorter(s);
+	shortened(s, had);
 }
 struct session *
 outputs_forgotten(struct hands *h)
