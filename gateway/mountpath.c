@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define COMPONENT_MAX 255	/* bytes of a file's name on any file system */
+#define DEPTH_MAX 16		/* each folder above a file is memory of the host */
 
 /* What stands before the part that counts: the root itself, or its short name. */
 static const char *
@@ -61,6 +62,7 @@ mount_path(const char *asked, const char *file_id, char out[MOUNT_PATH_MAX], str
 {
 	const char *p;
 	size_t n;
+	int depth = 0;
 
 	if (!asked || !asked[0]) {
 		snprintf(out, MOUNT_PATH_MAX, MOUNT_ROOT "/%s", file_id);
@@ -74,6 +76,10 @@ mount_path(const char *asked, const char *file_id, char out[MOUNT_PATH_MAX], str
 		if (step(asked, p, n, out, e) < 0)
 			return -1;
 	}
+	for (p = out + sizeof MOUNT_ROOT - 1; *p; p++)
+		depth += *p == '/';
+	if (depth > DEPTH_MAX)
+		return err_set(e, EK_INVALID, 0, "Invalid file resource: mount path \"%.200s\" has more than %d components", asked, DEPTH_MAX);
 	if (strcmp(out, MOUNT_ROOT) == 0)
 		return err_set(e, EK_INVALID, 0, "Invalid file resource: mount path \"%.300s\" does not name a file", asked);
 	return 0;

@@ -10,7 +10,7 @@
 /*
  * The resolved path of what a client asked for: rooted in MOUNT_ROOT, however it is written ("data.csv", "/data.csv", "/uploads/data.csv",
  * "/mnt/session/uploads/data.csv"); . and .. are taken out. asked NULL or "": named after the file. EK_INVALID: it leads out of there, names
- * no file, or is too long (contract C-10).
+ * no file, is too long or too deep (contract C-10).
  */
 int mount_path(const char *asked, const char *file_id, char out[MOUNT_PATH_MAX], struct err *e);
 

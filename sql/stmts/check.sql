@@ -190,3 +190,22 @@ SELECT b.id, b.size_bytes FROM blob b
 
 -- stmt: check_blob_named  for: admin
 SELECT f.id, f.session_id FROM file f WHERE f.blob_id = $1::text LIMIT 1
+
+-- What a session shows of its resources, against its rows and its mounted copies.
+-- stmt: check_resources  for: admin
+SELECT s.id, 'its resources are shown as ' || left(s.resources, 80) || ', its rows say otherwise'
+  FROM session s
+ WHERE ($1::text IS NULL OR s.id = $1::text)
+   AND s.resources <> coalesce((SELECT '[' || string_agg(resource_wire(r), ',' ORDER BY r.ordinal) || ']'
+                                  FROM session_resource r WHERE r.session_id = s.id), '[]')
+UNION ALL
+SELECT f.session_id, 'the copy ' || f.id || ' is mounted by no resource'
+  FROM file f
+ WHERE f.origin = 'mount' AND ($1::text IS NULL OR f.session_id = $1::text)
+   AND NOT EXISTS (SELECT FROM session_resource r WHERE r.file_id = f.id AND r.session_id = f.session_id AND r.mount_path = f.path)
+ LIMIT 1000
+
+-- stmt: check_outputs  for: admin
+SELECT f.session_id, f.path || ' was published more than once: ' || string_agg(f.id, ', ')
+  FROM file f WHERE f.origin = 'output' AND f.blob_id IS NOT NULL AND ($1::text IS NULL OR f.session_id = $1::text)
+ GROUP BY f.session_id, f.path, f.blob_id HAVING count(*) > 1 LIMIT 1000

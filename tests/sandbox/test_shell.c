@@ -95,10 +95,10 @@ spill_attacks(void)
 	r = sh(S, "seq 1 100000");
 	check(!r.is_error && !r.spilled, "a link to where only pid 1 could write");
 	is_text(sh(S, "ls / | grep -c bash-; ls /etc | grep -c bash-"), true, "0\n0\n", "nothing was written there");
-	(void)sh(S, "rm -rf /tmp/tool-output; mkdir /tmp/tool-output; cd /tmp/tool-output; for i in $(seq 200); do mkfifo bash-$i.txt; done");
+	(void)sh(S, "rm -rf /tmp/tool-output; mkdir /tmp/tool-output; cd /tmp/tool-output; mkfifo $(seq -f bash-%g.txt 200)");
 	r = sh(S, "seq 1 100000");
 	check(!r.is_error && !r.spilled, "a pipe in place of the file");
-	(void)sh(S, "cd /tmp; rm -rf tool-output; mkdir tool-output; for i in $(seq 200); do ln -s /workspace/stolen tool-output/bash-$i.txt; done");
+	(void)sh(S, "cd /tmp; rm -rf tool-output; mkdir tool-output; python3 -c \"import os\nfor i in range(200): os.symlink('/workspace/stolen', 'tool-output/bash-%d.txt' % i)\"");
 	r = sh(S, "seq 1 100000");
 	check(!r.is_error && !r.spilled && sh(S, "ls /workspace/stolen").is_error, "a link in place of the file");
 	(void)sh(S, "rm -rf /tmp/tool-output; head -c 1G /dev/zero > /workspace/fill; true");

@@ -24,7 +24,7 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage", "session_resource" };
 #define NTABLES (sizeof tables / sizeof *tables)
 
 static char blob[BLOB_PATH];	/* of the file that is there */
@@ -171,7 +171,8 @@ upload(void)
 	must(blob_setup(dir, &e) == 0 && blob_create(dir, &w, &e) == 0 && blob_write(&w, "hello", 5, &e) == 0 && blob_keep(&w, sha, &e) == 0);
 	free(rig_sql("SELECT file_insert('file_a', organization_id, workspace_id, NULL, 'upload', NULL, 'a', 'text/plain', false, '%s', 5, '%s', NULL, 9)"
 	    " FROM session WHERE id = 'sesn_tool'", w.id, sha));
-	free(rig_sql("SELECT file_copy('file_b', workspace_id, 'file_a', 'sesn_tool', '/b') FROM session WHERE id = 'sesn_tool'"));
+	free(rig_sql("SELECT result FROM session, session_resource_add(workspace_id, id, '{sesrsc_b}', '{file_b}', '{file_a}', '{/b}', 9)"
+	    " WHERE id = 'sesn_tool'"));
 	must(snprintf(blob, sizeof blob, "%s/%.2s/%s", dir, w.id, w.id) > 0);
 }
 
@@ -331,6 +332,11 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	{ "a file is of another size", "UPDATE file SET size_bytes = 6 WHERE id = 'file_b'", "files" },
 	{ "a file's blob is given up", "UPDATE blob SET doomed_at = now()", "files" },
 	{ "a file is of another organization", "UPDATE file SET organization_id = 'other' WHERE id = 'file_b'", "files" },
+	{ "resources are shown that are not there", "UPDATE session SET resources = '[]' WHERE id = 'sesn_tool'", "resources" },
+	{ "a copy is mounted by nobody", "DELETE FROM session_resource", "resources" },
+	{ "an output is published twice", "INSERT INTO file (id, organization_id, workspace_id, session_id, origin, path, filename, mime_type,"
+	  " size_bytes, blob_id, downloadable, created_at) SELECT x, organization_id, workspace_id, 'sesn_tool', 'output', 'o', 'o', 'text/plain', 5,"
+	  " blob_id, true, now() FROM file, unnest('{file_c,file_d}'::text[]) x WHERE id = 'file_a'", "outputs" },
 	{ "a blob is smaller than its row", "UPDATE blob SET size_bytes = 6", "blobs files" },
 	{ "an orphan",
 	    "DELETE FROM session WHERE id = 'sesn_plain'", "orphans" },

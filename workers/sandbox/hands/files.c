@@ -140,7 +140,7 @@ open_in(int dir, const char *path)
 	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
 }
 
-/* The folder of all files: a tmpfs that only holds mount points. */
+/* The folder of all files: a tmpfs that only holds mount points, 500 of them at a depth of 16 at most (gateway/mountpath.c). */
 static int
 open_uploads(const struct job *j)
 {
@@ -150,7 +150,7 @@ open_uploads(const struct job *j)
 	if (lstat("/mnt/session", &outer) < 0 || lstat(SB_UPLOADS, &inner) < 0)
 		return -1;
 	if (outer.st_dev == inner.st_dev) {
-		snprintf(opts, sizeof opts, "mode=755,size=1m,nr_inodes=16384,uid=%u,gid=%u", j->base, j->base);
+		snprintf(opts, sizeof opts, "mode=755,size=1m,nr_inodes=8704,uid=%u,gid=%u", j->base, j->base);
 		if (mount("uploads", SB_UPLOADS, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, opts) < 0)
 			return -1;
 	}
