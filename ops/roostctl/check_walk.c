@@ -278,8 +278,8 @@ meter_peek(const struct walk *w, struct meter *m)
 	if (i >= PQntuples(w->meters))
 		return false;
 	*m = (struct meter){ .seq = pg_int(w->meters, i, 0), .name = pg_str(w->meters, i, 1), .quantity = pg_int(w->meters, i, 2),
-	    .cum_before = pg_int(w->meters, i, 3), .start_us = pg_int(w->meters, i, 4), .end_us = pg_int(w->meters, i, 5), .other = pg_bool(w->meters, i, 6),
-	    .nano = pg_str(w->meters, i, 7) ? pg_int(w->meters, i, 7) : -1 };
+	    .cum_before = pg_int(w->meters, i, 3), .start_us = pg_int(w->meters, i, 4), .end_us = pg_int(w->meters, i, 5),
+	    .other = pg_bool(w->meters, i, 6), .nano = pg_str(w->meters, i, 7) ? pg_int(w->meters, i, 7) : -1 };
 	return true;
 }
 

@@ -91,10 +91,11 @@ SELECT g.session_id, format('a gap at seq %s, where %s', g.seq, CASE WHEN e.seq 
   FROM meter_gap g JOIN session s ON s.id = g.session_id
   LEFT JOIN event e ON e.session_id = g.session_id AND e.seq = g.seq AND e.type = 'span.model_request_start'
  WHERE ($1::text IS NULL OR g.session_id = $1::text)
-   AND NOT EXISTS (SELECT FROM event v WHERE v.session_id = g.session_id AND v.seq > g.seq AND v.type = 'span.outcome_evaluation_end' AND v.seq <
-        coalesce((SELECT min(n.seq) FROM event n WHERE n.session_id = g.session_id AND n.seq > g.seq AND n.type = 'span.model_request_start'),
-                 9223372036854775807))
-   AND (e.seq IS NULL OR g.cause <> 'judge_lost' AND EXISTS (SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
+   AND NOT EXISTS (SELECT FROM event v WHERE v.session_id = g.session_id AND v.seq > g.seq AND v.type = 'span.outcome_evaluation_end'
+                      AND v.seq < coalesce((SELECT min(n.seq) FROM event n WHERE n.session_id = g.session_id AND n.seq > g.seq
+                                               AND n.type = 'span.model_request_start'), 9223372036854775807))
+   AND (e.seq IS NULL OR g.cause <> 'judge_lost' AND EXISTS (
+        SELECT FROM meter_event m WHERE m.session_id = g.session_id AND m.meter LIKE 'tokens.%' AND m.seq =
         (SELECT min(x.seq) FROM event x WHERE x.session_id = g.session_id AND x.seq > g.seq AND x.type = 'span.model_request_end')))
 UNION ALL
 SELECT x.session_id, format('the request that ended at seq %s has neither tokens nor a gap', x.seq)
@@ -156,7 +157,8 @@ SELECT d.session_id, 'its sandbox was to be destroyed at ' || d.dropped_at
 -- stmt: check_cost  for: admin
 -- A row that counts tokens without a price leaves its session without a sum
 SELECT s.id, format('the row says %s nano-dollars%s, its meter rows add up to %s%s', s.token_nano,
-       CASE WHEN s.unpriced THEN ' and some without a price' ELSE '' END, m.nano, CASE WHEN m.without THEN ' and some have no price' ELSE '' END)
+       CASE WHEN s.unpriced THEN ' and some without a price' ELSE '' END, m.nano,
+       CASE WHEN m.without THEN ' and some have no price' ELSE '' END)
   FROM session s, LATERAL (SELECT coalesce(sum(list_nano), 0) AS nano, coalesce(bool_or(list_nano IS NULL), false) AS without
                              FROM meter_event WHERE session_id = s.id AND meter LIKE 'tokens.%') m
  WHERE ($1::text IS NULL OR s.id = $1::text)
