@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "failpoint.h"
+
 static int64_t
 read_us(clockid_t which)
 {
@@ -17,7 +19,7 @@ read_us(clockid_t which)
 
 int64_t clock_mono_us(void) { return read_us(CLOCK_MONOTONIC); }
 int64_t clock_mono_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
-int64_t clock_wall_us(void) { return read_us(CLOCK_REALTIME); }
+int64_t clock_wall_us(void) { return read_us(CLOCK_REALTIME) + FAILPOINT_SHIFT(CLOCK); }
 
 char *
 clock_format(int64_t us, char out[CLOCK_TEXT])

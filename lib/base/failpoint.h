@@ -9,14 +9,17 @@
  *
  * The control file is the setting failpoint_file; it is read again whenever it changes, also while it is absent. One line each:
  *
- *   NAME[/WHERE] kill|exit|sleep:MS|error[:KIND] [WHEN] [SEED]      # comment
+ *   NAME[/WHERE] kill|exit|sleep:MS|error[:KIND]|shift:MS [WHEN] [SEED]      # comment
  *
+ * shift is for clocks (FAILPOINT_SHIFT), always; WHERE is then a program's name, like roost-worker.
  * WHERE limits it to what FAILPOINT_IN() says, for instance a turn's state. WHEN: always (default) · once (over all processes: who comes first makes FILE.NAME[.WHERE]) · @N (the Nth time in each process) · a
  * probability like 0.05, drawn from SEED. KIND: a name of err.def, default UNAVAILABLE; where no error can be returned it does nothing.
  * Each happening appends `NAME ACTION PID` to FILE.log.
  */
 #ifndef ROOST_BASE_FAILPOINT_H
 #define ROOST_BASE_FAILPOINT_H
+
+#include <stdint.h>
 
 #include "err.h"
 
@@ -37,10 +40,13 @@ void failpoint_open(const char *path);
 void failpoint_hit(enum failpoint id, const char *where);	/* where may be NULL */
 /* As failpoint_hit, and: -1 with e set when an error is wanted. */
 int failpoint_error(enum failpoint id, struct err *e);
+/* By how much a clock is to be wrong, in microseconds. */
+int64_t failpoint_shift_us(enum failpoint id);
 
 #define FAILPOINT(id) failpoint_hit(FP_##id, NULL)
 #define FAILPOINT_IN(id, where) failpoint_hit(FP_##id, (where))
 #define FAILPOINT_ERR(id, e) failpoint_error(FP_##id, (e))
+#define FAILPOINT_SHIFT(id) failpoint_shift_us(FP_##id)
 
 #else
 
@@ -48,6 +54,7 @@ int failpoint_error(enum failpoint id, struct err *e);
 #define FAILPOINT(id) ((void)0)
 #define FAILPOINT_IN(id, where) ((void)0)
 #define FAILPOINT_ERR(id, e) (0)
+#define FAILPOINT_SHIFT(id) (0)
 
 #endif
 #endif

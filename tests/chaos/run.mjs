@@ -75,7 +75,7 @@ for (const { point, way } of points.filter((p) => some('POINTS').test(p.point)))
 	});
 }
 if (!process.env.POINTS) await test('every failpoint has been struck', async () => {
-	const missing = failpointNames().filter((n) => !points.some((p) => p.point.split('/')[0] === n));
+	const missing = failpointNames().filter((n) => !n.startsWith('clock.') && !points.some((p) => p.point.split('/')[0] === n));
 	if (missing.length > 0) throw new Error(missing.join(' '));
 });
 

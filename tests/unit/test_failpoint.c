@@ -185,12 +185,25 @@ sleeps(void **state)
 	assert_true((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 >= 29);
 }
 
+static void
+shifted_clock(void **state)
+{
+	(void)state;
+	control("clock.wall shift:-3600000\n");
+	failpoint_open(path);
+	assert_int_equal(failpoint_shift_us(FP_CLOCK), -3600000000);
+	control("clock.wall/another shift:5000\n");
+	assert_int_equal(failpoint_shift_us(FP_CLOCK), 0);
+	control("");
+	assert_int_equal(failpoint_shift_us(FP_CLOCK), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(off), cmocka_unit_test(errors), cmocka_unit_test(deaths), cmocka_unit_test(once), cmocka_unit_test(nth),
-		cmocka_unit_test(seeds), cmocka_unit_test(sleeps),
+		cmocka_unit_test(seeds), cmocka_unit_test(sleeps), cmocka_unit_test(shifted_clock),
 	};
 
 	log_open("test", LOG_ERROR_LEVEL);

@@ -4,6 +4,7 @@ import { postgresAway } from './away.mjs';
 import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { rolling } from './rolling.mjs';
+import { promoted } from './standby.mjs';
 import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
@@ -102,6 +103,7 @@ export const cases = [
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
+	{ f: 'F14', name: 'Postgres lost under load, its synchronous standby promoted: nothing that was acknowledged is lost', run: promoted },
 	{ f: 'F20', name: 'fsync fails with EIO: Postgres goes down, and comes back when the disk does with all that was acknowledged', needs: disk.missing,
 		run: disk.broken },
 	{ f: 'F40 F12', name: 'power lost under load: what was acknowledged is on the disk', needs: disk.missing, run: (x) => disk.powerLost(x) },

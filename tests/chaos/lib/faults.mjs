@@ -104,6 +104,18 @@ export const faults = [
 		await pause(1500);
 		disarm();
 	} },
+	{ f: 'F25', name: 'the clocks of all our processes an hour ahead, then an hour behind', brief, async strike() {
+		arm('clock.wall shift:3600000');
+		await pause(1200);
+		arm('clock.wall shift:-3600000');
+		await pause(1200);
+		disarm();
+	} },
+	{ f: 'F26', name: 'workers five minutes ahead of the rest', async strike() {
+		arm('clock.wall/roost-worker shift:300000');
+		await pause(2000);
+		disarm();
+	} },
 	{ f: 'F21', name: 'FLUSHALL', brief, strike: () => redis('FLUSHALL') },
 	{ f: 'F22', name: 'Redis down for three seconds', async strike() {
 		await sv('-w', '10', 'force-stop', 'redis');

@@ -13,7 +13,7 @@ names=$(sed -n 's/^FP([A-Z_]*, *"\([a-z._]*\)".*/\1/p' lib/base/failpoint.def)
 
 unused=
 for id in $ids; do
-	grep -rqE --include='*.c' "FAILPOINT(_ERR|_IN)?\(${id}[,)]" lib gateway workers || unused+="$id "
+	grep -rqE --include='*.c' "FAILPOINT(_ERR|_IN|_SHIFT)?\(${id}[,)]" lib gateway workers || unused+="$id "
 done
 if [ -z "$unused" ] && [ "$(wc -w <<<"$names")" -gt 20 ]; then ok "each failpoint stands somewhere"; else not_ok "each failpoint stands somewhere" "$unused"; fi
 
