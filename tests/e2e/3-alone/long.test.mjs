@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { bench, client, collect } from '../lib/client.mjs';
+import { spent } from '../lib/conform.mjs';
 import { runDir } from '../lib/ctl.mjs';
 import { pidOf, services } from '../lib/service.mjs';
 import { Watch, ofType, one } from '../lib/watch.mjs';
@@ -61,7 +62,7 @@ describe('a log of 100,000 events', { concurrency: false }, () => {
 
 	test('is listed whole, page by page, both ways', async () => {
 		for (const order of ['asc', 'desc']) {
-			const began = performance.now();
+			const began = performance.now() - spent.ms;
 			let n = 0, pages = 0, last = '';
 			for await (const page of (await c.beta.sessions.events.list(session, { limit: 1000, order })).iterPages()) {
 				n += page.data.length;
@@ -71,7 +72,7 @@ describe('a log of 100,000 events', { concurrency: false }, () => {
 					last = e.processed_at;
 				}
 			}
-			const ms = performance.now() - began;
+			const ms = performance.now() - spent.ms - began;
 			assert.equal(n, EVENTS + first.filter((e) => e.id).length);
 			console.log(`# ${order}: ${n} events in ${pages} pages, ${(ms / pages).toFixed(1)} ms each`);
 			assert.ok(ms / pages < 500, `${ms / pages} ms a page`);

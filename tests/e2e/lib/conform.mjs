@@ -7,6 +7,15 @@
 const on = Boolean(process.env.ROOST_CONFORMANCE && process.env.NODE_TEST_CONTEXT);
 const { answered, isStream, StreamChecker } = on ? await import('../../conformance/check.mjs') : {};
 
+// Time that validating has taken in this process, for tests that measure.
+export const spent = { ms: 0 };
+
+function timed(check) {
+	const began = performance.now();
+	check();
+	spent.ms += performance.now() - began;
+}
+
 // A whole answer below the SDK; headers with lower-case names.
 export function conforms(exchange) {
 	if (on) answered(exchange);
@@ -31,13 +40,14 @@ if (on && !globalThis.fetch.conforming) {
 		if (isStream(headers)) {
 			const checker = new StreamChecker(method, path, status, headers);
 			const look = new TransformStream({ transform(chunk, out) {
-				checker.bytes(chunk);
+				timed(() => checker.bytes(chunk));
 				out.enqueue(chunk);
 			} });
 			return new Response(response.body.pipeThrough(look), { status, headers: response.headers });
 		}
 		const bytes = status === 200 && !/json/.test(headers['content-type'] ?? '');
-		answered({ method, path, status, headers, text: bytes ? undefined : await response.clone().text() });
+		const text = bytes ? undefined : await response.clone().text();
+		timed(() => answered({ method, path, status, headers, text }));
 		return response;
 	};
 	conforming.conforming = true;
