@@ -234,6 +234,24 @@ destroyed(void)
 	is_text(sh("sesn_outputs_late2", "true"), false, "(no output)", "and others are served");
 }
 
+/* A turn that ends while the outputs of the one before are still being copied: its own are not forgotten. */
+static void
+overtaken(void)
+{
+	json_t *r;
+	int first, second;
+
+	(void)sh("sesn_outputs_fast", "cd " OUT "; for i in $(seq 20); do head -c 2M /dev/urandom > f$i; done");
+	first = send_req(shared, req_of("pause", "sesn_outputs_fast", 1));
+	(void)sh("sesn_outputs_fast", "echo late > " OUT "/late");
+	second = send_req(shared, req_of("pause", "sesn_outputs_fast", 1));
+	json_decref(wait_reply(shared, first));
+	r = wait_reply(shared, second);
+	check(at(r, "late") && count(r) == 21, "what a turn wrote while the one before was being collected is collected");
+	published(r, false);
+	json_decref(ask(shared, req_of("destroy", "sesn_outputs_fast", 1)));
+}
+
 /* A copy that was published by somebody we do not know of, and deleted since, is not offered again. */
 static void
 vanished(void)
@@ -260,6 +278,7 @@ test_outputs(void)
 	hostile();
 	racing();
 	destroyed();
+	overtaken();
 	vanished();
 	surviving();
 }

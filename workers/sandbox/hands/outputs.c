@@ -396,6 +396,8 @@ end(struct session *s)
 #define P_PIDFD 3
 #endif
 
+static void look(struct session *s);
+
 static void
 on_end(void *ctx, int fd, uint32_t events)
 {
@@ -413,6 +415,10 @@ on_end(void *ctx, int fd, uint32_t events)
 	end(s);
 	FAILPOINT(HANDS_OUTPUTS);
 	save_shorter(s);
+	if (s->outputs.again)
+		look(s);
+	if (s->outputs.collecting)
+		return;
 	answer(s);
 	if (s->outputs.destroy)
 		session_destroy(s);
@@ -456,16 +462,29 @@ start(struct session *s)
 	return 0;
 }
 
+/* Is there anything new? Then begin to collect it. */
+static void
+look(struct session *s)
+{
+	struct outputs *o = &s->outputs;
+
+	o->again = false;
+	if (!s->box || !box_is_ready(s->box) || s->running > 0 || !s->h->blobs)
+		return;
+	o->printing = collect_print(box_outputs(s->box));
+	if (o->printing != 0 && (o->printing < 0 || o->printing != o->print))
+		(void)start(s);
+}
+
 void
 outputs_pause(struct session *s, uint64_t conn, int64_t n)
 {
 	struct outputs *o = &s->outputs;
 
-	if (!o->collecting && s->box && box_is_ready(s->box) && s->running == 0 && s->h->blobs) {
-		o->printing = collect_print(box_outputs(s->box));
-		if (o->printing != 0 && (o->printing < 0 || o->printing != o->print))
-			(void)start(s);
-	}
+	if (o->collecting)
+		o->again = true;
+	else
+		look(s);
 	if (o->collecting)
 		waiter_add(&o->waiters, conn, n, false);
 	else

@@ -43,6 +43,7 @@ struct outputs {
 	int64_t told_ms;		/* when the list was last handed out */
 	char *note;			/* what was left out, for the next result; or NULL */
 	struct collecting *collecting;	/* or NULL */
+	bool again;			/* paused once more meanwhile: look again at its end */
 	bool destroy;			/* asked for meanwhile: the sandbox goes at its end */
 	struct waiter *waiters;		/* for its end */
 };
