@@ -133,10 +133,10 @@ fuzz: ## libFuzzer on every decoder of untrusted bytes: make fuzz SECONDS=600 (b
 	tests/fuzz/run $(SECONDS)
 soak: ## random faults under random load: make soak SEED=1 MINUTES=10
 	SEED=$(SEED) MINUTES=$(MINUTES) tests/chaos/soak
-bench: ## measure and print the table of ratios (build/bench/)
+bench: ## measure and print the table of ratios (bench/results/)
 	tests/bench/run
 
-bench-sse: ## measure 9,500 event streams beside a Node server (build/bench/)
+bench-sse: ## measure 9,500 event streams beside a Node server (bench/results/)
 	tests/bench/sse/run
 
 # --- running -------------------------------------------------------------------------------------------------------------------

@@ -62,14 +62,26 @@ time_cell(double us)
 		printf("| %.1f ms ", us / 1000);
 }
 
-void
-row(const char *what, double p50, double p99, const char *amount, const char *ratio, const char *goal)
+static void
+print_row(const char *verdict, const char *what, double p50, double p99, const char *amount, const char *ratio, const char *goal)
 {
 	printf("| %s ", what);
 	time_cell(p50);
 	time_cell(p99);
-	printf("| %s | %s | %s |\n", amount, ratio, goal);
+	printf("| %s | %s | %s | %s |\n", amount, ratio, goal, verdict);
 	fflush(stdout);
+}
+
+void
+row(const char *what, double p50, double p99, const char *amount, const char *ratio, const char *goal)
+{
+	print_row("", what, p50, p99, amount, ratio, goal);
+}
+
+void
+judged(bool met, const char *what, double p50, double p99, const char *amount, const char *ratio, const char *goal)
+{
+	print_row(met ? "ok" : "**short**", what, p50, p99, amount, ratio, goal);
 }
 
 /* The class of a process of ours, or NULL. */
@@ -110,7 +122,7 @@ process_cpu(const char *pid)
 }
 
 static double
-process_kb(const char *pid)
+rollup(const char *pid, const char *key)
 {
 	char path[64], line[256];
 	double kb = 0;
@@ -121,10 +133,22 @@ process_kb(const char *pid)
 	if (!f)
 		return 0;
 	while (fgets(line, sizeof line, f))
-		if (strncmp(line, "Pss:", 4) == 0)
-			kb = atof(line + 4);
+		if (strncmp(line, key, strlen(key)) == 0)
+			kb = atof(line + strlen(key));
 	fclose(f);
 	return kb;
+}
+
+static double
+process_kb(const char *pid)
+{
+	return rollup(pid, "Pss:");
+}
+
+static double
+process_rss(const char *pid)
+{
+	return rollup(pid, "Rss:");
 }
 
 static double
@@ -162,4 +186,10 @@ double
 memory_kb(const char *class)
 {
 	return sum(class, process_kb);
+}
+
+double
+resident_kb(const char *class)
+{
+	return sum(class, process_rss);
 }

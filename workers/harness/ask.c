@@ -270,6 +270,7 @@ ask_begin(struct sess *s)
 		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
 	};
 
+	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */
 	s->t.fail_long = s->t.fail_spent = false;
 	if (s->news)
 		load_peek(s);

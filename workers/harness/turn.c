@@ -59,7 +59,7 @@ context_add(struct context *c, char role, const char *blocks)
 	size_t len = strlen(blocks);
 
 	if (c->n == c->cap) {
-		c->cap = c->cap > 0 ? c->cap * 2 : 32;
+		c->cap = c->cap > 0 ? c->cap * 2 : 8;
 		c->items = xrealloc(c->items, (size_t)c->cap * sizeof(c->items[0]));
 		c->kinds = xrealloc(c->kinds, (size_t)c->cap * sizeof(c->kinds[0]));
 	}
