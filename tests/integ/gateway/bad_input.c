@@ -4,6 +4,7 @@
  * is refused with the right status, error type and path, changes nothing in any table, and leaves the connection usable. Bodies that are
  * just good enough are sent as well: whatever becomes of them, no other tenant's row changes and no shape refuses them.
  */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -261,8 +262,8 @@ parameter_cases(const struct route *r, const char *uri, const struct query_param
 	switch (p->kind) {
 	case QK_INT:
 		for (int64_t d = 0; d < 2 && strcmp(r->method, "GET") == 0; d++) {
-			query_taken(r, uri, p->name, gwr_fmt("%lld", (long long)(p->min + d)));
-			query_taken(r, uri, p->name, gwr_fmt("%lld", (long long)(p->max - d)));
+			query_taken(r, uri, p->name, gwr_fmt("%" PRId64, p->min + d));
+			query_taken(r, uri, p->name, gwr_fmt("%" PRId64, p->max - d));
 		}
 		query_refused(r, uri, p->name, gwr_fmt("%lld", (long long)p->min - 1));
 		query_refused(r, uri, p->name, gwr_fmt("%lld", (long long)p->max + 1));
