@@ -27,6 +27,20 @@ export class Invalid extends Error {
 	}
 }
 
+// For the test of this file: why fn's answer is invalid, undefined when it is not; neither is counted.
+export function rehearsed(fn) {
+	const before = structuredClone(seen);
+	try {
+		fn();
+		return undefined;
+	} catch (e) {
+		if (!(e instanceof Invalid)) throw e;
+		return e.message;
+	} finally {
+		Object.assign(seen, before);
+	}
+}
+
 // --- what was seen ----------------------------------------------------------------------------------------------------------------
 const seen = { file: process.argv[1], answers: 0, endpoints: {}, events: {}, stopReasons: {}, sessionErrors: {}, errors: {}, invalid: [] };
 const count = (table, key) => { table[key] = (table[key] ?? 0) + 1; };
