@@ -100,6 +100,17 @@ export const ways = {
 			await Promise.all([1, 2, 3, 4].map((n) => x.clients.op('update', () => x.clients.c.beta.sessions.update(id, { title: `${round} ${n}` }))));
 		return { id, want: 'idle' };
 	},
+	// What the agent put out is a file of the session, whoever dies on the way, and is so once.
+	async outputs(x) {
+		const id = await session(x);
+		await say(x, id, bash('echo x > /mnt/session/outputs/x; echo y > /mnt/session/outputs/y'));
+		await resting(x, id);
+		const listed = async () => (await x.clients.op('files', () => x.clients.c.beta.files.list({ scope_id: id, betas: ['managed-agents-2026-04-01'] })))?.data ?? [];
+		await until('both outputs are published', async () => (await listed()).length >= 2, 30_000);
+		const names = (await listed()).map((f) => f.filename).sort().join();
+		if (names !== 'x,y') throw new Error(`published: ${names}`);
+		return { id, want: 'idle' };
+	},
 	// What was published never arrived: the hub reads the log.
 	async gap(x) {
 		const id = await session(x);
@@ -143,6 +154,9 @@ export const points = [
 	{ point: 'release.before', way: 'storm' },
 	{ point: 'beat.before', way: 'tool' },
 	{ point: 'drop.before', way: 'archive' },
+	{ point: 'outputs.before_rows', way: 'outputs' },
+	{ point: 'outputs.after_rows', way: 'outputs' },
+	{ point: 'hands.after_collect', way: 'outputs' },
 	{ point: 'hands.before_spawn', way: 'tool' },
 	{ point: 'hands.before_start', way: 'tool' },
 	{ point: 'hands.after_result', way: 'tool' },

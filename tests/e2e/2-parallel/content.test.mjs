@@ -112,6 +112,21 @@ describe('files as content', { concurrency: 4 }, () => {
 		assert.ok(got.some((b) => b.source?.data === 'still here'));
 	});
 
+	test('the system prompt says where files are: outputs always, uploads when there are some', async () => {
+		const f = await upload('x', 'x.txt');
+		for (const [resources, expected] of [[[], false], [[{ type: 'file', file_id: f.id }], true]]) {
+			const marker = unique('marker');
+			const s = await benches[LAB.anthropic].session({ resources });
+			const w = await Watch.open(c, s.id);
+			await w.turn(marker);
+			w.close();
+			const system = (await requests(marker)).at(-1).body.system.map((b) => b.text).join('');
+			assert.match(system, /\/mnt\/session\/outputs/);
+			assert.equal(/\/mnt\/session\/uploads/.test(system), expected, system);
+			assert.ok(!system.includes(f.id), 'files are not listed');
+		}
+	});
+
 	test('what is refused', async () => {
 		const png = await upload(PNG, 'dot.png');
 		const s = await benches[LAB.anthropic].session();
