@@ -296,6 +296,7 @@ check(struct upload *u, struct err *e)
 {
 	const struct conf *c = u->r.conf;
 	const char *length = param(u, "CONTENT_LENGTH"), *encoding = param(u, "HTTP_CONTENT_ENCODING");
+	struct dedupe_id unused;
 	int64_t used, least;
 
 	if (!c->blob_dir[0])
@@ -304,6 +305,9 @@ check(struct upload *u, struct err *e)
 		return -1;
 	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
 		return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported here; send the body as it is", encoding);
+	if (serve_attempt(&u->r, u->fcgi, "", 0, &unused, e) < 0 ||
+	    query_parse(u->r.route->query, param(u, "QUERY_STRING"), u->r.arena, &u->r.query, e) < 0)
+		return -1;		/* asked again when the body is known; here for what is wrong in itself */
 	u->announced = length && *length ? strtoll(length, NULL, 10) : -1;
 	if (u->announced > c->file_max + AROUND)
 		return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%lld).", (long long)(c->file_max + AROUND));

@@ -73,11 +73,12 @@ int
 api_file_upload(struct gw_req *r, struct err *e)
 {
 	const struct upload_file *u = r->upload;
-	char id[ID_MAX];
+	char *id = arena_alloc(r->arena, ID_MAX);
 	const struct file_new f = { .id = id_new("file_", id), .organization = r->who.organization_id, .workspace = r->who.workspace_id,
 	    .origin = "upload", .filename = u->filename, .mime = u->mime, .blob_id = u->blob, .sha256 = u->sha, .size = u->size,
 	    .expires_s = u->expires_s };
 
+	r->param[0] = id;	/* for the log */
 	return file_insert(r->db, &f, r->conf->file_quota, e) < 0 ? -1 : reply(r, id, e);
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -244,6 +245,7 @@ before_the_body(void **state)
 		{ GWR_A, "90000000", NULL, NULL, 413, NULL, "Request exceeds the maximum allowed number of bytes (81048576)" },
 		{ GWR_A, "999999999999999", NULL, NULL, 413, NULL, "Request exceeds the maximum allowed number of bytes" },
 		{ GWR_A, "1000", "HTTP_CONTENT_ENCODING", "gzip", 400, "request_body_encoding_unsupported", "Content-Encoding \"gzip\"" },
+		{ GWR_A, "1000", "HTTP_IDEMPOTENCY_KEY", "\t", 400, NULL, "idempotency-key: must be" },
 		{ GWR_A, "1000", "HTTP_ANTHROPIC_BETA", "nonsense-2020-01-01", 400, NULL, "Unexpected value(s) `nonsense-2020-01-01`" },
 	};
 
@@ -384,35 +386,60 @@ quota(void **state)
 	assert_string_equal(used, "60000000");
 }
 
+/* A disk that fills up under an upload is a 503 that leaves nothing behind, and not the end of anything else. */
+static void
+disk_full(void **state)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+	if (mount("none", gwr_fmt("%s/blobs", gwr_dir), "tmpfs", 0, "size=20m") < 0)
+		skip();
+	gwr_restart();
+	send_large(64000000, false, &r);
+	refused(&r, 503, NULL, "The service is temporarily unavailable", "a full disk");
+	assert_int_equal(files_in(""), 0);
+	json_decref(gwr_ok(GWR_A, "GET", "/v1/files", NULL));
+	json_decref(uploaded(GWR_A, FILE_PART("small") END));
+	assert_int_equal(files_in(""), 1);
+}
+
+static int
+disk_back(void **state)
+{
+	int rc = clean(state);
+
+	if (umount2(gwr_fmt("%s/blobs", gwr_dir), MNT_DETACH) == 0)
+		gwr_restart();
+	return rc;
+}
+
 /* --- slow senders ----------------------------------------------------------------------------------------------------------- */
 
 /* Uploads that dribble hold no handler thread; too many are refused; when they end, others come in. */
 static void
 slow(void **state)
 {
-	static const char form[] = FILE_PART("hello") END;
+	static const char form[] = FILE_PART("hello, hello, hello, hello, hello") END;
+	const size_t most = sizeof form - 20;
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply mine = { 0 }, other = { 0 };
 	int fd[8];
 
 	for (int i = 0; i < 8; i++) {
 		fd[i] = gwr_begin(i < 6 ? GWR_A : GWR_C, "POST", "/v1/files", sizeof form - 1, headers(i < 6 ? GWR_A : GWR_C, TYPE, NULL, NULL));
-		assert_true(gwr_body(fd[i], form, 20));
+		assert_true(gwr_body(fd[i], form, most));
 	}
+	for (int64_t end = clock_mono_ms() + WAIT_MS; files_in("-path './tmp/*'") < 8; (void)usleep(3000))	/* the step of a wait with a deadline */
+		assert_true(clock_mono_ms() < end);
 	for (int i = 0; i < 10; i++)
 		json_decref(gwr_ok(GWR_A, "GET", "/v1/agents", NULL));
-	for (int64_t end = clock_mono_ms() + WAIT_MS;; (void)usleep(3000)) {	/* the step of a wait with a deadline: until all eight are taken */
-		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply mine = { 0 }, other = { 0 };
-
-		send_form(GWR_B, TYPE, form, &mine);
-		send_form(GWR_C, TYPE, form, &other);
-		if (mine.status == 429 && other.status == 529)
-			break;
-		if (clock_mono_ms() > end)
-			fail_msg("%d %d", mine.status, other.status);
-	}
+	send_form(GWR_B, TYPE, form, &mine);
+	send_form(GWR_C, TYPE, form, &other);
+	assert_int_equal(mine.status, 429);
+	assert_int_equal(other.status, 529);
 	for (int i = 0; i < 8; i++) {
 		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
 
-		assert_true(gwr_body(fd[i], form + 20, sizeof form - 21) && gwr_body(fd[i], "", 0) && gwr_answer(fd[i], &r));
+		assert_true(gwr_body(fd[i], form + most, sizeof form - 1 - most) && gwr_body(fd[i], "", 0) && gwr_answer(fd[i], &r));
 		assert_int_equal(r.status, 200);
 	}
 	json_decref(uploaded(GWR_B, form));
@@ -623,7 +650,7 @@ main(void)
 		cmocka_unit_test_teardown(upload, clean), cmocka_unit_test_teardown(filenames, clean), cmocka_unit_test_teardown(bad_forms, clean),
 		cmocka_unit_test_teardown(before_the_body, clean), cmocka_unit_test_teardown(cut, clean),
 		cmocka_unit_test_teardown(less_than_announced, clean), cmocka_unit_test_teardown(memory, clean),
-		cmocka_unit_test_teardown(too_large, clean), cmocka_unit_test_teardown(quota, clean), cmocka_unit_test_teardown(slow, clean),
+		cmocka_unit_test_teardown(too_large, clean), cmocka_unit_test_teardown(quota, clean), cmocka_unit_test_teardown(disk_full, disk_back), cmocka_unit_test_teardown(slow, clean),
 		cmocka_unit_test_teardown(retries, clean), cmocka_unit_test_teardown(tenants, clean), cmocka_unit_test_teardown(downloads, clean),
 		cmocka_unit_test_teardown(lists, clean), cmocka_unit_test_teardown(stopped, clean),
 	};
