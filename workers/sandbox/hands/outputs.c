@@ -396,6 +396,17 @@ end(struct session *s)
 #define P_PIDFD 3
 #endif
 
+/* What a sandbox that is gone held: what another one writes again is recognised by its content when it is published. */
+static void
+forget_list(struct outputs *o)
+{
+	for (int i = 0; i < o->n; i++)
+		free(o->list[i].path);
+	free(o->list);
+	o->list = NULL;
+	o->n = 0;
+}
+
 static void look(struct session *s);
 
 static void
@@ -413,6 +424,8 @@ on_end(void *ctx, int fd, uint32_t events)
 	else
 		take_found(s, c->told);
 	end(s);
+	if (!s->box)
+		forget_list(&s->outputs);
 	FAILPOINT(HANDS_OUTPUTS);
 	save_shorter(s);
 	if (s->outputs.again)
@@ -496,6 +509,8 @@ outputs_lost(struct session *s)
 {
 	s->outputs.print = 0;
 	s->outputs.destroy = false;
+	if (!s->outputs.collecting)
+		forget_list(&s->outputs);
 }
 
 void
@@ -504,9 +519,7 @@ outputs_free(struct session *s)
 	struct outputs *o = &s->outputs;
 
 	must(!o->collecting && o->npending == 0);
-	for (int i = 0; i < o->n; i++)
-		free(o->list[i].path);
-	free(o->list);
+	forget_list(o);
 	free(o->pending);
 	free(o->note);
 	*o = (struct outputs){ 0 };
