@@ -80,7 +80,8 @@ parse(const char *name, struct seen *out)
 	for (const char *p = name; p < dot; p++)
 		h = (h ^ (unsigned char)*p) * 1099511628211U;
 	h ^= h >> 29;
-	*out = (struct seen){ .key = h & ~(uint64_t)NUMBER_MAX, .number = n < NUMBER_MAX ? n : NUMBER_MAX, .slot = (uint32_t)(h * 2654435761U >> 40) % SLOTS };
+	*out = (struct seen){ .key = h & ~(uint64_t)NUMBER_MAX, .number = n < NUMBER_MAX ? n : NUMBER_MAX,
+	    .slot = (uint32_t)(h * 2654435761U >> 40) % SLOTS };
 	return true;
 }
 

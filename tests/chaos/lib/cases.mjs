@@ -103,6 +103,20 @@ export const cases = [
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
+	{ f: 'F9', brief, name: 'readiness says that hands are away, and sessions without tools go on', async run(x) {
+		const health = async () => (await (await fetch(`${process.env.ROOST_BASE_URL}/healthz`)).json()).checks.hands.status;
+		if (await health() !== 'ok') throw new Error('not well to begin with');
+		await sv('-w', '20', 'down', 'hands');
+		try {
+			await until('hands are told to be down', async () => await health() === 'down', 10_000);
+			const id = await session(x);
+			await x.clients.say(id, 'words');
+			if (await x.clients.settled(id, 15_000) !== 'idle') throw new Error('a session without tools does not answer');
+		} finally {
+			await sv('start', 'hands');
+		}
+		await until('hands are told to be there', async () => await health() === 'ok', 10_000);
+	} },
 	{ f: 'F14', name: 'Postgres lost under load, its synchronous standby promoted: nothing that was acknowledged is lost', run: promoted },
 	{ f: 'F20', name: 'fsync fails with EIO: Postgres goes down, and comes back when the disk does with all that was acknowledged', needs: disk.missing,
 		run: disk.broken },

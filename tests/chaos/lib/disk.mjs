@@ -33,14 +33,19 @@ function attach(file) {
 	return device;
 }
 
-// A device lets go of its file a moment after the last user of its file system.
-const unmount = (dir) => until(`${dir} is not in use`, () => { sh('umount', dir); return true; }, 10_000);
+// Somebody else's new mount name space may hold a copy of the mount for a moment: then it goes when they do.
+function unmount(dir) {
+	try {
+		sh('umount', dir);
+	} catch {
+		sh('umount', '-l', dir);
+	}
+}
 
-async function detach(device) {
-	await unmount(data);
-	await unmount(mount);
-	sh('losetup', '--detach', device);
-	await until('the device is free', () => !sh('losetup', '--list', '--noheadings', '--output', 'BACK-FILE').includes(image), 10_000);
+function detach(device) {
+	unmount(data);
+	unmount(mount);
+	sh('losetup', '--detach', device);		// when its last user is gone
 }
 
 // Why it cannot be shown here, or undefined.
@@ -76,8 +81,8 @@ async function onDisk({ mb, journal = true }, fn) {
 		await down();
 		sh('rm', '-rf', `${data}.next`);
 		sh('cp', '-a', mount, `${data}.next`);
-		await detach(disk.device);
-		await unmount(memory);
+		detach(disk.device);
+		unmount(memory);
 		sh('rm', '-rf', `${data}.next/lost+found`, data, memory, mount);
 		sh('mv', `${data}.next`, data);
 		await up();
@@ -180,7 +185,7 @@ async function cut(disk) {
 	sh('cp', '--sparse=always', image, lost);
 	signalAll(pids, 'SIGKILL');
 	await until('Postgres is gone', () => pidOf('postgres') < 2);
-	await detach(disk.device);
+	detach(disk.device);
 	sh('mv', lost, image);
 	disk.device = attach(image);
 	await up();

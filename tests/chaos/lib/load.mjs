@@ -35,7 +35,9 @@ const PROVIDER = [
 ];
 
 export class Actor {
-	constructor(clients, stage, seed) {
+	// patience: how long a session may take to come to rest, in ms
+	constructor(clients, stage, seed, patience = 90_000) {
+		this.patience = patience;
 		this.clients = clients;
 		this.stage = stage;
 		this.rng = random(seed);
@@ -102,7 +104,7 @@ export class Actor {
 			if (rng.chance(0.3)) await clients.say(session, 'after the interrupt');
 		}
 		for (let asked = 0; asked < 12; asked++) {
-			const status = await clients.settled(session);
+			const status = await clients.settled(session, this.patience);
 			if (status === undefined) {
 				this.clients.wrong.push(`${session} did not come to rest`);
 				return false;
