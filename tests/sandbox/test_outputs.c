@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "drive.h"
@@ -159,6 +160,25 @@ hostile(void)
 	check(system(path) == 0, "nothing half-written is left in the store");
 }
 
+/* A file of nothing takes no room in the store. */
+static void
+sparse(void)
+{
+	char path[400];
+	struct stat st;
+	json_t *r;
+
+	(void)sh("sesn_outputs_sparse", "cd " OUT "; truncate -s 200M s; printf end >> s; printf begin | dd of=s conv=notrunc 2>/dev/null");
+	r = pause_of("sesn_outputs_sparse");
+	snprintf(path, sizeof path, "%s/%.2s/%s", H.blobs, str(at(r, "s"), "blob"), str(at(r, "s"), "blob"));
+	check(count(r) == 1 && stat(path, &st) == 0 && st.st_size == (200 << 20) + 3 && st.st_blocks < 4096, "holes stay holes");
+	snprintf(path, sizeof path, "{ head -c 5 %s/%.2s/%s; tail -c 3 %s/%.2s/%s; } | grep -q '^beginend$'", H.blobs, str(at(r, "s"), "blob"),
+	    str(at(r, "s"), "blob"), H.blobs, str(at(r, "s"), "blob"), str(at(r, "s"), "blob"));
+	check(system(path) == 0, "and the rest is where it was");
+	published(r, false);
+	json_decref(ask(shared, req_of("destroy", "sesn_outputs_sparse", 1)));
+}
+
 /* While the copy is made the next call may change everything. */
 static void
 racing(void)
@@ -276,6 +296,7 @@ test_outputs(void)
 	ordinary();
 	changed();
 	hostile();
+	sparse();
 	racing();
 	destroyed();
 	overtaken();

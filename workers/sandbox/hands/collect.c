@@ -210,7 +210,13 @@ write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
-/* Copy size bytes, summed up. 1: the file ended before. */
+static bool
+all_zero(const char *p, size_t len)
+{
+	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
+}
+
+/* Copy size bytes, summed up; what is empty stays a hole, so that a file of nothing costs nothing. 1: the file ended before. */
 static int
 copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha256_BYTES * 2 + 1])
 {
@@ -218,6 +224,8 @@ copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha
 	crypto_hash_sha256_state state;
 
 	crypto_hash_sha256_init(&state);
+	if (ftruncate(to, size) < 0)
+		return -1;
 	while (size > 0) {
 		ssize_t n = read(from, w->chunk, size < (int64_t)CHUNK ? (size_t)size : CHUNK);
 
@@ -226,7 +234,7 @@ copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha
 		if (n <= 0)
 			return n < 0 ? -1 : 1;
 		crypto_hash_sha256_update(&state, (unsigned char *)w->chunk, (size_t)n);
-		if (write_all(to, w->chunk, (size_t)n) < 0)
+		if (all_zero(w->chunk, (size_t)n) ? lseek(to, n, SEEK_CUR) < 0 : write_all(to, w->chunk, (size_t)n) < 0)
 			return -1;
 		size -= n;
 	}
