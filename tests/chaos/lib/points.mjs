@@ -56,11 +56,6 @@ export const ways = {
 		return { id, want: 'idle' };
 	},
 	// Files that appear behind the turn, when its sandbox is paused.
-	async outputs(x) {
-		const id = await session(x);
-		await say(x, id, bash('echo one > /mnt/session/outputs/one; echo two > /mnt/session/outputs/two'));
-		return { id, want: 'idle' };
-	},
 	async ask(x) {
 		const id = await session(x, 'asking');
 		await say(x, id, `${bash('echo asked')}\n\nafter it`);
@@ -167,9 +162,6 @@ export const points = [
 	{ point: 'hands.before_start', way: 'tool' },
 	{ point: 'hands.after_result', way: 'tool' },
 	{ point: 'hands.before_reply', way: 'tool' },
-	{ point: 'hands.after_collect', way: 'outputs' },
-	{ point: 'outputs.before_rows', way: 'outputs' },
-	{ point: 'outputs.after_rows', way: 'outputs' },
 	{ point: 'hub.before_fanout', way: 'watched' },
 	{ point: 'hub.before_fetch', way: 'gap' },
 ];
