@@ -115,9 +115,9 @@ describe('budgets', { concurrency: true }, () => {
 		await w.until('session.updated');
 		assert.equal((await sessions.retrieve(w.id)).status, 'idle');
 
+		const from = w.events.length;
 		const raised = await sessions.update(w.id, { budget: budget(3) });
 		assert.deepEqual(raised.budget, budget(3));
-		const from = w.events.length;
 		await w.idle();
 		assert.equal(logShape(w.events.slice(from)).replace(/^p?/, 'p'), 'pRrsbeoiud');
 		assert.deepEqual(w.events.findLast((e) => e.type === 'session.updated').budget, budget(3));

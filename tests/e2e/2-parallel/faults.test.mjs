@@ -58,8 +58,9 @@ describe('failing providers', { concurrency: true }, () => {
 		const w = await Watch.begin(b, on('lab-down'));
 		await w.send(message('anybody there?'));
 		await w.until('session.status_rescheduled');
-		const status = (await c.beta.sessions.retrieve(w.id)).status;
-		assert.ok(['rescheduling', 'running'].includes(status), status);
+		const { status } = await c.beta.sessions.retrieve(w.id);
+		// On a busy machine all of it may be over before the question arrives.
+		assert.ok(['rescheduling', 'running'].includes(status) || (await log(c, w.id)).at(-1).stop_reason?.type === 'retries_exhausted', status);
 		const idle = await w.idle({ ms: 90_000 });
 		assert.deepEqual(idle.stop_reason, { type: 'retries_exhausted' });
 		const listed = await w.assertSameAsLog();
@@ -78,14 +79,18 @@ describe('failing providers', { concurrency: true }, () => {
 	});
 
 	test('waiting for a retry can be interrupted', async () => {
-		const w = await Watch.begin(b, on('lab-down'));
-		await w.send(message('anybody?'));
-		await w.until('session.status_rescheduled');
-		await w.send(interrupt());
-		const idle = await w.idle({ ms: 15_000 });
-		assert.deepEqual(idle.stop_reason, { type: 'end_turn' });
-		assertLog(await log(c, w.id));
-		w.close();
+		await meanwhile(async () => {
+			const w = await Watch.begin(b, on('lab-down'));
+			await w.send(message('anybody?'));
+			await w.until('session.status_rescheduled');
+			await w.send(interrupt());
+			const idle = await w.idle({ ms: 60_000 });
+			assertLog(await log(c, w.id));
+			w.close();
+			if (idle.stop_reason.type === 'retries_exhausted') return TOO_LATE;
+			assert.deepEqual(idle.stop_reason, { type: 'end_turn' });
+			return true;
+		});
 	});
 
 	test('refused credentials are not retried', async () => {
