@@ -27,6 +27,7 @@
 struct busq {
 	struct redisq *q;
 	int64_t dropped;
+	bool together;			/* between busq_begin and busq_end */
 	uint64_t tag;			/* names this writer in the numbers of its previews */
 	int64_t previews;		/* how many there were, sent or not: a reader sees a gap in the numbers */
 };
@@ -50,6 +51,8 @@ writer_reply(void *ctx, const redisReply *r)
 {
 	struct busq *b = ctx;
 
+	for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i < r->elements; i++)	/* of what was published together */
+		b->dropped += r->element[i]->type == REDIS_REPLY_ERROR;
 	if (r->type != REDIS_REPLY_ERROR)
 		return;
 	b->dropped++;
@@ -103,6 +106,22 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 	if (seq == 0)
 		entry_mark(&cmd, b->tag, ++b->previews);
 	put(b, &cmd);
+}
+
+void
+busq_begin(struct busq *b)
+{
+	b->together = redisq_send(b->q, 1, (const char *const[]){ "MULTI" }, NULL) == 0;
+}
+
+void
+busq_end(struct busq *b)
+{
+	if (!b->together)
+		return;
+	b->together = false;
+	if (redisq_send(b->q, 1, (const char *const[]){ "EXEC" }, NULL) < 0 && redisq_up(b->q))
+		redisq_drop(b->q);	/* or all that follows would wait in the transaction */
 }
 
 void
