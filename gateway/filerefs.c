@@ -1,6 +1,6 @@
 /*
- * filerefs: see filerefs.h. One statement for all files of a request, none when it names no file. Between this look and the commit a file may
- * go: then the model is told so later, as with every file that is deleted after its event was sent.
+ * filerefs: see filerefs.h. One statement for all files of a request, none when it names no file. Between this look and the commit a
+ * file may go: then the model is told so later, as with every file that is deleted after its event was sent.
  */
 #include "filerefs.h"
 
@@ -87,8 +87,8 @@ look_up(struct db *db, const char *workspace, json_t *set, struct err *e)
 	for (int i = 0; i < PQntuples(res); i++) {
 		file_row(res, i, &f);
 		if (f.blob_id)
-			json_object_set_new(set, f.id, json_pack("{ss,ss,ss,sI,ss,ss}", "type", "blob", "blob", f.blob_id, "media_type", f.mime,
-			    "size", (json_int_t)f.size, "file_id", f.id, "name", f.filename));
+			json_object_set_new(set, f.id, json_pack("{ss,ss,ss,sI,ss,ss}", "type", "blob", "blob", f.blob_id,
+			    "media_type", f.mime, "size", (json_int_t)f.size, "file_id", f.id, "name", f.filename));
 	}
 	return 0;
 }

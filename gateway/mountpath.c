@@ -79,7 +79,8 @@ mount_path(const char *asked, const char *file_id, char out[MOUNT_PATH_MAX], str
 	for (p = out + sizeof MOUNT_ROOT - 1; *p; p++)
 		depth += *p == '/';
 	if (depth > DEPTH_MAX)
-		return err_set(e, EK_INVALID, 0, "Invalid file resource: mount path \"%.200s\" has more than %d components", asked, DEPTH_MAX);
+		return err_set(e, EK_INVALID, 0, "Invalid file resource: mount path \"%.200s\" has more than %d components", asked,
+		    DEPTH_MAX);
 	if (strcmp(out, MOUNT_ROOT) == 0)
 		return err_set(e, EK_INVALID, 0, "Invalid file resource: mount path \"%.300s\" does not name a file", asked);
 	return 0;

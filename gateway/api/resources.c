@@ -21,8 +21,8 @@ int
 resources_check(const json_t *resources, const json_t *agent, struct err *e)
 {
 	if (json_array_size(resources) > 0 && !toolset_usable(json_object_get(agent, "tools"), "read"))
-		return err_set(e, EK_INVALID, 0, "Missing required tool: file resources require the read tool to be usable (enabled and not "
-		    "always_deny) on the session's `agent_toolset`");
+		return err_set(e, EK_INVALID, 0, "Missing required tool: file resources require the read tool to be usable (enabled and "
+		    "not always_deny) on the session's `agent_toolset`");
 	return 0;
 }
 
@@ -37,8 +37,8 @@ resources_attach(struct gw_req *r, const char *session, const json_t *resources,
 	json_array_foreach(resources, i, v) {
 		files[i].file_id = jx_str(v, "file_id");
 		if (!id_ok("file_", files[i].file_id))
-			return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is accessible: %.128s",
-			    files[i].file_id);
+			return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is "
+			    "accessible: %.128s", files[i].file_id);
 		if (mount_path(jx_str(v, "mount_path"), files[i].file_id, path, e) < 0)
 			return -1;
 		files[i].mount_path = arena_strdup(r->arena, path);
@@ -115,8 +115,8 @@ api_resource_list(struct gw_req *r, struct err *e)
 	int n, i;
 
 	if (page_cursor(r, CURSOR_RESOURCES, false, r->param[0], &at, &given, e) < 0 ||
-	    resource_list(r->db, r->who.workspace_id, r->param[0], given ? (int)at.a : 0, (int)query_int(&r->query, "limit"), &res, &n, &more,
-	    e) < 0 || (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0))
+	    resource_list(r->db, r->who.workspace_id, r->param[0], given ? (int)at.a : 0, (int)query_int(&r->query, "limit"), &res, &n,
+	    &more, e) < 0 || (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0))
 		return -1;
 	page_begin(&r->out);
 	for (i = 0; i < n; i++) {

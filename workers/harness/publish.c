@@ -85,7 +85,8 @@ confirm(struct publish *p, const bool *which, bool keep)
 	jw_obj_end(&w);
 	jw_end(&w);
 	if (any)
-		hands_send(p->wk->hands, &(struct hands_request){ .op = "published", .session = p->session, .epoch = -1, .more = more.data });
+		hands_send(p->wk->hands, &(struct hands_request){ .op = "published", .session = p->session, .epoch = -1,
+		    .more = more.data });
 }
 
 /* Every row of this offer is answered. */

@@ -205,6 +205,21 @@ filesrc_put_note(struct buf *out, const struct filesrc *f, const char *why)
 #define IMAGE_TOKENS 1600
 #define PDF_BYTES 18		/* that make a token: as DOCUMENT_BYTES of context.c, before the encoding */
 
+static int64_t
+tokens_of(const struct filesrc *f)
+{
+	switch (f->kind) {
+	case FILESRC_IMAGE:
+		return IMAGE_TOKENS;
+	case FILESRC_PDF:
+		return f->size / PDF_BYTES;
+	case FILESRC_TEXT:
+		return f->size / 4;
+	default:
+		return 0;
+	}
+}
+
 int64_t
 filesrc_tokens(const char *text, size_t len)
 {
@@ -217,7 +232,7 @@ filesrc_tokens(const char *text, size_t len)
 		struct filesrc f;
 
 		if (at > text && at[-1] == '{' && jspan_next(&it, &source) && read_source(source, &f) && f.size <= FILESRC_REQUEST_MAX)
-			tokens += f.kind == FILESRC_IMAGE ? IMAGE_TOKENS : f.kind == FILESRC_PDF ? f.size / PDF_BYTES : f.kind == FILESRC_TEXT ? f.size / 4 : 0;
+			tokens += tokens_of(&f);
 		at += sizeof MARK - 1;
 	}
 	return tokens;

@@ -255,7 +255,8 @@ put_result(struct buf *out, const struct context_block *b, struct filesrc_room *
 			if (more)
 				buf_str(out, "\\n");
 			if (is_part(block)) {
-				buf_str(out, is_type(block, "image") ? "[picture: see the next message]" : "[document: see the next message]");
+				buf_str(out, is_type(block, "image") ? "[picture" : "[document");
+				buf_str(out, ": see the next message]");
 				*parts = true;
 			} else {
 				put_words(out, block, room);

@@ -55,7 +55,6 @@ export const ways = {
 		await say(x, id, `${bash('echo one')}\n${bash('sleep 0.3; echo two')}\n\n${bash('echo three')}`);
 		return { id, want: 'idle' };
 	},
-	// Files that appear behind the turn, when its sandbox is paused.
 	async ask(x) {
 		const id = await session(x, 'asking');
 		await say(x, id, `${bash('echo asked')}\n\nafter it`);

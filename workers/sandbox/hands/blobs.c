@@ -61,10 +61,12 @@ prepare_view(struct blobs *b, const char *store, const char *dir)
 {
 	char path[PATH_MAX];
 
-	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) || mount("view", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=700,size=64k") < 0)
+	if ((mkdir(dir, 0700) < 0 && errno != EEXIST) ||
+	    mount("view", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=700,size=64k") < 0)
 		return -1;
 	b->view = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (b->view < 0 || mkdirat(b->view, "store", 0700) < 0 || mkdirat(b->view, "empty", 0700) < 0 || mkdirat(b->view, "merged", 0700) < 0)
+	if (b->view < 0 || mkdirat(b->view, "store", 0700) < 0 || mkdirat(b->view, "empty", 0700) < 0 ||
+	    mkdirat(b->view, "merged", 0700) < 0)
 		return -1;
 	snprintf(path, sizeof path, "%s/store", dir);
 	return mount(store, path, NULL, MS_BIND, NULL);

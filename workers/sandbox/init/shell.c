@@ -10,7 +10,8 @@
  * the foreground output was written before the status, so what the output pipe holds at that moment (FIONREAD) completes it.
  *
  * Output is drained all the time, of background processes between calls too, into a ring of the last 400 kB. What a running call puts out
- * beyond that, or beyond 100,000 characters, goes to a file as well (spill.h), up to 32 MiB: a flood costs CPU and disk of the sandbox and nothing else. When the shell ends, so does the call; hands kills the shell's cgroup on restart and timeout.
+ * beyond that, or beyond 100,000 characters, goes to a file as well (spill.h), up to 32 MiB: a flood costs CPU and disk of the sandbox
+ * and nothing else. When the shell ends, so does the call; hands kills the shell's cgroup on restart and timeout.
  */
 #include <errno.h>
 #include <fcntl.h>
