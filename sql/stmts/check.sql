@@ -175,13 +175,13 @@ SELECT coalesce(f.session_id, f.id),
  LIMIT 1000
 
 -- stmt: check_stored  for: admin
--- Mounted copies do not count, and expired files no longer do
+-- Blobs count, once each, from their first file to their last
 SELECT coalesce(u.organization_id, f.organization_id),
-       format('%s bytes and %s files are counted, there are %s and %s', coalesce(u.bytes, 0), coalesce(u.files, 0), coalesce(f.bytes, 0),
+       format('%s bytes and %s blobs are counted, there are %s and %s', coalesce(u.bytes, 0), coalesce(u.files, 0), coalesce(f.bytes, 0),
               coalesce(f.files, 0))
   FROM (SELECT organization_id, sum(bytes) AS bytes, sum(files) AS files FROM file_usage GROUP BY 1) u
-  FULL JOIN (SELECT organization_id, sum(size_bytes) AS bytes, count(*) AS files FROM file
-              WHERE origin <> 'mount' AND blob_id IS NOT NULL GROUP BY 1) f USING (organization_id)
+  FULL JOIN (SELECT charged_to AS organization_id, sum(size_bytes) AS bytes, count(*) AS files FROM blob b
+              WHERE charged_to IS NOT NULL OR EXISTS (SELECT FROM file x WHERE x.blob_id = b.id) GROUP BY 1) f USING (organization_id)
  WHERE $1::text IS NULL AND (coalesce(u.bytes, 0) <> coalesce(f.bytes, 0) OR coalesce(u.files, 0) <> coalesce(f.files, 0)) LIMIT 1000
 
 -- stmt: check_blobs  for: admin

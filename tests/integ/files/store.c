@@ -285,6 +285,7 @@ test_copies(void **state)
 	assert_true(file_copy(gw, "w2", id, session, "/x", "file_x", &e) < 0 && e.kind == EK_NOT_FOUND);
 	expect("1000", "SELECT file_bytes_used('org')");
 	assert_int_equal(file_delete(gw, "w1", id, &e), 0);
+	expect("1000", "SELECT file_bytes_used('org')");	/* else one could store without end: attach, delete, upload again */
 	assert_int_equal(sweep(), 0);
 	assert_int_equal(file_get(gw, "w1", copy, &res, &f, &e), 0);
 	assert_string_equal(f.session_id, session);
@@ -293,6 +294,7 @@ test_copies(void **state)
 	assert_true(there(blob));
 	expect("0", "SELECT count(*) FROM blob_drop");
 	free(ask("DELETE FROM session WHERE id = '%s'", session));
+	expect("0", "SELECT file_bytes_used('org')");
 	expect("0", "SELECT count(*) FROM file");
 	assert_int_equal(sweep(), 1);
 	assert_false(there(blob));
@@ -355,13 +357,32 @@ test_expiry(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(file_get(gw, "w1", id, &res, &f, &e), 0);
 	assert_true(f.expired && !f.blob_id);
-	expect("0", "SELECT file_bytes_used('org')");
+	expect("10", "SELECT file_bytes_used('org')");		/* the copy's */
 	assert_int_equal(sweep(), 0);
 	assert_true(there(blob));		/* the copy's */
 	free(ask("UPDATE file SET expires_at = clock_timestamp() - interval '61 s' WHERE id = '%s'", id));
 	assert_int_equal(file_expire(gw, 10, 60, &n, &e), 0);
 	assert_int_equal(n, 1);
 	expect("1", "SELECT count(*) FROM file");
+}
+
+/* The last two files of a blob go in two transactions that do not see each other: the sweep releases it. */
+static void
+test_last_two(void **state)
+{
+	char id[ID_MAX], copy[ID_MAX], session[ID_MAX], blob[BLOB_ID];
+	struct err e = ERR_INIT;
+
+	make_session(session);
+	assert_int_equal(upload("org", "w1", 10, 0, id, blob, &e), 0);
+	assert_int_equal(file_copy(gw, "w1", id, session, "/a", id_new("file_", copy), &e), 0);
+	assert_int_equal(db_begin(gw, &e), 0);
+	assert_int_equal(file_delete(gw, "w1", id, &e), 0);
+	free(ask("DELETE FROM session WHERE id = '%s'", session));
+	assert_int_equal(db_commit(gw, &e), 0);
+	expect("10", "SELECT file_bytes_used('org')");
+	assert_int_equal(sweep(), 1);
+	expect("0", "SELECT file_bytes_used('org')");
 }
 
 /* Interrupted after the bytes went: the doomed row is found again. */
@@ -440,6 +461,7 @@ main(void)
 		cmocka_unit_test_teardown(test_copies, clean),
 		cmocka_unit_test_teardown(test_outputs, clean),
 		cmocka_unit_test_teardown(test_expiry, clean),
+		cmocka_unit_test_teardown(test_last_two, clean),
 		cmocka_unit_test_teardown(test_interrupted_sweep, clean),
 		cmocka_unit_test_teardown(test_copy_against_sweep, clean),
 		cmocka_unit_test_teardown(test_pages, clean),

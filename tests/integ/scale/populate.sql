@@ -75,7 +75,7 @@ SELECT lpad(n::text, 32, '0')::uuid, 'req_' || n, 'p', lpad('', 32, '0')::uuid, 
   FROM generate_series(1, 100000) n;
 -- Files, written without their triggers: each 10th shares its blob with one of the long session.
 SET session_replication_role = replica;
-INSERT INTO blob (id, size_bytes, sha256) SELECT lpad(n::text, 32, '0'), 5, repeat('a', 64) FROM generate_series(1, 100000) n;
+INSERT INTO blob (id, size_bytes, sha256, charged_to) SELECT lpad(n::text, 32, '0'), 5, repeat('a', 64), 'org' FROM generate_series(1, 100000) n;
 INSERT INTO file (id, organization_id, workspace_id, origin, filename, mime_type, size_bytes, blob_id, downloadable, created_at, expires_at)
 SELECT 'file_' || lpad(n::text, 9, '0'), 'org', CASE WHEN n % 2000 = 7 THEN 'wrkspc_small' ELSE 'wrkspc_big' END, 'upload', 'f' || n || '.txt', 'text/plain', 5,
        CASE WHEN n > 50000 THEN lpad(n::text, 32, '0') END, false, now() - (100000 - n) * interval '1 s',
