@@ -13,6 +13,7 @@
 
 #define MAX_DEFAULT 3
 #define BLOCK_MAX 8000		/* bytes of one block in the transcript */
+#define ITEM_MAX (4 * BLOCK_MAX)	/* what an item is taken to fill there */
 
 const struct model_tool outcome_tool = {
 	.name = MODEL_GRADE_TOOL,
@@ -248,10 +249,16 @@ outcome_question(const struct outcome *o, const struct model_item *items, int n,
 {
 	AUTO(buf) struct buf text = BUF_INIT(0);
 	AUTO(buf) struct buf work = BUF_INIT(0);
-	size_t from = 0;
+	size_t from = 0, seen = 0;
+	int first = n;
 
+	/* a long history is not copied to be thrown away */
+	while (first > 0 && seen < 2 * room) {
+		first--;
+		seen += items[first].len < ITEM_MAX ? items[first].len : ITEM_MAX;
+	}
 	buf_str(&work, "");
-	for (int i = 0; i < n; i++) {
+	for (int i = first; i < n; i++) {
 		struct jspan_iter it = jspan_list(items[i].blocks, items[i].len);
 		struct jspan b;
 
@@ -260,11 +267,12 @@ outcome_question(const struct outcome *o, const struct model_item *items, int n,
 	}
 	buf_printf(&text, MODEL_GRADE_OPEN "%d. Rubric:\n%s\n\nThe outcome that was asked for:\n%s\n\nTranscript of the work", o->iteration + 1,
 	    o->rubric, o->description);
+	if (first > 0 || text.len + work.len > room)
+		buf_str(&text, ", its newest part");
 	if (text.len + work.len > room) {
 		from = text.len < room ? work.len - (room - text.len) : work.len;
 		while (from < work.len && ((unsigned char)work.data[from] & 0xc0) == 0x80)
 			from++;
-		buf_str(&text, ", its newest part");
 	}
 	buf_str(&text, ":\n");
 	buf_put(&text, work.data + from, work.len - from);
