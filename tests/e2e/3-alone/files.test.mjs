@@ -7,8 +7,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { client } from '../lib/client.mjs';
-import { pidOf, services } from '../lib/service.mjs';
+import { client, collect, unique } from '../lib/client.mjs';
+import { ctl, newTenant } from '../lib/ctl.mjs';
+import { healthy, killService, pidOf, services } from '../lib/service.mjs';
 import { sql } from '../lib/sql.mjs';
 
 const MB = Number(process.env.ROOST_FILES_MB ?? 64);
@@ -61,4 +62,33 @@ test('up and down', { timeout: 600_000 }, async () => {
 	});
 	assert.equal(down.digest('hex'), sha);
 	await c.files.delete(f.id);
+});
+
+test('gateways die under uploads: each is one file in the end', { timeout: 200_000 }, async () => {
+	const t = await newTenant();
+	const mine = client({ apiKey: t.apiKey, maxRetries: 8 });
+	const sent = new Map();
+	const upload = async (i) => {
+		const bytes = Buffer.alloc(2_000_000 + i, `${i}`);
+		const f = await mine.files.upload({ file: new File([bytes], `${i}.bin`) }, { headers: { 'idempotency-key': unique('upload') } });
+		sent.set(f.id, createHash('sha256').update(bytes).digest('hex'));
+	};
+	let going = true;
+	const uploads = (async () => {
+		for (let round = 0; round < 6; round++) await Promise.all(Array.from({ length: 5 }, (_, i) => upload(round * 5 + i)));
+		going = false;
+	})();
+	const kills = (async () => {
+		for (let i = 0; going && i < 6; i++) {
+			for (const s of services().filter((x) => /^gateway-\d+$/.test(x))) await killService(s);
+			await new Promise((resolve) => { setTimeout(resolve, 700); });		// between two kills, uploads get somewhere
+		}
+	})();
+	await Promise.all([uploads, kills]);
+	await healthy();
+	const rows = await sql('SELECT f.id, b.sha256 FROM file f JOIN blob b ON b.id = f.blob_id WHERE f.workspace_id = :\'w\'', { w: t.workspace });
+	assert.deepEqual(new Map(rows), sent);
+	assert.equal((await collect(mine.files.list({ limit: 7 }))).length, 30);
+	const report = JSON.parse(await ctl('check', '--json').then((rows) => rows.flat().join('\t'), (e) => e.stdout));	// whatever else is violated
+	for (const name of ['files', 'stored', 'blobs']) assert.deepEqual(report.checks.find((k) => k.name === name).offenders, [], name);
 });
