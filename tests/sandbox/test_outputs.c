@@ -289,6 +289,29 @@ vanished(void)
 	published(r, true);
 }
 
+/* The disk's reserve is not for outputs. */
+static void
+full(void)
+{
+	struct hands h;
+	json_t *r;
+	int fd;
+
+	hands_prepare(&h, "full");
+	snprintf(h.extra, sizeof h.extra, "sandboxes_max = 1\nuid_base = 2000000000\nblob_spare_mb = 1073741824\n");
+	hands_must_start(&h, "a host whose disk is full");
+	fd = dial(&h);
+	json_decref(ask(fd, req_call("sesn_full", 1, "sevt_full", "bash", json_pack("{s:s}", "command", "head -c 1M /dev/urandom > " OUT "/big"))));
+	r = ask(fd, req_of("pause", "sesn_full", 1));
+	check(json_is_true(json_object_get(r, "ok")) && count(r) == 0, "what would take the disk's reserve is not copied");
+	json_decref(r);
+	r = ask(fd, req_call("sesn_full", 1, "sevt_told", "bash", json_pack("{s:s}", "command", "true")));
+	check(strstr(str(r, "content"), "could not be stored") != NULL, "and the model is told");
+	json_decref(r);
+	close(fd);
+	hands_remove(&h);
+}
+
 void
 test_outputs(void)
 {
@@ -301,5 +324,6 @@ test_outputs(void)
 	destroyed();
 	overtaken();
 	vanished();
+	full();
 	surviving();
 }

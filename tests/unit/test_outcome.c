@@ -107,8 +107,8 @@ the_question(void **state)
 	o.iteration = 1;
 	all = outcome_question(&o, items, 3, 1 << 20);
 	assert_string_equal(all, "{\"type\":\"text\",\"text\":\"" MODEL_GRADE_OPEN "2. Rubric:\\nbe\\nright\\n\\nThe outcome that was asked for:\\na \\\"thing\\\""
-	    "\\n\\nTranscript of the work:\\n\\nTo the agent: the task\\n\\nAgent: I look.\\n\\nTool call: bash {\\\"command\\\":\\\"ls\\\"}\\n"
-	    "\\nTool result: file\xc3\xa9\\n[not text]\\n\\n\"}");
+	    "\\n\\nTranscript of the work:\\n\\nTo the agent: \\\"the task\\\"\\n\\nAgent: \\\"I look.\\\"\\n\\nTool call: \\\"bash {\\\\\\\"command\\\\\\\":\\\\\\\"ls\\\\\\\"}\\\"\\n"
+	    "\\nTool result: \\\"file\xc3\xa9\\\\n[not text]\\\\n\\\"\\n\"}");
 	/* the newest part, and never half a character */
 	for (size_t room = 0; room < strlen(all); room++) {
 		few = outcome_question(&o, items, 3, room);

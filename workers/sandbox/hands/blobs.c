@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ int umount2(const char *target, int flags);
 struct blobs {
 	int dir;		/* the store */
 	int view;		/* a private folder with store/ (the store once more), empty/, and merged/, where the overlay appears */
+	int64_t spare;		/* bytes that stay free */
 	uid_t uid;
 	gid_t gid;
 	bool plain;		/* no overlay on this kernel */
@@ -73,7 +75,7 @@ prepare_view(struct blobs *b, const char *store, const char *dir)
 }
 
 int
-blobs_open(struct blobs **out, const char *dir, const char *view_dir, struct err *e)
+blobs_open(struct blobs **out, const char *dir, const char *view_dir, int64_t spare, struct err *e)
 {
 	struct blobs *b;
 	struct stat st;
@@ -83,6 +85,7 @@ blobs_open(struct blobs **out, const char *dir, const char *view_dir, struct err
 		return 0;
 	b = xcalloc(1, sizeof *b);
 	b->view = -1;
+	b->spare = spare;
 	b->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (b->dir < 0 || fstat(b->dir, &st) < 0 || prepare_view(b, dir, view_dir) < 0) {
 		err_fault(e, EK_UNAVAILABLE, errno, "blob_dir: cannot use %s", dir);
@@ -178,6 +181,14 @@ blobs_mounts(struct blobs *b, const char *const *ids, int n, int *out)
 		close(root);
 		unmerge(b);
 	}
+}
+
+bool
+blobs_room(const struct blobs *b, int64_t bytes)
+{
+	struct statvfs st;
+
+	return fstatvfs(b->dir, &st) == 0 && (int64_t)st.f_bavail * (int64_t)st.f_frsize >= bytes + b->spare;
 }
 
 int

@@ -12,7 +12,8 @@
 struct blobs;
 
 /* dir "": no store; then *out is NULL, which the functions below accept (EK_UNAVAILABLE). view_dir: where a view may be mounted. */
-int blobs_open(struct blobs **out, const char *dir, const char *view_dir, struct err *e);
+/* spare: bytes that writers leave free on the store's disk. */
+int blobs_open(struct blobs **out, const char *dir, const char *view_dir, int64_t spare, struct err *e);
 void blobs_free(struct blobs **b);
 int blobs_dir(const struct blobs *b);	/* the store's descriptor, borrowed; -1: no store */
 
@@ -22,6 +23,8 @@ int blobs_dir(const struct blobs *b);	/* the store's descriptor, borrowed; -1: n
  */
 void blobs_mounts(struct blobs *b, const char *const *ids, int n, int *out);
 
+/* Has the store's disk room for so many bytes more? Others write too: ask again while writing. */
+bool blobs_room(const struct blobs *b, int64_t bytes);
 /* A new blob: a descriptor to write to (-1 with errno), its id; then keep or drop it. The caller closes it. */
 int blobs_create(struct blobs *b, char id[BLOB_ID]);
 /* Make n of them durable and put them in their places, together: that waits for the disk about as often as for one. kept[i]: it is there. */

@@ -216,7 +216,10 @@ all_zero(const char *p, size_t len)
 	return len == 0 || (p[0] == 0 && memcmp(p, p + 1, len - 1) == 0);
 }
 
-/* Copy size bytes, summed up; what is empty stays a hole, so that a file of nothing costs nothing. 1: the file ended before. */
+/*
+ * Copy size bytes, summed up; what is empty stays a hole, so that a file of nothing costs nothing. Only while the disk has
+ * room beyond its reserve, asked for each part because others write too. 1: the file ended before.
+ */
 static int
 copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha256_BYTES * 2 + 1])
 {
@@ -227,8 +230,11 @@ copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha
 	if (ftruncate(to, size) < 0)
 		return -1;
 	while (size > 0) {
-		ssize_t n = read(from, w->chunk, size < (int64_t)CHUNK ? (size_t)size : CHUNK);
+		ssize_t n;
 
+		if (!blobs_room(w->blobs, size))
+			return -1;
+		n = read(from, w->chunk, size < (int64_t)CHUNK ? (size_t)size : CHUNK);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)

@@ -93,7 +93,7 @@ prepare_mounts(struct hands *h, struct err *e)
 	if (mount("etc", h->etc_dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755,size=16m,nr_inodes=4096") < 0)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot mount a tmpfs");
 	snprintf(view, sizeof view, "%s/view", h->conf.sandbox_dir);
-	if (blobs_open(&h->blobs, h->conf.blob_dir, view, e) < 0)
+	if (blobs_open(&h->blobs, h->conf.blob_dir, view, h->conf.blob_spare_mb << 20, e) < 0)
 		return -1;
 	return etc_build(h->etc_dir, e);
 }
