@@ -304,13 +304,15 @@ check(struct upload *u, struct err *e)
 	if (multipart_begin(&u->mp, param(u, "CONTENT_TYPE"), from_client, u, e) < 0)
 		return -1;
 	if (encoding && *encoding && strcasecmp(encoding, "identity") != 0)
-		return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported here; send the body as it is", encoding);
+		return err_coded(e, EC_BODY_ENCODING_UNSUPPORTED, "Content-Encoding \"%.40s\" is not supported here; send the body as it is",
+		    encoding);
 	if (serve_attempt(&u->r, u->fcgi, "", 0, &unused, e) < 0 ||
 	    query_parse(u->r.route->query, param(u, "QUERY_STRING"), u->r.arena, &u->r.query, e) < 0)
 		return -1;		/* asked again when the body is known; here for what is wrong in itself */
 	u->announced = length && *length ? strtoll(length, NULL, 10) : -1;
 	if (u->announced > c->file_max + AROUND)
-		return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%lld).", (long long)(c->file_max + AROUND));
+		return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%lld).",
+		    (long long)(c->file_max + AROUND));
 	if (file_used(u->r.db, u->r.who.organization_id, &used, e) < 0)
 		return -1;
 	least = u->announced > AROUND ? u->announced - AROUND : 0;	/* the file is at least this large */

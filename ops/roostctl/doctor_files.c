@@ -59,7 +59,8 @@ doctor_store(struct doctor *d)
 	}
 	free_mb = (int64_t)(v.f_bavail * v.f_frsize >> 20);
 	if (free_mb < c->blob_spare_mb)
-		doctor_warn(d, "make room, or lower blob_spare_mb", "%" PRId64 " MB are left, uploads are refused below %" PRId64, free_mb, c->blob_spare_mb);
+		doctor_warn(d, "make room, or lower blob_spare_mb", "%" PRId64 " MB are left, uploads are refused below %" PRId64, free_mb,
+		    c->blob_spare_mb);
 	else
 		doctor_ok(d, "room for uploads: %" PRId64 " MB", free_mb - c->blob_spare_mb);
 }

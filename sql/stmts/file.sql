@@ -21,14 +21,17 @@ DELETE FROM file WHERE workspace_id = $1::text AND id = $2::text;
 SELECT * FROM file_shown WHERE workspace_id = $1::text AND id = ANY ($2::text[]) AND ($3::text IS NULL OR session_id = $3::text) AND NOT expired
  ORDER BY id DESC;
 
--- Pages: one row more than asked for tells that there is more. What has expired has no blob any more, or will not have one in a moment. after: older than a position, newest first. before: newer, oldest first.
+-- Pages: one row more than asked for tells that there is more. What has expired has no blob any more, or will have none in a moment.
+-- after: older than a position, newest first. before: newer, oldest first.
 -- in: workspace, position or NULL, limit
 -- stmt: file_uploads_after  for: gw  replan
-SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired AND id < coalesce($2::text, 'file_~')
+SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired
+   AND id < coalesce($2::text, 'file_~')
  ORDER BY id DESC LIMIT $3::int + 1;
 
 -- stmt: file_uploads_before  for: gw  replan
-SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired AND id > coalesce($2::text, '')
+SELECT * FROM file_shown WHERE workspace_id = $1::text AND session_id IS NULL AND blob_id IS NOT NULL AND NOT expired
+   AND id > coalesce($2::text, '')
  ORDER BY id LIMIT $3::int + 1;
 
 -- The same of one session. in: workspace, position or NULL, limit, session
