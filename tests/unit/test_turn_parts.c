@@ -1,5 +1,5 @@
-/* link: workers/harness/stamp.c workers/harness/delta.c workers/harness/policy.c */
-/* Stamps, delta merging and tool policy: the harness's small pure parts. */
+/* link: workers/harness/stamp.c workers/harness/delta.c workers/harness/policy.c workers/harness/peers.c */
+/* Stamps, delta merging, tool policy and the choice among workers: the harness's small pure parts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,8 +12,44 @@
 
 #include "bus.h"
 #include "delta.h"
+#include "peers.h"
 #include "policy.h"
 #include "stamp.h"
+
+/* --- peers ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Every session has one favourite; when one worker leaves, only its sessions change theirs; who knows nobody takes all. */
+static void
+favourites(void **state)
+{
+	static const char *const names[] = { "worker_a", "worker_b", "worker_c" };
+	struct peers all = { .n = 3 }, two = { .n = 2 }, none = { 0 };
+	int each[3] = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		all.hash[i] = peers_hash(names[i]);
+	memcpy(two.hash, all.hash, 2 * sizeof(two.hash[0]));
+	for (int k = 0; k < 3000; k++) {
+		char session[32];
+		int who = -1;
+
+		snprintf(session, sizeof(session), "sesn_01%d", k);
+		for (int i = 0; i < 3; i++) {
+			if (!peers_favourite(&all, names[i], session))
+				continue;
+			assert_int_equal(who, -1);
+			who = i;
+		}
+		assert_true(who >= 0);
+		each[who]++;
+		if (who < 2)
+			assert_true(peers_favourite(&two, names[who], session));
+		assert_true(peers_favourite(&none, names[0], session));
+	}
+	for (int i = 0; i < 3; i++)
+		assert_in_range(each[i], 800, 1200);
+}
 
 /* --- stamps ------------------------------------------------------------------------------------------------------------------- */
 
@@ -218,6 +254,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(favourites),
 		cmocka_unit_test(stamps), cmocka_unit_test(deltas_are_merged), cmocka_unit_test(deltas_keep_the_rate),
 		cmocka_unit_test(large_deltas_are_split), cmocka_unit_test(verdicts), cmocka_unit_test(agents_without_toolset),
 	};

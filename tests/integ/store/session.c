@@ -99,15 +99,22 @@ put(const char *id, const char *type, const char *wakes, const char *refers)
 		fail_msg("%s", e.detail);
 }
 
+/* The epoch of the one session claimed, 0 when there is none. */
 static int64_t
-claim(const char *worker)
+claim_within(const char *worker, const char *room, const char *heavy)
 {
 	AUTO(pgres) PGresult *r = NULL;
 	struct err e = ERR_INIT;
 
-	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", "1000000", "100000", "t") < 0)
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", room, "100000", heavy) < 0)
 		fail_msg("%s", e.detail);
 	return PQntuples(r) == 1 ? pg_int(r, 0, 1) : PQntuples(r);
+}
+
+static int64_t
+claim(const char *worker)
+{
+	return claim_within(worker, "1000000", "t");
 }
 
 struct append { const char *ids, *types, *bodies, *nulls, *consumed, *status, *open_k, *close_k, *tokens, *tokens_k, *release, *wake_gen, *again; };
@@ -156,6 +163,21 @@ a_turn(void **state)
 	    "tokens.cache_write_1h=2,tokens.input=5,tokens.output=7");
 	expect("SELECT (quantity = (SELECT active_us / 1000 FROM session))::text FROM meter_event WHERE meter = 'session.runtime' AND session_id = (SELECT id FROM session)",
 	    "true");
+}
+
+/* A worker takes what fits into its room, and a heavy session only when it may; the next one takes what was left. */
+static void
+bounded(void **state)
+{
+	put("m1", "user.message", "t", NULL);
+	expect("SELECT (bytes > 0)::text FROM work", "true");
+	assert_int_equal(claim_within("wk", "0", "t"), 0);
+	assert_int_equal(claim_within("wk", "1000", "f"), 1);
+	free(ask("UPDATE work SET lease_owner = NULL, bytes = 100001"));
+	assert_int_equal(claim_within("wk", "1000000", "f"), 0);
+	assert_int_equal(claim_within("wk", "0", "t"), 2);
+	put("m2", "user.message", "t", NULL);	/* under the lease: counted by its owner */
+	expect("SELECT bytes FROM work", "100001");
 }
 
 static void
@@ -515,6 +537,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_turn, fresh_session), cmocka_unit_test_setup(fenced, fresh_session),
+		cmocka_unit_test_setup(bounded, fresh_session),
 		cmocka_unit_test_setup(woken, fresh_session), cmocka_unit_test_setup(stamps, fresh_session),
 		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
