@@ -234,13 +234,19 @@ describe('outcomes', { concurrency: true }, () => {
 		w.close();
 	});
 
-	test('a verdict that is none is asked for again', async () => {
+	test('an evaluation without a verdict has failed, and is paid for', async () => {
 		const w = await Watch.begin(b, { create: { agent: { type: 'agent_with_overrides', id: b.agent.id, model: LAB.openai } } });
 		const marker = unique('rubric');
 		await fault({ fault: 'bad_input', contains: `Evaluation 1. Rubric:\n${marker}` });
 		const { listed } = await reach(w, bash('true'), `${marker}\n${grade('satisfied')}`);
-		assert.match(logShape(listed), /^RrOsbeosmegX(hH|Hh)RrGviud$/);
-		assert.match(one(listed, 'session.error').error.message, /no verdict/);
+		assert.equal(logShape(listed), 'RrOsbeosmegviud');
+		const end = one(listed, 'span.outcome_evaluation_end');
+		assert.equal(end.result, 'failed');
+		assert.match(end.explanation, /no verdict/);
+		assert.ok(end.usage.input_tokens > 0 && end.usage.output_tokens > 0, JSON.stringify(end.usage));
+		const requests = listed.filter((x) => x.type === 'span.model_request_end');
+		const spent = [...requests.map((x) => x.model_usage), end.usage].reduce((n, u) => n + u.output_tokens, 0);
+		assert.equal((await c.beta.sessions.retrieve(w.id)).usage.output_tokens, spent);
 		w.close();
 	});
 
