@@ -168,7 +168,7 @@ cache_put(struct auth *a, const char *hash, int64_t left_ms, const struct tenant
 
 /*
  * Keys whose check anybody can compute (made by a version before this one) are looked up so often in a second and no more: a flood of
- * invented ones costs no more than that. Who has a good one of them is in the cache, or tries again.
+ * invented ones costs no more than that. Who has a good one of them is or was in the cache, or tries again.
  */
 static int
 old_key_turn(struct auth *a, struct err *e)
@@ -184,6 +184,18 @@ old_key_turn(struct auth *a, struct err *e)
 	turn = a->old_lookups++ < OLD_LOOKUPS_S;
 	pthread_mutex_unlock(&a->lock);
 	return turn ? 0 : err_set(e, EK_LIMIT, 0, "Too many API keys of the old form at the moment. Try again, or make a new key.");
+}
+
+/* Was this key found good before, however long ago? An invented one never was. */
+static bool
+cache_knew(struct auth *a, const char *hash)
+{
+	bool knew;
+
+	pthread_mutex_lock(&a->lock);
+	knew = apikey_hash_equal(slot_of(a, hash)->hash, hash);
+	pthread_mutex_unlock(&a->lock);
+	return knew;
 }
 
 static int
@@ -204,7 +216,7 @@ key_check(struct auth *a, struct db *db, const struct auth_headers *h, struct te
 	form = apikey_parse(&a->pepper, key, public_id);
 	if (form == APIKEY_BAD)
 		return err_set(e, EK_AUTH, 0, "Authentication failed");
-	if (form == APIKEY_OLD && old_key_turn(a, e) < 0)
+	if (form == APIKEY_OLD && !cache_knew(a, hash) && old_key_turn(a, e) < 0)
 		return -1;
 	if (tenant_key_get(db, public_id, &found, stored, &left_ms, &exists, e) < 0)
 		return -1;
