@@ -29,7 +29,8 @@ function counting() {
 // What the load may get from races of its own making.
 const OURS = (status) => status === 'connection' || status >= 500;
 
-export async function rolling(x, classes, { actors = 6 } = {}) {
+// refused: what callers may be told all the same when their retries are used up.
+export async function rolling(x, classes, { actors = 6, refused = [] } = {}) {
 	const { seen, fetch: counted } = counting();
 	const clients = new Clients(x.history, { fetch: counted });
 	const before = services().map((s) => `${s} ${pidOf(s)}`);
@@ -48,7 +49,7 @@ export async function rolling(x, classes, { actors = 6 } = {}) {
 	if (problem) throw problem;
 	const same = services().map((s) => `${s} ${pidOf(s)}`).filter((s) => before.includes(s) && classes.some((c) => s.startsWith(c)) && !s.startsWith('nginx'));
 	if (same.length > 0) throw new Error(`not replaced: ${same}`);
-	const errors = [...clients.refusals].filter(([status]) => OURS(status));
+	const errors = [...clients.refusals].filter(([status]) => OURS(status) && !refused.includes(status));
 	const attempts = [...seen].filter(([status]) => status === 0 || status >= 500).map(([s, n]) => `${n} × ${s || 'no answer'}`).join(', ');
 	const what = `${clients.ops} operations, ${[...seen.values()].reduce((a, b) => a + b, 0)} requests, answers that were retried: ${attempts || 'none'}`;
 	if (errors.length > 0) throw new Error(`clients got ${errors.map(([s, n]) => `${n} × ${s}`).join(', ')} (${clients.last?.message}); ${what}`);
