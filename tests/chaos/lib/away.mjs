@@ -62,7 +62,7 @@ export async function postgresAway(x, { ms, way = 'stopped', sessions = 24, kill
 	await said;
 	if (kill) await restarted(victim, pid);
 	for (const m of made) {
-		m.status = await x.clients.settled(m.id, ms + 90_000);
+		m.status = await x.clients.settled(m.id, 2 * ms + 120_000);	// a repeated request takes its time again
 		if (m.status !== 'idle') throw new Error(`${m.id} is ${m.status ?? 'not at rest'}`);
 	}
 	return judge(x, { made, before, back: Number(back), kill });
