@@ -103,11 +103,14 @@ rates(int floor_port)
 	AUTO(str) char *get = xasprintf("/v1/agents/%s", agent), *post_agent = agent_body("roost-scripted", true), *post_session = session_body(agent);
 	struct target t[] = {
 		{ .what = "nginx alone, `return 200`, TLS (floor)", .method = "GET", .path = "/floor", .port = floor_port, .status = 200, .goal = "" },
-		{ .what = "gateway refusing a mistyped key (FastCGI floor)", .method = "GET", .path = get, .key = "nobody", .status = 401, .goal = "≥ 45 % of nginx", .share = 0.45 },
+		{ .what = "gateway refusing a mistyped key (FastCGI floor)", .method = "GET", .path = get, .key = "nobody", .status = 401,
+		  .goal = "≥ 45 % of nginx", .share = 0.45 },
 		{ .what = "GET agent", .method = "GET", .path = get, .status = 200, .goal = "≥ 40 % of FastCGI", .share = 0.4 },
 		{ .what = "list of 20 events", .method = "GET", .path = listed, .status = 200, .goal = "≥ 33 % of FastCGI", .share = 0.33 },
-		{ .what = "POST agent", .method = "POST", .path = "/v1/agents", .body = post_agent, .status = 200, .goal = "≥ 10 × best peer (8.6 k/s)", .least = 8600 },
-		{ .what = "POST session", .method = "POST", .path = "/v1/sessions", .body = post_session, .status = 200, .goal = "≥ 5 k/s", .least = 5000 },
+		{ .what = "POST agent", .method = "POST", .path = "/v1/agents", .body = post_agent, .status = 200,
+		  .goal = "≥ 10 × best peer (8.6 k/s)", .least = 8600 },
+		{ .what = "POST session", .method = "POST", .path = "/v1/sessions", .body = post_session, .status = 200,
+		  .goal = "≥ 5 k/s", .least = 5000 },
 	};
 	int n = sizeof t / sizeof *t;
 	struct samples many = { 0 };
@@ -221,7 +224,8 @@ turns(void)
 		part[i] = cpu_ms_of(parts[i]) - part[i];
 	AUTO(str) char *amount = xasprintf("%.0f turns/s, %.2f CPU ms per turn", (double)n / us * 1e6, cpu / (double)n);
 	AUTO(str) char *note = xasprintf("%d sessions, client on the same cores", CONNS);
-	judged((double)n / us * 1e6 >= 1800 && cpu / (double)n <= 0.9, "saturation: closed loop", samples_at(&each, 0.5), samples_at(&each, 0.99), amount, note, "≥ 1 800/s, ≤ 0.9 CPU ms");
+	judged((double)n / us * 1e6 >= 1800 && cpu / (double)n <= 0.9, "saturation: closed loop", samples_at(&each, 0.5),
+	    samples_at(&each, 0.99), amount, note, "≥ 1 800/s, ≤ 0.9 CPU ms");
 	for (int i = 0; i < NPARTS; i++) {
 		AUTO(str) char *of = xasprintf("CPU per turn: %s", parts[i]), *share = xasprintf("%.0f µs", part[i] * 1000 / (double)n);
 

@@ -117,7 +117,8 @@ over(const char *what, struct samples *with, struct samples *without)
 	double p50 = samples_at(with, 0.5) - samples_at(without, 0.5), p99 = samples_at(with, 0.99) - samples_at(without, 0.99);
 	AUTO(str) char *amount = xasprintf("%+.2f ms p50, %+.2f ms p99", p50 / 1000, p99 / 1000);
 
-	judged(p50 <= 3000 && p99 <= 10000, what, samples_at(with, 0.5), samples_at(with, 0.99), amount, "over the provider itself", "≤ +3 ms p50, ≤ +10 ms p99");
+	judged(p50 <= 3000 && p99 <= 10000, what, samples_at(with, 0.5), samples_at(with, 0.99), amount, "over the provider itself",
+	    "≤ +3 ms p50, ≤ +10 ms p99");
 }
 
 void
