@@ -1,5 +1,5 @@
 // The processes of the instance under test, by the supervisor's own records (never by name: other instances may run beside this one).
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { runDir } from './ctl.mjs';
 import { get } from './http.mjs';
@@ -18,11 +18,20 @@ export function pidOf(service) {
 	return pid;
 }
 
-// kill -9 the service's process and wait until the supervisor has made another one.
+// Is this process the program itself? Its run script first ends what the one before has left, like nginx's workers, who still answer.
+function begun(pid) {
+	try {
+		return pid > 1 && !['dash', 'bash', 'env', 'setpriv'].includes(path.basename(readlinkSync(`/proc/${pid}/exe`)));
+	} catch {
+		return false;
+	}
+}
+
+// kill -9 the service's process and wait until another one has taken its place.
 export async function killService(service) {
 	const old = pidOf(service);
 	process.kill(old, 'SIGKILL');
-	await until(`${service} is started again`, () => pidOf(service) !== old);
+	await until(`${service} is started again`, () => pidOf(service) !== old && begun(pidOf(service)));
 	return old;
 }
 
