@@ -99,13 +99,12 @@ answer(struct bus *b, const char *what, struct err *e)
 static int
 settle(struct bus *b, struct err *e)
 {
-	while (b->owed > 0) {
+	while (b->rc && b->owed > 0) {
 		b->owed--;
-		if (answer(b, "doorbell", e) < 0 && !b->rc)
-			return -1;
-		err_clear(e);
+		if (answer(b, "doorbell", e) == 0 || b->rc)
+			err_clear(e);
 	}
-	return 0;
+	return b->rc ? 0 : -1;
 }
 
 /* Send one command on the open connection, and wait for its answer unless it is one that nobody waits for. */
