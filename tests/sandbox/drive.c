@@ -23,7 +23,7 @@
 #define REPLY_MS 60000
 
 struct hands H;
-const char *out_dir = "build/debug";
+const char *out_dir = "build/release";
 int shared = -1;
 static int passed, failed, numbered;
 

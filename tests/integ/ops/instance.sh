@@ -100,7 +100,8 @@ envelope() {
 	id=$(tr -d '\r' <"$dir/head" | sed -n 's/^request-id: //Ip')
 	if [ "$status" = "$2" ] && [ "$body" = "error $3 $id" ] && [[ $id = req_* ]]; then ok "$1"; else not_ok "$1" "$status $body, header $id"; fi
 }
-head -c 20000 /dev/zero | tr '\0' a >"$dir/long"
+# Longer than what nginx leaves to the gateway, which is not there.
+head -c 40000 /dev/zero | tr '\0' a >"$dir/long"
 truncate -s 36M "$dir/large"
 envelope "unknown path" 404 not_found_error "$ROOST_BASE_URL/nothing?x=secretword"
 envelope "internal location from outside" 404 not_found_error "$ROOST_BASE_URL/.error/500"
