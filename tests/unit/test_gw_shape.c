@@ -37,6 +37,7 @@ static const struct shape *const shapes[] = {
 #undef SHAPE
 #undef UNION
 #undef VALUES
+	NULL,
 };
 
 static void
@@ -44,7 +45,7 @@ generated(void **state)
 {
 	int cases = 0, wrong = 0;
 
-	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+	for (size_t i = 0; shapes[i] != NULL; i++) {
 		struct tally t = { .shape = shapes[i] };
 
 		if (shape_multipart(shapes[i]))
