@@ -1,7 +1,8 @@
 /*
  * upload: see upload.h. One thread with a small stack per upload; it blocks in reads of the FastCGI connection, whose socket has its own
- * timeout, and ends at the latest after upload_s. How many there are is limited, per process and per organization. When the bytes are
- * kept, it borrows one of a few database connections for the rest, so that a thousand slow uploads need none.
+ * timeout, and ends at the latest after upload_s, sooner when its client is slower than upload_pace. How many there are is limited, per
+ * process and per organization. When the bytes are kept, it borrows one of a few database connections for the rest, so that a thousand slow
+ * uploads need none.
  *
  * Memory: one multipart buffer and libfcgi's, whatever the file's size. A crash or a cut leaves a file in the store's tmp/, which is swept.
  * A blob whose row was refused, or whose request was answered by an earlier attempt, is removed when the database says that no row
@@ -38,6 +39,7 @@ struct upload {
 	FCGX_Request *fcgi;
 	struct gw_req r;
 	int64_t start_us, deadline_ms, total, announced;	/* announced -1: not told */
+	int64_t waited_ms, judged;	/* for the client since its pace was last looked at; bytes that had come then */
 	struct multipart mp;
 	struct multipart_part part;
 	struct blob_writer blob;
@@ -64,17 +66,39 @@ param(const struct upload *u, const char *name)
 
 /* --- reading ---------------------------------------------------------------------------------------------------------------- */
 
+/*
+ * A client that keeps a slot and sends next to nothing. Only waits for it count, not what the disk takes: those since the last look are
+ * added up, and at upload_grace_s together must have brought upload_pace bytes for each second. A burst does not buy a long silence.
+ */
+static bool
+too_slow(struct upload *u, int64_t before_ms, struct err *e)
+{
+	const struct conf *c = u->r.conf;
+	int64_t now = clock_mono_ms();
+	bool slow = now > u->deadline_ms;
+
+	u->waited_ms += now - before_ms;
+	if (u->waited_ms >= c->upload_grace_s * 1000) {
+		slow |= u->total - u->judged < u->waited_ms / 1000 * c->upload_pace;
+		u->waited_ms = 0;
+		u->judged = u->total;
+	}
+	if (slow)
+		err_set(e, EK_SLOW, 0, "The request took too long to arrive: at least %lld bytes per second, all within %lld s.",
+		    (long long)c->upload_pace, (long long)c->upload_s);
+	return slow;
+}
+
 /* What one read of the socket gives: FCGX_GetStr() would wait for all of len, however slowly it comes. */
 static ssize_t
 from_client(void *arg, char *to, size_t len, struct err *e)
 {
 	struct upload *u = arg;
 	FCGX_Stream *in = u->fcgi->in;
+	int64_t before = clock_mono_ms();
 	size_t n;
 	int c;
 
-	if (clock_mono_ms() > u->deadline_ms)
-		return err_set(e, EK_INVALID, 0, "Failed to parse request body: it took too long to arrive");
 	c = FCGX_GetChar(in);
 	if (c < 0) {
 		if (FCGX_GetError(in) != 0 || (u->announced >= 0 && u->total != u->announced))
@@ -90,6 +114,8 @@ from_client(void *arg, char *to, size_t len, struct err *e)
 	if (u->total > u->r.conf->file_max + AROUND)
 		return err_set(e, EK_TOO_LARGE, 0, "Request exceeds the maximum allowed number of bytes (%lld).",
 		    (long long)(u->r.conf->file_max + AROUND));
+	if (too_slow(u, before, e))
+		return -1;
 	return (ssize_t)n + 1;
 }
 

@@ -445,6 +445,50 @@ slow(void **state)
 	json_decref(uploaded(GWR_B, form));
 }
 
+/* Send form[from, to) on n connections, `step` bytes every 100 ms; until the gateway has closed them all. */
+static void
+dribble(const int *fd, int n, const char *form, size_t from, size_t to, size_t step)
+{
+	bool open = true;
+
+	for (; open && from < to; from += step, (void)usleep(100000)) {		/* the pace is what is tested */
+		open = false;
+		for (int i = 0; i < n; i++)
+			open |= gwr_body(fd[i], form + from, to - from < step ? to - from : step);
+	}
+}
+
+/* Uploads that are all but silent lose their slots, also when they began with a burst; one that is slow and goes on does not. */
+static void
+pace(void **state)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply passed = { 0 };
+	AUTO(str) char *form = xasprintf(FILE_PART("%060000d") END, 0);
+	size_t size = strlen(form), burst = 20000;
+	FILE *f = fopen(gwr_fmt("%s/gateway.conf", gwr_dir), "a");
+	int fd[6];
+
+	must(f && fputs("upload_pace = 200\nupload_grace_s = 1\n", f) > 0 && fclose(f) == 0);
+	gwr_restart();
+	fd[0] = gwr_begin(GWR_A, "POST", "/v1/files", size, headers(GWR_A, TYPE, NULL, NULL));
+	dribble(fd, 1, form, 0, size, 2000);
+	assert_true(gwr_body(fd[0], "", 0) && gwr_answer(fd[0], &passed));
+	assert_int_equal(passed.status, 200);
+	for (int i = 0; i < 6; i++) {
+		fd[i] = gwr_begin(GWR_A, "POST", "/v1/files", size, headers(GWR_A, TYPE, NULL, NULL));
+		assert_true(gwr_body(fd[i], form, i % 2 ? burst : 1000));
+	}
+	dribble(fd, 6, form, burst, burst + 150, 1);
+	for (int i = 0; i < 6; i++) {
+		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+		assert_true(gwr_answer(fd[i], &r));
+		refused(&r, 408, NULL, "The request took too long to arrive: at least 200 bytes per second", "slow");
+	}
+	json_decref(uploaded(GWR_B, form));
+	settled();
+}
+
 /* A stop in the middle of an upload cuts it after a while, and the process still ends well. */
 static void
 stopped(void **state)
@@ -650,9 +694,11 @@ main(void)
 		cmocka_unit_test_teardown(upload, clean), cmocka_unit_test_teardown(filenames, clean), cmocka_unit_test_teardown(bad_forms, clean),
 		cmocka_unit_test_teardown(before_the_body, clean), cmocka_unit_test_teardown(cut, clean),
 		cmocka_unit_test_teardown(less_than_announced, clean), cmocka_unit_test_teardown(memory, clean),
-		cmocka_unit_test_teardown(too_large, clean), cmocka_unit_test_teardown(quota, clean), cmocka_unit_test_teardown(disk_full, disk_back), cmocka_unit_test_teardown(slow, clean),
+		cmocka_unit_test_teardown(too_large, clean), cmocka_unit_test_teardown(quota, clean), cmocka_unit_test_teardown(disk_full, disk_back),
+		cmocka_unit_test_teardown(slow, clean),
 		cmocka_unit_test_teardown(retries, clean), cmocka_unit_test_teardown(tenants, clean), cmocka_unit_test_teardown(downloads, clean),
 		cmocka_unit_test_teardown(lists, clean), cmocka_unit_test_teardown(stopped, clean),
+		cmocka_unit_test_teardown(pace, clean),
 	};
 
 	return cmocka_run_group_tests_name("files", tests, start, stop);
