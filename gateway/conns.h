@@ -3,7 +3,8 @@
  * the answer to the one before: so a later request proves that an answer was delivered, and an equal call from elsewhere is no retry of
  * that one (README.md, "Retried requests").
  *
- * nginx names connection and request: `pid.connection.number`. All gateways of a host share one mapped file. It is a memory of fixed size
+ * nginx names connection and request: `start-pid.connection.number`. It numbers connections from 1 each time it starts and process ids come
+ * again, so `start` is random and of that start (ops/setup/services.sh): no name ever means another connection, also after a reboot. All gateways of a host share one mapped file. It is a memory of fixed size
  * that forgets: what is not known is not proven. Nothing here can fail a request.
  */
 #ifndef ROOST_GATEWAY_CONNS_H

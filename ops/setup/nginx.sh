@@ -55,6 +55,7 @@ nginx_render() {
 	for file in "$ROOT"/nginx/docs/*; do
 		put "$dir/nginx/docs/${file##*/}" 644 "$user" <"$file"
 	done
+	[ -f "$dir/nginx/start" ] || put "$dir/nginx/start" 644 "$user" </dev/null
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
 		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |

@@ -17,8 +17,15 @@ service_prelude() {
 	case $1 in
 	postgres) echo "rm -f $STATE/pg/postmaster.pid $RUN/pg/.s.PGSQL.5432.lock" ;;
 	redis) echo "rm -f $RUN/redis/redis.sock" ;;
-	# nginx opens the logger's pipe once more by name, which belongs to root until now.
-	nginx) echo "chown --dereference roost-nginx /proc/self/fd/1" ;;
+	# nginx opens the logger's pipe once more by name, which belongs to root until now. It counts connections from 1 at each start, so its
+	# names for them (gateway/conns.h) begin with this start's own; without one nothing is concluded from them.
+	nginx)
+		echo "chown --dereference roost-nginx /proc/self/fd/1"
+		# shellcheck disable=SC2016 # expanded when it runs, or nginx' variables
+		echo 'printf '"'"'fastcgi_param CLIENT_CONNECTION %s-$pid.$connection.$connection_requests;\n'"'"' \'
+		# shellcheck disable=SC2016
+		echo '	"$(od -An -N8 -tx8 /dev/urandom | tr -d " ")"'" >$STATE/conf/nginx/start"
+		;;
 	esac
 }
 

@@ -23,6 +23,8 @@ later_requests(void **state)
 		{ NULL, NULL, false },			{ NULL, "", false },
 		{ NULL, ".1", false },			{ NULL, "1", false },
 		{ NULL, "71.5.", false },		{ NULL, "71.5.-1", false },
+		{ "9f3c0d5e7a214b68-71.5.7", "9f3c0d5e7a214b68-71.5.6", true },		/* as nginx writes them: with its start's own name */
+		{ NULL, "1122334455667788-71.5.6", false },				/* the same process and connection of another start */
 	};
 	struct err e = ERR_INIT;
 	struct conns *c = conns_open("", &e);

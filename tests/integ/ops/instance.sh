@@ -87,9 +87,14 @@ comes_back() {
 	within 10 another "$1" "$old" && within 10 answers "$1"
 }
 another() { local now; now=$(cat "$ROOST_RUN/supervise/$1/pid") && [ -n "$now" ] && [ "$now" != "$2" ]; }
+start_name() { sed -n 's/^fastcgi_param CLIENT_CONNECTION \([0-9a-f]\{16\}\)-\$pid\.\$connection\.\$connection_requests;$/\1/p' "$ROOST_STATE/conf/nginx/start"; }
+named=$(start_name)
 for service in postgres redis nginx; do
 	check "$service comes back after kill -9" comes_back "$service"
 done
+
+renamed() { [ -n "$named" ] && [ -n "$(start_name)" ] && [ "$(start_name)" != "$named" ]; }
+check "nginx' names for connections are not those of its last start" renamed
 
 # --- nginx' own answers ----------------------------------------------------------------------------------------------------------
 # envelope NAME STATUS TYPE CURL-ARGUMENT...
