@@ -1,5 +1,5 @@
 /*
- * dedupe: the answers of requests that may be sent again (sql/migrations/0030_request_dedupe.sql says which row answers whom). A row is
+ * dedupe: the answers of requests that may be sent again (sql/functions/request_dedupe.sql says which row answers whom). A row is
  * written in the transaction of its request's effect, as the statement before the COMMIT.
  */
 #ifndef ROOST_STORE_DEDUPE_H

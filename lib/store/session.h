@@ -1,4 +1,4 @@
-/* session: sessions as the API sees them. What workers do to them is theirs; both meet in the functions of sql/migrations/0002. */
+/* session: sessions as the API sees them. What workers do to them is theirs; both meet in sql/functions. */
 #ifndef ROOST_STORE_SESSION_H
 #define ROOST_STORE_SESSION_H
 

@@ -1,9 +1,11 @@
 /*
- * migrate: applies the numbered migrations of a folder, forward only.
+ * migrate: brings a database to the state that a folder describes, forward only: first DIR/migrations, then DIR/functions.
  *
- * Each file NNNN_what.sql runs in one transaction together with its line in the ledger, so a failing or killed run leaves whole
- * migrations only. Two runs at once wait for each other. Refused: a file that was edited after it had been applied, two files with
- * one number, a database that is newer than the folder. The ledger's table is made with the database (sql/setup).
+ * Each migrations/NNNN_what.sql runs in one transaction together with its line in the ledger, so a failing or killed run leaves whole
+ * migrations only. Refused: a file that was edited after it had been applied, two files with one number, a database that is newer than
+ * the folder. functions/NAME.sql are applied when their text differs from what was last applied, all of them after a migration, in the
+ * order of their names and in one transaction: all or none. Two runs at once wait for each other. The ledgers' tables are made with
+ * the database (sql/setup).
  */
 #include "ctl.h"
 
@@ -22,10 +24,11 @@
 DEFINE_CLEANUP(PGconn *, pgconn, PQfinish)
 
 struct migration {
-	long version;
+	long version;		/* 0: a file of functions */
 	char *name;		/* file name */
 	char *sql;
 	char sha256[65];
+	int due;		/* functions: to be applied */
 };
 
 struct migrations {
@@ -57,9 +60,18 @@ version_of(const char *name)
 static int
 by_version(const void *a, const void *b)
 {
-	long x = ((const struct migration *)a)->version, y = ((const struct migration *)b)->version;
+	const struct migration *x = a, *y = b;
 
-	return (x > y) - (x < y);
+	return x->version != y->version ? (x->version > y->version) - (x->version < y->version) : strcmp(x->name, y->name);
+}
+
+/* "what.sql", and nothing that an editor leaves behind. */
+static int
+is_functions(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 4 && strcmp(name + len - 4, ".sql") == 0 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == len - 4;
 }
 
 static int
@@ -78,8 +90,9 @@ load_one(const char *dir, struct migration *m, struct err *e)
 }
 
 static int
-load_all(const char *dir, struct migrations *out, struct err *e)
+load_all(const char *root, const char *sub, int numbered, struct migrations *out, struct err *e)
 {
+	AUTO(str) char *dir = xasprintf("%s/%s", root, sub);
 	DIR *d = opendir(dir);
 	struct dirent *de;
 
@@ -88,17 +101,17 @@ load_all(const char *dir, struct migrations *out, struct err *e)
 	while ((de = readdir(d))) {
 		long version = version_of(de->d_name);
 
-		if (!version)
+		if (numbered ? !version : !is_functions(de->d_name))
 			continue;
 		out->list = xrealloc(out->list, (size_t)(out->n + 1) * sizeof(*out->list));
-		out->list[out->n++] = (struct migration){ .version = version, .name = xstrdup(de->d_name) };
+		out->list[out->n++] = (struct migration){ .version = numbered ? version : 0, .name = xstrdup(de->d_name) };
 	}
 	closedir(d);
 	if (out->n == 0)
-		return err_set(e, EK_INVALID, 0, "%s has no migrations", dir);
+		return err_set(e, EK_INVALID, 0, "%s has no %s", root, sub);
 	qsort(out->list, (size_t)out->n, sizeof(*out->list), by_version);
 	for (int i = 0; i < out->n; i++) {
-		if (i > 0 && out->list[i].version == out->list[i - 1].version)
+		if (i > 0 && numbered && out->list[i].version == out->list[i - 1].version)
 			return err_set(e, EK_INVALID, 0, "%s and %s have one number", out->list[i - 1].name, out->list[i].name);
 		if (load_one(dir, &out->list[i], e) < 0)
 			return -1;
@@ -136,7 +149,8 @@ apply(PGconn *conn, const struct migration *m, struct err *e)
 
 	snprintf(version, sizeof(version), "%ld", m->version);
 	if (exec(conn, "BEGIN", 0, NULL, NULL, e) < 0 || exec(conn, m->sql, 0, NULL, NULL, e) < 0 ||
-	    exec(conn, db_stmts[STMT_MIGRATION_PUT].sql, 3, params, NULL, e) < 0 || exec(conn, "COMMIT", 0, NULL, NULL, e) < 0) {
+	    exec(conn, db_stmts[STMT_MIGRATION_PUT].sql, 3, params, NULL, e) < 0 ||
+	    exec(conn, db_stmts[STMT_FUNCTION_FORGET].sql, 0, NULL, NULL, e) < 0 || exec(conn, "COMMIT", 0, NULL, NULL, e) < 0) {
 		PQclear(PQexec(conn, "ROLLBACK"));
 		return -1;
 	}
@@ -182,6 +196,52 @@ run(struct ctl *c, PGconn *conn, const struct migrations *all, struct err *e)
 	return 0;
 }
 
+/* Was this text the last that was applied under this name? */
+static int
+current(const PGresult *ledger, const struct migration *f)
+{
+	for (int row = 0; row < PQntuples(ledger); row++)
+		if (strcmp(pg_str(ledger, row, 0), f->name) == 0)
+			return strcmp(pg_str(ledger, row, 1), f->sha256) == 0;
+	return 0;
+}
+
+static int
+apply_functions(PGconn *conn, const struct migrations *all, struct err *e)
+{
+	if (exec(conn, "BEGIN", 0, NULL, NULL, e) < 0)
+		return -1;
+	for (int i = 0; i < all->n; i++) {
+		const struct migration *f = &all->list[i];
+		const char *params[] = { f->name, f->sha256 };
+
+		if (f->due && (exec(conn, f->sql, 0, NULL, NULL, e) < 0 ||
+			       exec(conn, db_stmts[STMT_FUNCTION_PUT].sql, 2, params, NULL, e) < 0)) {
+			PQclear(PQexec(conn, "ROLLBACK"));
+			return err_wrap(e, "%s", f->name);
+		}
+	}
+	return exec(conn, "COMMIT", 0, NULL, NULL, e);
+}
+
+static int
+run_functions(struct ctl *c, PGconn *conn, struct migrations *all, struct err *e)
+{
+	AUTO(pgres) PGresult *ledger = NULL;
+	int n = 0;
+
+	if (exec(conn, db_stmts[STMT_FUNCTION_LIST].sql, 0, NULL, &ledger, e) < 0)
+		return -1;
+	for (int i = 0; i < all->n; i++)
+		n += all->list[i].due = !current(ledger, &all->list[i]);
+	if (n > 0 && apply_functions(conn, all, e) < 0)
+		return -1;
+	for (int i = 0; i < all->n && !c->quiet; i++)
+		if (all->list[i].due)
+			printf("applied\t%s\n", all->list[i].name);
+	return 0;
+}
+
 static void
 no_notice(void *arg, const PGresult *res)
 {
@@ -192,13 +252,13 @@ no_notice(void *arg, const PGresult *res)
 int
 cmd_migrate(struct ctl *c, int argc, char **argv)
 {
-	__attribute__((cleanup(migrations_cleanup))) struct migrations all = { NULL, 0 };
+	__attribute__((cleanup(migrations_cleanup))) struct migrations all = { NULL, 0 }, functions = { NULL, 0 };
 	AUTO(pgconn) PGconn *conn = NULL;
 	struct err e = ERR_INIT;
 
 	if (argc != 2)
 		return CTL_USAGE;
-	if (load_all(argv[1], &all, &e) < 0)
+	if (load_all(argv[1], "migrations", 1, &all, &e) < 0 || load_all(argv[1], "functions", 0, &functions, &e) < 0)
 		return ctl_fail("migrate", &e);
 	conn = PQconnectdb(c->conf.pg_dsn);
 	if (PQstatus(conn) != CONNECTION_OK) {
@@ -206,7 +266,7 @@ cmd_migrate(struct ctl *c, int argc, char **argv)
 		return ctl_fail("migrate", &e);
 	}
 	PQsetNoticeReceiver(conn, no_notice, NULL);
-	if (run(c, conn, &all, &e) < 0)
+	if (run(c, conn, &all, &e) < 0 || run_functions(c, conn, &functions, &e) < 0)
 		return ctl_fail("migrate", &e);
 	return CTL_OK;
 }

@@ -34,7 +34,7 @@ static const struct command {
 	{ "models", "apply", cmd_models_apply, "FILE", "make the catalogue what FILE says" },
 	{ "models", "list", cmd_models_list, "", "the models and where they go" },
 	{ "models", "export", cmd_models_export, "", "the catalogue as a file for apply, without keys" },
-	{ "migrate", NULL, cmd_migrate, "DIR", "apply the migrations of DIR that are missing" },
+	{ "migrate", NULL, cmd_migrate, "DIR", "apply the migrations of DIR (sql/) that are missing and the functions that changed" },
 	{ "keygen", NULL, cmd_keygen, "PRIVATE PUBLIC", "make the instance key pair unless it exists" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },

@@ -1,4 +1,4 @@
--- Run as the superuser in the database roost: who may connect, and the ledger of applied migrations.
+-- Run as the superuser in the database roost: who may connect, and the ledgers of applied migrations and functions.
 REVOKE ALL ON DATABASE roost FROM PUBLIC;
 GRANT CONNECT ON DATABASE roost TO roost_gw, roost_stream, roost_worker;
 ALTER SCHEMA public OWNER TO roost_admin;
@@ -12,3 +12,10 @@ CREATE TABLE IF NOT EXISTS schema_migration (
   applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 ALTER TABLE schema_migration OWNER TO roost_admin;
+-- The files of sql/functions as they were last applied; empty after a migration.
+CREATE TABLE IF NOT EXISTS schema_function (
+  name        text PRIMARY KEY,
+  sha256      text NOT NULL,
+  applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE schema_function OWNER TO roost_admin;

@@ -1,4 +1,4 @@
--- roostctl: tenants and keys, the ledger of migrations, and what an operator asks about.
+-- roostctl: tenants and keys, the ledgers of migrations and functions, and what an operator asks about.
 
 -- stmt: migration_lock  for: migrate
 -- One migration run at a time, until the connection ends.
@@ -11,6 +11,19 @@ SELECT version, sha256 FROM schema_migration ORDER BY version;
 -- stmt: migration_put  for: migrate
 -- in: version, name, sha256
 INSERT INTO schema_migration (version, name, sha256) VALUES ($1::int, $2::text, $3::text);
+
+-- stmt: function_list  for: migrate
+-- out: name, sha256 of the file as it was last applied
+SELECT name, sha256 FROM schema_function;
+
+-- stmt: function_put  for: migrate
+-- in: name, sha256
+INSERT INTO schema_function (name, sha256) VALUES ($1::text, $2::text)
+ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at;
+
+-- stmt: function_forget  for: migrate
+-- A migration may have dropped or replaced any: all are applied after it.
+DELETE FROM schema_function;
 
 -- stmt: org_create  for: admin
 -- in: id, name

@@ -1,5 +1,4 @@
--- Files (contract 2.6). The functions are in sql/migrations/0080_files.sql, file_expire and the view in 0082,
--- the newest file_insert, blob_sweep and file_changed in 0084.
+-- Files (contract 2.6). The functions are in sql/functions, the view in sql/migrations/0082_file_expiry.sql.
 
 -- in: id, organization, workspace, session or NULL, origin, path, filename, mime type, downloadable, blob, bytes, sha256, seconds, quota
 -- stmt: file_insert  for: gw worker

@@ -1,4 +1,4 @@
--- Retried requests. The functions are in sql/migrations/0030_request_dedupe.sql.
+-- Retried requests. The functions are in sql/functions/request_dedupe.sql.
 
 -- rows: 0..1, the answer of an earlier attempt, which attempt that was, and on which connection it was answered
 -- in: lock, ident, request, kind, count

@@ -1,4 +1,4 @@
--- Resources of sessions (contract 2.3) and their outputs. The functions are in sql/migrations/0085_session_resources.sql.
+-- Resources of sessions (contract 2.3) and their outputs. The functions are in sql/functions.
 
 -- Within a transaction that holds the session. in: workspace, session; parallel arrays: new ids, ids of copies, files, paths; the most
 -- stmt: resource_add  for: gw

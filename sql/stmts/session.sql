@@ -1,5 +1,5 @@
 -- The session's hand-overs: what the gateway puts, what the worker claims, reads and appends. The functions are in
--- sql/migrations (0070_work.sql and 0002_session_functions.sql); stamps are microseconds since 1970.
+-- sql/functions; stamps are microseconds since 1970.
 
 -- Gateway, first statement of a transaction that sends events: the row lock and what the checks need.
 -- stmt: session_lock  for: gw

@@ -1,5 +1,5 @@
 /*
- * append: the one way events are written (session_append, sql/migrations): a batch, fenced by the epoch, stamped with database time;
+ * append: the one way events are written (session_append, sql/functions): a batch, fenced by the epoch, stamped with database time;
  * then publication in order, then the state that follows.
  *
  * A lost connection leaves the commit in doubt: the same batch is sent again, and the database says ok if its first event is there. Then

@@ -146,19 +146,45 @@ fails "status too" 'sandboxes  unknown' ctl status
 fails "usage" '^usage: ' ctl key
 
 # --- migrations --------------------------------------------------------------------------------------------------------------------
-cp -r sql/migrations "$dir/m"
-printf 'CREATE TABLE good (x int);\n' >"$dir/m/9001_good.sql"
-printf 'CREATE TABLE half (x int);\n\nSELECT nonsense;\n' >"$dir/m/9002_bad.sql"
+cp -r sql "$dir/sql"
+printf 'CREATE TABLE good (x int);\n' >"$dir/sql/migrations/9001_good.sql"
+printf 'CREATE TABLE half (x int);\n\nSELECT nonsense;\n' >"$dir/sql/migrations/9002_bad.sql"
 query() { psql -XAtq -h "$ROOST_RUN/pg" -U roost_admin roost -c "$1"; }
-fails "a bad migration is named with its line" '9002_bad.sql: line 3: .*nonsense' ctl migrate "$dir/m"
+fails "a bad migration is named with its line" '9002_bad.sql: line 3: .*nonsense' ctl migrate "$dir/sql"
 left() { [ "$(query "SELECT (to_regclass('good') IS NOT NULL) || ' ' || (to_regclass('half') IS NULL)")" = "true true" ]; }
 check "what came before it is there, of itself nothing" left
-fails "a database newer than the folder" 'newer than this folder' ctl migrate sql/migrations
-printf -- '-- edited\n' >>"$dir/m/9001_good.sql"
-rm "$dir/m/9002_bad.sql"
-fails "an edited migration" '9001_good.sql was edited' ctl migrate "$dir/m"
+fails "a database newer than the folder" 'newer than this folder' ctl migrate sql
+printf -- '-- edited\n' >>"$dir/sql/migrations/9001_good.sql"
+rm "$dir/sql/migrations/9002_bad.sql"
+fails "an edited migration" '9001_good.sql was edited' ctl migrate "$dir/sql"
 query "DROP TABLE good; DELETE FROM schema_migration WHERE version = 9001" >/dev/null
-check "the folder as it is" ctl migrate sql/migrations
+rm "$dir/sql/migrations/9001_good.sql"
+# What a migration has dropped comes back, and the schema is the same by way of upgrades.
+schema() { pg_dump -s -h "$ROOST_RUN/pg" -U roost_admin roost | grep -v '^\\\(un\)\?restrict '; }
+query "DROP FUNCTION dead_retry(text)" >/dev/null
+count() { find sql/functions -name '*.sql' | wc -l; }
+all() { [ "$(ctl migrate "$dir/sql" | grep -c '^applied')" = "$(count)" ]; }
+check "after a migration all functions are applied" all
+schema >"$dir/schema"
+fresh() { diff <(grep -c 'CREATE FUNCTION public.dead_retry' "$dir/schema") <(echo 1); }
+check "and what it dropped is back" fresh
+idle() { [ -z "$(ctl migrate "$dir/sql")" ] && diff "$dir/schema" <(schema); }
+check "a second run does nothing" idle
+printf 'CREATE OR REPLACE FUNCTION aa() RETURNS int LANGUAGE sql RETURN 1;\n' >"$dir/sql/functions/aa.sql"
+added() { [ "$(ctl migrate "$dir/sql")" = "applied	aa.sql" ] && [ "$(query 'SELECT aa()')" = 1 ]; }
+check "a new function is applied, and nothing else" added
+sed -i 's/RETURN 1/RETURN 2/' "$dir/sql/functions/aa.sql"
+printf 'CREATE OR REPLACE FUNCTION bb() RETURNS int LANGUAGE sql\n  RETURN nonsense;\n' >"$dir/sql/functions/bb.sql"
+fails "a bad function is named with its line" 'bb.sql: line 2: .*nonsense' ctl migrate "$dir/sql"
+unmoved() { [ "$(query 'SELECT aa()')" = 1 ]; }
+check "and takes those before it along" unmoved
+rm "$dir/sql/functions/bb.sql"
+changed() { [ "$(ctl migrate "$dir/sql")" = "applied	aa.sql" ] && [ "$(query 'SELECT aa()')" = 2 ]; }
+check "a changed function is applied" changed
+query "DROP FUNCTION aa(); DELETE FROM schema_function WHERE name = 'aa.sql'" >/dev/null
+check "the folder as it is" ctl migrate sql
+same_schema() { diff "$dir/schema" <(schema); }
+check "leaves the schema as it was" same_schema
 
 # --- two instances, and down -------------------------------------------------------------------------------------------------------
 first=$ROOST_INSTANCE

@@ -1,0 +1,73 @@
+-- A worker's heartbeat, on the connection that holds its advisory lock, and whether it reaches hands. known = false: the row was gone, so
+-- this worker had been declared dead: every lease it believes in is lost.
+CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean)
+  RETURNS TABLE (now_us bigint, known boolean)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  v_now timestamptz := clock_timestamp();
+BEGIN
+  UPDATE worker SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands WHERE id = p_id;
+  known := FOUND;
+  IF NOT FOUND THEN
+    INSERT INTO worker (id, lock_key, beat_at, lease_until, hands) VALUES (p_id, p_lock, v_now, v_now + make_interval(secs => p_lease_s), p_hands);
+  END IF;
+  now_us := us(clock_timestamp());
+  RETURN NEXT;
+END $$;
+REVOKE ALL ON FUNCTION worker_beat FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_beat TO roost_worker;
+
+-- Give away the sessions of workers that are dead: lease run out, or the advisory lock free.
+--   p_ended      the worker whose successor asks (workers/harness/note.h): its process has ended, whatever its row and its lock say
+--   p_since_us   since when the asker itself is connected. Whoever has been away, or comes while Postgres starts, cannot tell the dead
+--                from those that have not come back yet: within a lease of its own connection, or of Postgres' start, it judges only
+--                those that have beaten since. So nobody is taken over because Postgres was away, or out of reach for all
+-- The interval of a running session ends at the dead worker's last heartbeat (or its last event) with events that say so, in the log: so
+-- status and last status event agree at once, and the running intervals of the log add up to what is billed.
+-- Returns one row per event written, to be published like everything else, then one per worker that was reaped (session NULL).
+CREATE OR REPLACE FUNCTION worker_reap(p_me text, p_lease_s int, p_ended text, p_since_us bigint)
+  RETURNS TABLE (worker_id text, sessions bigint, session text, seq bigint, type text, body text)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  w worker;
+  s session;
+  v_since timestamptz := greatest(pg_postmaster_start_time(), stamp(p_since_us));
+  v_base bigint;
+  v_end timestamptz;
+  v_us bigint;
+  n int;
+BEGIN
+  FOR w IN SELECT * FROM worker WHERE id <> p_me FOR UPDATE SKIP LOCKED LOOP
+    IF w.id IS DISTINCT FROM p_ended THEN
+      CONTINUE WHEN w.beat_at < v_since AND v_since > clock_timestamp() - make_interval(secs => p_lease_s);
+      IF w.lease_until >= clock_timestamp() THEN
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
+      END IF;
+    END IF;
+    sessions := 0;
+    FOR s IN SELECT x.* FROM work k JOIN session x ON x.id = k.session_id WHERE k.lease_owner = w.id FOR NO KEY UPDATE OF x SKIP LOCKED LOOP
+      UPDATE work k SET lease_owner = NULL, due_at = least(k.due_at, clock_timestamp())
+       WHERE k.workspace_id = s.workspace_id AND k.session_id = s.id AND k.lease_owner = w.id;
+      CONTINUE WHEN NOT FOUND;	-- it has been released since the list was read
+      sessions := sessions + 1;
+      CONTINUE WHEN s.running_since IS NULL;
+      v_base := greatest(us(s.last_at) + 1, us(s.running_since), us(least(w.beat_at, clock_timestamp())));
+      n := session_orphan(s, v_base);
+      v_end := stamp(v_base + n - 1);
+      v_us := us(v_end) - us(s.running_since);
+      PERFORM session_meter(s, s.last_seq + n, 0, 'session.runtime', NULL, s.running_since, v_end,
+                            (s.active_us + v_us) / 1000 - s.active_us / 1000, 'ms', s.active_us / 1000);
+      UPDATE session x SET running_since = NULL, active_us = x.active_us + v_us, last_seq = x.last_seq + n, status = 'rescheduling',
+             last_at = v_end, updated_at = v_end
+       WHERE x.id = s.id;
+      RETURN QUERY SELECT w.id, NULL::bigint, e.session_id, e.seq, e.type, e.body FROM event e
+                    WHERE e.session_id = s.id AND e.seq > s.last_seq ORDER BY e.seq;
+    END LOOP;
+    -- a session that somebody has locked is left for the next round, and its worker's row with it: this call must not wait
+    DELETE FROM worker WHERE id = w.id AND NOT EXISTS (SELECT 1 FROM work k WHERE k.lease_owner = w.id);
+    worker_id := w.id; session := NULL; seq := NULL; type := NULL; body := NULL;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION worker_reap FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_reap TO roost_worker;
