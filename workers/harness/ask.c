@@ -157,7 +157,8 @@ on_summary(void *ctx, const struct model_reply *reply)
 		if (reply->blocks[i].kind == MODEL_TEXT)
 			buf_str(&text, reply->blocks[i].text);
 	if (text.len == 0) {
-		s->t.fail_spent = true;
+		s->t.fail_answered = true;
+		s->t.fail_usage = reply->usage;
 		failure(s, "compaction_limit_reached_error", "The model gave no summary of the conversation.", false, 0);
 		return;
 	}
@@ -271,7 +272,7 @@ ask_begin(struct sess *s)
 	};
 
 	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */
-	s->t.fail_long = s->t.fail_spent = false;
+	s->t.fail_long = s->t.fail_spent = s->t.fail_answered = false;
 	if (s->news)
 		load_peek(s);
 	if (!routes_ready(s->wk->routes)) {

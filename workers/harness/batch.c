@@ -232,7 +232,7 @@ measured(struct batch *b, const struct model_usage *usage, const struct cost_rat
 }
 
 void
-batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage, const struct cost_rates *rates)
+batch_span_end(struct batch *b, const char *start_id, bool is_error, const struct model_usage *usage, const struct cost_rates *rates)
 {
 	static const struct model_usage none;
 	const struct model_usage *u = usage != NULL ? usage : &none;
@@ -241,7 +241,7 @@ batch_span_end(struct batch *b, const char *start_id, const struct model_usage *
 	struct event *ev = stem_begin(b, NULL, "span.model_request_end", &w, &out);
 
 	jw_kstr(&w, "model_request_start_id", start_id);
-	jw_kbool(&w, "is_error", usage == NULL);
+	jw_kbool(&w, "is_error", is_error);
 	usage_fields(&w, "model_usage", u);
 	stem_end(b, ev, &out);
 	if (usage != NULL)

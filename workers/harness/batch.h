@@ -110,8 +110,8 @@ char *batch_requires_action(const char *const *ids, int n);
 
 /* span.model_request_start; its id goes to out. */
 void batch_span_start(struct batch *b, char out[ID_MAX]);
-/* span.model_request_end; usage NULL: an error, all zero. rates: of the model that answered; NULL as unknown. */
-void batch_span_end(struct batch *b, const char *start_id, const struct model_usage *usage, const struct cost_rates *rates);
+/* span.model_request_end; usage NULL: nothing is known of it, all zero. rates: of the model that answered; NULL as unknown. */
+void batch_span_end(struct batch *b, const char *start_id, bool is_error, const struct model_usage *usage, const struct cost_rates *rates);
 
 /* The same event's reply held calls that were judged. */
 void batch_judged(struct batch *b, const struct judged *judged);

@@ -212,12 +212,14 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
-/* The end of a request without a reply. Unless it failed before the provider began to answer, nobody knows what it cost. */
+/* The end of a request without a use. Unless it failed before the provider began to answer, or was answered whole, nobody knows its cost. */
 static void
 span_cut(const struct turn *t, struct batch *b)
 {
-	batch_span_end(b, t->span_id, NULL, NULL);
-	if (!t->failed || t->fail_spent)
+	bool told = t->failed && t->fail_answered;
+
+	batch_span_end(b, t->span_id, true, told ? &t->fail_usage : NULL, &t->rates);
+	if (!told && (!t->failed || t->fail_spent))
 		b->gap_ev = b->nev - 1;
 }
 
@@ -629,7 +631,7 @@ plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verd
 
 	*out = (struct plan){ .event = TE_REPLIED };
 	put_blocks(t, b, reply, verdicts, message_id, thinking_id);
-	batch_span_end(b, t->span_id, &reply->usage, &t->rates);
+	batch_span_end(b, t->span_id, false, &reply->usage, &t->rates);
 	t->span_id[0] = '\0';
 	t->retries = 0;
 	t->owed = false;
@@ -659,7 +661,7 @@ plan_summary(struct turn *t, const char *summary, const struct model_usage *usag
 	char *blocks = compact_blocks(t, summary);
 
 	*out = (struct plan){ .event = TE_REPLIED };
-	batch_span_end(b, t->span_id, usage, &t->rates);
+	batch_span_end(b, t->span_id, false, usage, &t->rates);
 	batch_compacted(b, blocks);
 	free(blocks);
 	t->span_id[0] = '\0';

@@ -35,6 +35,8 @@ start(void **state)
 	rig_provider();
 	free(rig_sql("INSERT INTO model (id, display_name, context_window, max_output_tokens) VALUES ('narrow', 'Narrow', 1400, 200),"
 	    " ('narrow-fake', 'Narrow', 4000, 200)"));
+	free(rig_sql("INSERT INTO model (id, display_name, context_window, max_output_tokens) VALUES ('unwilling', 'Unwilling', 1400, 200)"));
+	free(rig_sql("INSERT INTO model_route VALUES ('unwilling', 0, 'fake', 'fault-refusal')"));
 	free(rig_sql("INSERT INTO model_route VALUES ('narrow', 0, 'scripted', 'x'), ('narrow-fake', 0, 'fake', 'fake-1')"));
 	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
 	worker = rig_worker(SETTINGS);
@@ -167,10 +169,38 @@ worker_dies(void **state)
 	rig_check("sesn_k");
 }
 
+/* A model that refuses to sum up was asked all the same: what it counted is billed, and is no gap. */
+static void
+no_summary(void **state)
+{
+	AUTO(str) char *got = NULL, *metered = NULL, *gaps = NULL;
+
+	(void)state;
+	rig_session("sesn_n", "unwilling");
+	for (int i = 0; i < 20; i++) {
+		free(got);
+		got = say("sesn_n", LONG);
+		if (strstr(got, "s.error") != NULL)
+			break;
+	}
+	assert_string_equal(got, "S:running T:running M:start M:end s.error T:idle s.usage S:idle");
+	metered = rig_sql("SELECT e.body LIKE '%%\"is_error\":true%%' AND sum(m.quantity) FILTER (WHERE m.meter = 'tokens.input') > 1000 AND"
+	    " sum(m.quantity) FILTER (WHERE m.meter = 'tokens.input') = (e.body::jsonb->'model_usage'->>'input_tokens')::int"
+	    " FROM event e JOIN meter_event m USING (session_id, seq) WHERE e.session_id = 'sesn_n' AND e.seq = (SELECT max(seq) FROM event"
+	    " WHERE session_id = 'sesn_n' AND type = 'span.model_request_end') GROUP BY e.body");
+	assert_string_equal(metered, "t");
+	gaps = rig_sql("SELECT count(*) FROM meter_gap WHERE session_id = 'sesn_n'");
+	assert_string_equal(gaps, "0");
+	rig_check("sesn_n");
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(between_turns), cmocka_unit_test(overflow), cmocka_unit_test(worker_dies) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(between_turns), cmocka_unit_test(overflow), cmocka_unit_test(worker_dies),
+		cmocka_unit_test(no_summary),
+	};
 
 	return cmocka_run_group_tests_name("worker compaction", tests, start, stop);
 }
