@@ -27,7 +27,7 @@ DEFINE_CLEANUP(PGresult *, pgres, PQclear)
 struct db;
 
 /* Who prepares what: a statement names its users in sql/stmts ("-- for: gw stream"). */
-enum db_user { DB_GW = 1, DB_STREAM = 2, DB_WORKER = 4, DB_ADMIN = 8, DB_MIGRATE = 16 };	/* migrate: before any table exists */
+enum db_user { DB_GW = 1, DB_STREAM = 2, DB_WORKER = 4, DB_ADMIN = 8, DB_MIGRATE = 16, DB_VAULT = 32 };	/* migrate: before any table exists */
 
 /* Connect lazily: succeeds without a server. dsn is copied. timeout_ms becomes statement_timeout. */
 struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);

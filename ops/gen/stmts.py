@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-USERS = {"gw": "DB_GW", "stream": "DB_STREAM", "worker": "DB_WORKER", "admin": "DB_ADMIN", "migrate": "DB_MIGRATE"}
+USERS = {"gw": "DB_GW", "stream": "DB_STREAM", "worker": "DB_WORKER", "admin": "DB_ADMIN", "vault": "DB_VAULT", "migrate": "DB_MIGRATE"}
 HEAD = re.compile(r"^-- stmt:\s*([a-z0-9_]+)\s+for:\s*([a-z ]+?)(\s+joins)?(\s+replan)?\s*$")
 
 

@@ -64,5 +64,8 @@ CTL_COMMAND(cmd_dead_list);	/* dead.c */
 CTL_COMMAND(cmd_dead_retry);	/* dead.c */
 CTL_COMMAND(cmd_failpoints);	/* failpoints.c */
 CTL_COMMAND(cmd_keygen);
+CTL_COMMAND(cmd_vault_init);	/* vault.c */
+CTL_COMMAND(cmd_vault_rotate);	/* vault.c */
+CTL_COMMAND(cmd_vault_keys);	/* vault.c */
 
 #endif

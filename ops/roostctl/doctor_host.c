@@ -253,8 +253,9 @@ doctor_programs(struct doctor *d)
 void
 doctor_users(struct doctor *d)
 {
-	static const char *const users[] = { "roost-pg", "roost-redis", "roost-nginx", "roost-gw", "roost-stream", "roost-worker", "roost-log" };
-	static const char *const groups[] = { "roost-api", "roost-sse", "roost-hands" };
+	static const char *const users[] = { "roost-pg", "roost-redis", "roost-nginx", "roost-gw", "roost-stream", "roost-worker", "roost-vault",
+	    "roost-egress", "roost-log" };
+	static const char *const groups[] = { "roost-api", "roost-sse", "roost-hands", "roost-probe" };
 	bool bad = false;
 
 	for (size_t i = 0; i < sizeof(users) / sizeof(users[0]); i++)

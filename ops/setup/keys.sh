@@ -19,9 +19,16 @@ keys_instance() {
 	chmod 444 "$STATE/keys/instance.pub"
 }
 
+# The vault's keys (lib/store/credopen.h): made at the first start, never replaced; `roostctl vault rotate` adds one.
+keys_vault() {
+	[ -x "$STATE/bin/roostctl" ] || return 0
+	"$STATE/bin/roostctl" -q -c "$STATE/conf/roostctl.conf" vault init >/dev/null || die "the vault has no usable key"
+}
+
 setup_keys() {
 	keys_pepper
 	keys_instance
+	keys_vault
 }
 
 # STATE/conf/<service>.conf from ops/conf/<program>.conf, and one for roostctl.

@@ -3,10 +3,10 @@
 
 setup_users() {
 	local group user
-	for group in roost-api roost-sse roost-hands roost-blob; do
+	for group in roost-api roost-sse roost-hands roost-blob roost-probe; do
 		getent group "$group" >/dev/null || groupadd --system "$group"
 	done
-	for user in roost-pg roost-redis roost-nginx roost-gw roost-stream roost-worker roost-log; do
+	for user in roost-pg roost-redis roost-nginx roost-gw roost-stream roost-worker roost-vault roost-egress roost-log; do
 		getent passwd "$user" >/dev/null ||
 			useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
 	done
@@ -29,6 +29,7 @@ setup_folders() {
 	folder "$STATE/bin" 755 root:root
 	folder "$STATE/conf" 755 root:root
 	folder "$STATE/keys" 711 root:root
+	folder "$STATE/keys/vault" 750 root:roost-vault
 	folder "$STATE/tls" 711 root:root
 	folder "$STATE/proc" 711 root:root
 	folder "$STATE/sv" 700 root:root

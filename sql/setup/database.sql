@@ -1,6 +1,6 @@
 -- Run as the superuser in the database roost: who may connect, and the ledgers of applied migrations and functions.
 REVOKE ALL ON DATABASE roost FROM PUBLIC;
-GRANT CONNECT ON DATABASE roost TO roost_gw, roost_stream, roost_worker;
+GRANT CONNECT ON DATABASE roost TO roost_gw, roost_stream, roost_worker, roost_vault;
 ALTER SCHEMA public OWNER TO roost_admin;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 
