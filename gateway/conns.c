@@ -1,6 +1,7 @@
 /*
- * conns: see conns.h. One word per slot, chosen by a hash of the connection: 40 bits of the hash and the highest number that was seen. A
- * connection that shares its slot with a busier one is forgotten. Numbers beyond 24 bits stop at the highest: then nothing is proven.
+ * conns: see conns.h. One word per slot, chosen by a hash of the connection, or of caller and object: 40 bits of the hash and the highest
+ * number that was seen. What shares its slot with something busier is forgotten. Numbers beyond 24 bits stop at the highest: then nothing
+ * is proven.
  */
 #include "conns.h"
 
@@ -64,11 +65,28 @@ conns_close(struct conns **cp)
 	*cp = NULL;
 }
 
+#define HASH_START 14695981039346656037U
+
+static uint64_t
+hash(uint64_t h, const char *from, const char *to)
+{
+	for (; from < to; from++)
+		h = (h ^ (unsigned char)*from) * 1099511628211U;
+	return h;
+}
+
+static struct seen
+seen_of(uint64_t h, uint64_t number)
+{
+	h ^= h >> 29;
+	return (struct seen){ .key = h & ~(uint64_t)NUMBER_MAX, .number = number < NUMBER_MAX ? number : NUMBER_MAX,
+	    .slot = (uint32_t)(h * 2654435761U >> 40) % SLOTS };
+}
+
 static bool
 parse(const char *name, struct seen *out)
 {
 	const char *dot = name ? strrchr(name, '.') : NULL;
-	uint64_t h = 14695981039346656037U;
 	char *end;
 	unsigned long n;
 
@@ -77,36 +95,60 @@ parse(const char *name, struct seen *out)
 	n = strtoul(dot + 1, &end, 10);
 	if (*end)
 		return false;
-	for (const char *p = name; p < dot; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211U;
-	h ^= h >> 29;
-	*out = (struct seen){ .key = h & ~(uint64_t)NUMBER_MAX, .number = n < NUMBER_MAX ? n : NUMBER_MAX,
-	    .slot = (uint32_t)(h * 2654435761U >> 40) % SLOTS };
+	*out = seen_of(hash(HASH_START, name, dot), n);
 	return true;
+}
+
+static void
+note(struct conns *c, struct seen s)
+{
+	uint64_t now = atomic_load_explicit(&c->slots[s.slot], memory_order_relaxed);
+
+	if ((now & ~(uint64_t)NUMBER_MAX) != s.key || (now & NUMBER_MAX) < s.number)
+		atomic_store_explicit(&c->slots[s.slot], s.key | s.number, memory_order_relaxed);
+}
+
+/* Was a number above this one noted? */
+static bool
+beyond(const struct conns *c, struct seen s)
+{
+	uint64_t now = atomic_load_explicit(&c->slots[s.slot], memory_order_relaxed);
+
+	return (now & ~(uint64_t)NUMBER_MAX) == s.key && (now & NUMBER_MAX) > s.number;
 }
 
 void
 conns_note(struct conns *c, const char *name)
 {
 	struct seen s;
-	uint64_t now;
 
-	if (!parse(name, &s))
-		return;
-	now = atomic_load_explicit(&c->slots[s.slot], memory_order_relaxed);
-	if ((now & ~(uint64_t)NUMBER_MAX) == s.key && (now & NUMBER_MAX) >= s.number)
-		return;
-	atomic_store_explicit(&c->slots[s.slot], s.key | s.number, memory_order_relaxed);
+	if (parse(name, &s))
+		note(c, s);
 }
 
 bool
 conns_went_on(const struct conns *c, const char *name)
 {
 	struct seen s;
-	uint64_t now;
 
-	if (!parse(name, &s))
-		return false;
-	now = atomic_load_explicit(&c->slots[s.slot], memory_order_relaxed);
-	return (now & ~(uint64_t)NUMBER_MAX) == s.key && (now & NUMBER_MAX) > s.number;
+	return parse(name, &s) && beyond(c, s);
+}
+
+/* Both with the NUL behind the first, which no name has inside. */
+static uint64_t
+of_caller(const char *caller, const char *object)
+{
+	return hash(hash(HASH_START, caller, caller + strlen(caller) + 1), object, object + strlen(object));
+}
+
+void
+conns_named(struct conns *c, const char *caller, const char *object)
+{
+	note(c, seen_of(of_caller(caller, object), 1));
+}
+
+bool
+conns_was_named(const struct conns *c, const char *caller, const char *object)
+{
+	return beyond(c, seen_of(of_caller(caller, object), 0));
 }

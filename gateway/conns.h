@@ -1,7 +1,8 @@
 /*
- * conns: which requests came on which connection of a client. An HTTP/1.1 client sends the next request on a connection when it has read
- * the answer to the one before: so a later request proves that an answer was delivered, and an equal call from elsewhere is no retry of
- * that one (README.md, "Retried requests").
+ * conns: what proves that an answer reached its client, so that an equal call from elsewhere is no retry of that one (README.md, "Retried
+ * requests"). Which requests came on which connection: an HTTP/1.1 client sends the next one when it has read the answer to the one before.
+ * And which objects were named in a path, by whom: who made one learns its name from the answer. The second is needed because a client
+ * that goes on at once takes another connection of its own (Node's fetch does, always, for a call that directly follows one).
  *
  * nginx names connection and request: `start-pid.connection.number`. It numbers connections from 1 each time it starts and process ids come
  * again, so `start` is random and of that start (ops/setup/services.sh): no name ever means another connection, also after a reboot. All gateways of a host share one mapped file. It is a memory of fixed size
@@ -27,5 +28,9 @@ void conns_note(struct conns *c, const char *name);
 
 /* Has a later request come on this one's connection? */
 bool conns_went_on(const struct conns *c, const char *name);
+
+/* A request of this caller named this object; has one? Thread-safe. */
+void conns_named(struct conns *c, const char *caller, const char *object);
+bool conns_was_named(const struct conns *c, const char *caller, const char *object);
 
 #endif

@@ -147,6 +147,23 @@ replay(struct once *o, const PGresult *hit, struct err *e)
 	return kept.events ? replay_events(r, kept.events, e) : replay_object(r, kept.object, e);
 }
 
+/*
+ * Has the answer's client read it? Its connection carried another request, or its caller has named what it made: unless this call names the
+ * object itself, and so every attempt of it does.
+ */
+static bool
+was_read(const struct once *o, const struct dedupe_kept *kept)
+{
+	const struct gw_req *r = o->r;
+
+	if (conns_went_on(r->conns, kept->connection))
+		return true;
+	for (int i = 0; kept->object && i < REQ_PARAMS; i++)
+		if (r->param[i] && strcmp(r->param[i], kept->object) == 0)
+			return false;
+	return kept->object && conns_was_named(r->conns, r->who.key_id, kept->object);
+}
+
 /* Ask alone. Returns 1 with the answer replayed, 0 when there is none, or -1. */
 static int
 ask(struct once *o, struct err *e)
@@ -162,7 +179,7 @@ ask(struct once *o, struct err *e)
 			return 0;
 		dedupe_row(res, o->id, &kept, &same);
 		/* by content alone: an answer that has been read was not lost, so this is no retry of that call */
-		if (o->id->kind != DEDUPE_PLAIN || strcmp(kept.request, o->id->request) == 0 || !conns_went_on(o->r->conns, kept.connection))
+		if (o->id->kind != DEDUPE_PLAIN || strcmp(kept.request, o->id->request) == 0 || !was_read(o, &kept))
 			return replay(o, res, e) < 0 ? -1 : 1;
 		if (dedupe_delivered(o->r->db, o->id, kept.request, e) < 0)
 			return -1;

@@ -117,6 +117,18 @@ unbuffered(const FCGX_Request *fcgi)
 	return param(fcgi, "BODY_UNBUFFERED") != NULL;
 }
 
+/* What the path names last is known to the caller. */
+static void
+note_named(struct conns *c, const struct gw_req *r)
+{
+	int n = REQ_PARAMS;
+
+	while (n > 0 && !r->param[n - 1])
+		n--;
+	if (n > 0)
+		conns_named(c, r->who.key_id, r->param[n - 1]);
+}
+
 /* Everything up to and including the handler. */
 static int
 handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
@@ -126,6 +138,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 
 	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
 		return -1;
+	note_named(t->gw->conns, r);
 	if ((!unbuffered(fcgi) && body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0) ||
 	    serve_attempt(r, fcgi, text->data, text->len, &id, e) < 0)
 		return -1;

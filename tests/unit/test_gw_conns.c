@@ -50,6 +50,11 @@ shared(void **state)
 	b = conns_open(path, &e);
 	conns_note(a, "1.2.4");
 	assert_true(conns_went_on(b, "1.2.3"));
+	conns_named(a, "key_1", "sesn_1");
+	assert_true(conns_was_named(b, "key_1", "sesn_1"));
+	assert_false(conns_was_named(b, "key_1", "sesn_2"));
+	assert_false(conns_was_named(b, "key_2", "sesn_1"));
+	assert_false(conns_was_named(b, "key_1sesn_", "1"));
 	conns_close(&a);
 	conns_close(&b);
 	unlink(path);

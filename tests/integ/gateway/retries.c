@@ -291,6 +291,27 @@ plain_read(void **state)
 	assert_replay(&equal, &again);
 }
 
+/* An object that its maker has named was read about, on whichever connection; one that only another key has named was not. */
+static void
+plain_named(void **state)
+{
+	REPLY one = { 0 }, equal = { 0 }, retry = { 0 }, update = { 0 }, again = { 0 }, admin = { 0 };
+	AUTO(str) char *body = xstrdup(gwr_fmt(AGENT, "named")), *change = xstrdup("{\"version\":1,\"name\":\"renamed\"}"), *path = NULL;
+
+	attempt(MARK(.count = "0", .connection = "7.6.1"), "/v1/agents", body, &one);
+	path = xasprintf("/v1/agents/%s", jx_str(one.json, "id"));
+	attempt_by(GWR_B, MARK(.connection = "7.7.1"), "GET", path, NULL, &admin);
+	attempt(MARK(.count = "1", .connection = "7.8.1"), "/v1/agents", body, &retry);
+	assert_replay(&one, &retry);
+	json_decref(gwr_ok(GWR_A, "GET", path, NULL));
+	attempt(MARK(.count = "1", .connection = "7.9.1"), "/v1/agents", body, &equal);
+	assert_new(&one, &equal);
+	/* a call that names the object itself is no proof that an earlier attempt of it was answered */
+	attempt(MARK(.count = "0", .connection = "7.10.1"), path, change, &update);
+	attempt(MARK(.count = "1", .connection = "7.11.1"), path, change, &again);
+	assert_replay(&update, &again);
+}
+
 static void
 plain_window(void **state)
 {
@@ -604,6 +625,7 @@ main(int argc, char **argv)
 		cmocka_unit_test_setup(trace, fresh),
 		cmocka_unit_test_setup(plain, fresh),
 		cmocka_unit_test_setup(plain_window, fresh), cmocka_unit_test_setup(plain_read, fresh),
+		cmocka_unit_test_setup(plain_named, fresh),
 		cmocka_unit_test_setup(processed, fresh),
 		cmocka_unit_test_setup(answers, fresh),
 		cmocka_unit_test_setup(updates, fresh),
