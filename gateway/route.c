@@ -28,6 +28,7 @@ static const struct {
 	{ "session_id", "sesn_", "Invalid session ID." },
 	{ "thread_id", "sthr_", "Invalid thread ID: " },
 	{ "file_id", "file_", "Invalid file ID." },
+	{ "vault_id", "vlt_", "Invalid vault ID." },
 	{ "resource_id", "sesrsc_", "Invalid resource ID." },
 	{ "model_id", NULL, "Invalid model ID." },
 };

@@ -67,7 +67,7 @@ export const ENDPOINTS = [
 		POST   /v1/environments/{environment}/work/{work}/ack   beta.environments.work.ack
 		POST   /v1/environments/{environment}/work/{work}/heartbeat  beta.environments.work.heartbeat
 		POST   /v1/environments/{environment}/work/{work}/stop  beta.environments.work.stop`),
-	...rows('vaults', false, `
+	...rows('vaults', true, `
 		POST   /v1/vaults                                       beta.vaults.create
 		GET    /v1/vaults                                       beta.vaults.list
 		GET    /v1/vaults/{vault}                               beta.vaults.retrieve

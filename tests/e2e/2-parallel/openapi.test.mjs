@@ -52,9 +52,10 @@ describe('openapi.json', { concurrency: false }, () => {
 		const [first, another, mounted] = [await upload('one.txt'), await upload('two.txt'), await upload('three.txt')];
 		const thread = (await get(`/v1/sessions/${session.id}/threads`)).json.data[0];
 		const resource = await c.beta.sessions.resources.add(session.id, { type: 'file', file_id: mounted });
+		const vault = await c.beta.vaults.create({ display_name: 'described' });
 		ids = {
 			agent_id: b.agent.id, environment_id: b.environment.id, session_id: session.id, model_id: MODEL, thread_id: thread.id,
-			resource_id: resource.id, file_id: first, another_file: another,
+			resource_id: resource.id, file_id: first, another_file: another, vault_id: vault.id,
 		};
 	});
 
