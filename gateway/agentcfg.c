@@ -13,25 +13,35 @@
 #include "shape.h"
 #include "toolset.h"
 
-#define EFFORT_DEFAULT "high"
-
 static json_t *
 identity_default(void)
 {
 	return json_pack("{ss}", "type", "service_account");
 }
 
-/* Effort in object form: given, or kept, or the default. A new reference. */
-static json_t *
-effort_of(const json_t *given, const json_t *kept)
+/* The level of an effort in either form: "low" or {"type":"low"}; NULL when there is none. */
+static const char *
+level_of(const json_t *effort)
 {
-	if (json_is_string(given))
-		return json_pack("{sO}", "type", given);
-	if (json_is_object(given))
-		return json_incref((json_t *)given);
-	if (!given && kept)
-		return json_incref((json_t *)kept);
-	return json_pack("{ss}", "type", EFFORT_DEFAULT);
+	return json_is_string(effort) ? json_string_value(effort) : jx_str(effort, "type");
+}
+
+/*
+ * The level of a model parameter: as it says, or the one before, or the model's usual one; NULL when the model takes none. One that was
+ * kept gives way when the catalogue has changed since, one that is asked for is refused.
+ */
+static int
+effort_of(const json_t *param, const char *kept, const struct modelcaps *caps, const char **out, struct err *e)
+{
+	const json_t *given = json_object_get(param, "effort");
+	const char *level = level_of(given);
+
+	if (level && !modelcaps_effort(caps, level))
+		return err_set(e, EK_INVALID, 0, "model.effort: \"%s\" is not supported by this model", level);
+	if (!given && kept && modelcaps_effort(caps, kept))
+		level = kept;
+	*out = level ? level : modelcaps_usual_effort(caps);
+	return 0;
 }
 
 /*
@@ -43,18 +53,23 @@ model_resolve(struct db *db, const json_t *param, const json_t *before, json_t *
 {
 	const char *id = json_is_string(param) ? json_string_value(param) : jx_str(param, "id");
 	const char *was = jx_str(before, "id"), *speed = jx_str(param, "speed"), *geo = jx_str(param, "inference_geo");
-	const json_t *kept = was && strcmp(was, id) == 0 ? json_object_get(before, "effort") : NULL;
+	const char *kept = was && strcmp(was, id) == 0 ? level_of(json_object_get(before, "effort")) : NULL, *level = NULL;
+	struct modelcaps caps;
 	bool known;
 
-	if (catalogue_known(db, id, &known, e) < 0)
+	if (catalogue_known(db, id, &known, &caps, e) < 0)
 		return -1;
 	if (!known)
 		return err_set(e, EK_INVALID, 0, "model: \"%.128s\" is not a known model", id);
-	if (speed && strcmp(speed, "standard") != 0)
+	if (effort_of(param, kept, &caps, &level, e) < 0)
+		return -1;
+	if (speed && !modelcaps_speed(&caps, speed))
 		return err_set(e, EK_INVALID, 0, "model.speed: \"%s\" is not supported by this model", speed);
-	if (geo && strcmp(geo, "global") != 0)
+	if (geo && !modelcaps_geo(&caps, geo))
 		return err_set(e, EK_INVALID, 0, "model.inference_geo: \"%.64s\" is not supported by this model", geo);
-	*out = json_pack("{ss so ss}", "id", id, "effort", effort_of(json_object_get(param, "effort"), kept), "speed", "standard");
+	*out = json_pack("{ss ss}", "id", id, "speed", speed ? speed : "standard");
+	if (level)
+		json_object_set_new(*out, "effort", json_pack("{ss}", "type", level));
 	if (geo)
 		json_object_set_new(*out, "inference_geo", json_string(geo));
 	return 0;

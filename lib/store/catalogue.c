@@ -9,17 +9,19 @@
 #include "xalloc.h"
 
 int
-catalogue_known(struct db *db, const char *model_id, bool *out_known, struct err *e)
+catalogue_known(struct db *db, const char *model_id, bool *out_known, struct modelcaps *out_caps, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 
 	if (!strcmp(model_id, CATALOGUE_SCRIPTED)) {
 		*out_known = true;
+		modelcaps_read(NULL, out_caps);
 		return 0;
 	}
 	if (DB_RUN(db, STMT_CATALOGUE_KNOWN, &res, e, model_id) < 0)
 		return err_wrap(e, "look up model");
 	*out_known = PQntuples(res) == 1 && pg_bool(res, 0, 0);
+	modelcaps_read(*out_known ? pg_str(res, 0, 1) : NULL, out_caps);
 	return 0;
 }
 

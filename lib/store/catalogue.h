@@ -15,12 +15,13 @@
 #include "cost.h"
 #include "db.h"
 #include "err.h"
+#include "modelcaps.h"
 
 #define CATALOGUE_SCRIPTED "roost-scripted"	/* the built-in model */
 #define CATALOGUE_MODEL_MAX 128			/* longest model id, without its NUL */
 
-/* Is this model id known? One statement (gateway; when an agent is created, updated or overridden). */
-int catalogue_known(struct db *db, const char *model_id, bool *out_known, struct err *e);
+/* Is this model id known, and what may it be asked for? One statement (gateway; when an agent is created, updated or overridden). */
+int catalogue_known(struct db *db, const char *model_id, bool *out_known, struct modelcaps *out_caps, struct err *e);
 
 /* What the gateway must know of a model. One that is not in the catalogue has no price and can nothing. speed, geo: cost_rates_read(). */
 struct catalogue_model {

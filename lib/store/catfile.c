@@ -15,9 +15,10 @@
 #include "cost.h"
 #include "jspan.h"
 #include "jx.h"
+#include "modelcaps.h"
 #include "xalloc.h"
 
-#define FIELDS_MAX 8
+#define FIELDS_MAX 8	/* of one object */
 #define PATH_MAX_LEN 160
 
 struct field {
@@ -31,7 +32,7 @@ static const struct field provider_fields[] = {
 };
 static const struct field model_fields[] = {
 	{ "id", true }, { "display_name", true }, { "routes", true }, { "context_window", true }, { "max_output_tokens", true },
-	{ "price", false }, { "mid_conversation_system", false }, { NULL, false }
+	{ "price", false }, { "mid_conversation_system", false }, { "capabilities", false }, { NULL, false }
 };
 static const struct field route_fields[] = { { "provider", true }, { "upstream", true }, { NULL, false } };
 static const struct field price_fields[] = {
@@ -42,6 +43,8 @@ static const struct field rate_fields[] = {
 	{ "input", true }, { "output", true }, { "cache_read", false }, { "cache_write_5m", false }, { "cache_write_1h", false },
 	{ NULL, false }
 };
+
+static const struct field capability_fields[] = { { "efforts", false }, { "fast", false }, { "geos", false }, { NULL, false } };
 
 struct reader {
 	const char *text;
@@ -239,10 +242,22 @@ rates(const struct reader *r, struct jspan at, const char *path)
 	return 0;
 }
 
+/* A value as compact JSON. What gets here holds strings and booleans only, so that re-dumping changes white space and nothing else. */
+static char *
+compact(struct jspan at)
+{
+	AUTO(json) json_t *tree = json_loadb(at.p, at.n, 0, NULL);
+	char *text;
+
+	must(tree);
+	text = json_dumps(tree, JSON_COMPACT);
+	must(text);
+	return text;
+}
+
 static int
 price(const struct reader *r, struct jspan at, const char *path, char **out)
 {
-	AUTO(json) json_t *tree = NULL;
 	struct jspan v[FIELDS_MAX];
 	char sub[PATH_MAX_LEN + 48];
 
@@ -260,11 +275,55 @@ price(const struct reader *r, struct jspan at, const char *path, char **out)
 	snprintf(sub, sizeof(sub), "%s.%s", path, price_fields[3].name);
 	if (v[3].p && decimal(r, v[3], sub) < 0)
 		return -1;
-	/* Strings only, so that re-dumping changes white space and nothing else. */
-	tree = json_loadb(at.p, at.n, 0, NULL);
-	must(tree);
-	*out = json_dumps(tree, JSON_COMPACT);
-	must(*out);
+	*out = compact(at);
+	return 0;
+}
+
+/* A list of different words, each one of `legal` (ended by NULL). *out_last is set when the last of those is among them. */
+static int
+words(const struct reader *r, struct jspan at, const char *path, const char *const *legal, bool *out_last)
+{
+	struct jspan_iter it = jspan_array(at);
+	unsigned seen = 0, bit;
+	struct jspan one;
+	int i;
+
+	if (!begins(at, '['))
+		return FAIL(r, at, path, "must be an array");
+	while (jspan_next(&it, &one)) {
+		for (i = 0; legal[i] && !jspan_is(one, legal[i]);)
+			i++;
+		bit = 1u << i;
+		if (!legal[i])
+			return FAIL(r, one, path, "%.*s is none that there is", (int)(one.n < 40 ? one.n : 40), one.p);
+		if (seen & bit)
+			return FAIL(r, one, path, "names \"%s\" twice", legal[i]);
+		seen |= bit;
+		*out_last = *out_last || !legal[i + 1];
+	}
+	return 0;
+}
+
+static int
+capabilities(const struct reader *r, struct jspan at, const char *path, struct catfile_model *m)
+{
+	struct jspan v[FIELDS_MAX];
+	char sub[PATH_MAX_LEN + 48];
+	bool highest = false;
+
+	if (members(r, at, path, capability_fields, v) < 0)
+		return -1;
+	snprintf(sub, sizeof(sub), "%s.efforts", path);
+	if (v[0].p && words(r, v[0], sub, modelcaps_efforts, &highest) < 0)
+		return -1;
+	snprintf(sub, sizeof(sub), "%s.fast", path);
+	if (v[1].p && !begins(v[1], 't') && !begins(v[1], 'f'))
+		return FAIL(r, v[1], sub, "must be true or false");
+	m->elsewhere = begins(v[1], 't');
+	snprintf(sub, sizeof(sub), "%s.geos", path);
+	if (v[2].p && words(r, v[2], sub, modelcaps_geos, &m->elsewhere) < 0)
+		return -1;
+	m->capabilities = compact(at);
 	return 0;
 }
 
@@ -333,6 +392,10 @@ model(const struct reader *r, struct jspan at, const char *path, struct catfile_
 	m->mid_system = begins(v[6], 't');
 	m->keep_mid_system = v[6].p == NULL;
 	m->keep_price = v[5].p == NULL;
+	m->keep_capabilities = v[7].p == NULL;
+	snprintf(sub, sizeof(sub), "%s.capabilities", path);
+	if (v[7].p && !begins(v[7], 'n') && capabilities(r, v[7], sub, m) < 0)
+		return -1;
 	snprintf(sub, sizeof(sub), "%s.price", path);
 	return v[5].p && !begins(v[5], 'n') ? price(r, v[5], sub, &m->price) : 0;
 }
@@ -447,6 +510,7 @@ catfile_free(struct catfile *f)
 		free(m->id);
 		free(m->display_name);
 		free(m->price);
+		free(m->capabilities);
 	}
 	free(f->providers);
 	free(f->models);

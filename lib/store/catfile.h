@@ -3,14 +3,16 @@
  *
  *   {"providers":[{"name","dialect","base_url","api_key"?}],
  *    "models":[{"id","display_name","routes":[{"provider","upstream"}],"context_window","max_output_tokens","price"?,
- *                "mid_conversation_system"?}]}
+ *                "mid_conversation_system"?,"capabilities"?}]}
  *
  * price: {"currency":"USD","per_million_tokens":{"input","output","cache_read"?,"cache_write_5m"?,"cache_write_1h"?},
  * "fast_per_million_tokens"? (the same fields), "per_thousand_web_searches"?}: decimals in strings, at most three after the point, so that
  * a token costs whole nano-dollars (cost.h). mid_conversation_system: does the model take system messages between others?
+ * capabilities: what an agent may ask of the model, {"efforts":["low",..]? (default all, [] none), "fast"? (default false), "geos":
+ * ["us","global"]? (default global)}. fast and us are passed on to providers of the anthropic dialect and have prices of their own (cost.h).
  *
- * An absent price or mid_conversation_system keeps what is stored, so that a list of models from elsewhere takes no price away; a price of
- * null removes it.
+ * An absent price, mid_conversation_system or capabilities keeps what is stored, so that a list of models from elsewhere takes no price
+ * away; null removes a price or capabilities.
  *
  * Every complaint names the line and the field: "line 7: models[0].price.currency: ...". An absent api_key keeps the stored one, null
  * removes it. Whether a route's provider exists is known only with the database, so routes carry their line.
@@ -49,8 +51,10 @@ struct catfile_model {
 	int nroutes;
 	int64_t context_window, max_output_tokens;
 	char *price;		/* compact JSON, or NULL */
-	bool keep_price, keep_mid_system;	/* the file does not say: what is stored stays */
+	char *capabilities;	/* compact JSON, or NULL */
+	bool keep_price, keep_mid_system, keep_capabilities;	/* the file does not say: what is stored stays */
 	bool mid_system;
+	bool elsewhere;		/* the capabilities hold a speed or geography that only the anthropic dialect can ask for */
 };
 
 struct catfile {

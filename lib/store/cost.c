@@ -63,9 +63,9 @@ cost_rates_read(const char *price, const char *speed, const char *geo, struct co
 	struct jspan whole = { price, price != NULL ? strlen(price) : 0 }, table, v;
 	int64_t thousand;
 
-	*out = (struct cost_rates){ .known = false };
+	*out = (struct cost_rates){ .known = false, .fast = is(speed, "fast") };
 	if (price == NULL || !jspan_get(whole, "currency", &v) || !jspan_is(v, "USD") ||
-	    !jspan_get(whole, is(speed, "fast") ? "fast_per_million_tokens" : "per_million_tokens", &table) ||
+	    !jspan_get(whole, out->fast ? "fast_per_million_tokens" : "per_million_tokens", &table) ||
 	    !rate(table, "input", &out->token[COST_INPUT]) || !rate(table, "output", &out->token[COST_OUTPUT]))
 		return;
 	for (int i = COST_CACHE_READ; i < COST_CLASSES; i++)

@@ -20,6 +20,7 @@ enum cost_class { COST_INPUT, COST_OUTPUT, COST_CACHE_READ, COST_CACHE_5M, COST_
 
 /* A model's list price for one way of asking it. */
 struct cost_rates {
+	bool fast;			/* it is for the fast speed */
 	bool known;			/* false: there is none, nothing below counts */
 	int64_t token[COST_CLASSES];	/* nano-dollars per token */
 	int64_t web_search;		/* nano-dollars per search; 0 unless the price names it */

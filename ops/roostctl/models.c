@@ -95,20 +95,25 @@ apply_provider(struct apply *a, const struct catfile_provider *p, struct err *e)
 	return 0;
 }
 
-/* Each route's provider is in the file, built in, or in the database. */
+/*
+ * Each route's provider is in the file, built in, or in the database. Only the Messages dialect has words for a speed or a geography: a
+ * model that can be asked for one must not fall back to a provider that never hears of it.
+ */
 static int
 check_routes(struct apply *a, const struct catfile_model *m, int at, struct err *e)
 {
 	for (int i = 0; i < m->nroutes; i++) {
 		AUTO(pgres) PGresult *res = NULL;
 		const struct catfile_route *r = &m->routes[i];
+		const struct catfile_provider *p = catfile_provider(a->file, r->provider);
 
-		if (catfile_provider(a->file, r->provider))
-			continue;
-		if (DB_RUN(a->db, STMT_CATALOGUE_PROVIDER_GET, &res, e, r->provider) < 0)
+		if (!p && DB_RUN(a->db, STMT_CATALOGUE_PROVIDER_GET, &res, e, r->provider) < 0)
 			return -1;
-		if (!PQntuples(res))
+		if (!p && !PQntuples(res))
 			return err_set(e, EK_INVALID, 0, "line %d: models[%d].routes[%d].provider: there is no provider \"%s\"", r->line, at, i, r->provider);
+		if (m->elsewhere && same(p ? p->dialect : pg_str(res, 0, 0), "openai"))
+			return err_set(e, EK_INVALID, 0, "line %d: models[%d].routes[%d].provider: a model with a speed or geography needs providers of the "
+			    "anthropic dialect", r->line, at, i);
 	}
 	return 0;
 }
@@ -130,7 +135,7 @@ apply_model(struct apply *a, const struct catfile_model *m, int at, struct err *
 {
 	AUTO(pgres) PGresult *old = NULL;
 	AUTO(buf) struct buf routes = { 0 };
-	const char *price;
+	const char *price, *capabilities;
 	bool existed, equal, mid_system;
 
 	if (check_routes(a, m, at, e) < 0 || DB_RUN(a->db, STMT_CATALOGUE_MODEL_GET, &old, e, m->id) < 0)
@@ -140,11 +145,12 @@ apply_model(struct apply *a, const struct catfile_model *m, int at, struct err *
 	existed = PQntuples(old) == 1;
 	price = existed && m->keep_price ? pg_str(old, 0, 3) : m->price;
 	mid_system = existed && m->keep_mid_system ? pg_bool(old, 0, 5) : m->mid_system;
+	capabilities = existed && m->keep_capabilities ? pg_str(old, 0, 6) : m->capabilities;
 	equal = existed && same(pg_str(old, 0, 0), m->display_name) && pg_int(old, 0, 1) == m->context_window &&
 	    pg_int(old, 0, 2) == m->max_output_tokens && same(pg_str(old, 0, 3), price) && same(pg_str(old, 0, 4), routes.data) &&
-	    pg_bool(old, 0, 5) == mid_system;
+	    pg_bool(old, 0, 5) == mid_system && same(pg_str(old, 0, 6), capabilities);
 	if (!equal && DB_RUN(a->db, STMT_CATALOGUE_MODEL_PUT, NULL, e, m->id, m->display_name, DBN(m->context_window),
-	    DBN(m->max_output_tokens), price, mid_system ? "t" : "f") < 0)
+	    DBN(m->max_output_tokens), price, mid_system ? "t" : "f", capabilities) < 0)
 		return -1;
 	if (!equal && put_routes(a, m, e) < 0)
 		return -1;

@@ -61,6 +61,7 @@ put_models(struct jw *w, const PGresult *res)
 		jw_kint(w, "max_output_tokens", pg_int(res, i, 3));
 		jw_kraw(w, "price", pg_str(res, i, 4));
 		jw_kbool(w, "mid_conversation_system", pg_bool(res, i, 5));
+		jw_kraw(w, "capabilities", pg_str(res, i, 7));
 		jw_obj_end(w);
 	}
 	jw_arr_end(w);

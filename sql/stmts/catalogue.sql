@@ -1,9 +1,10 @@
 -- The model catalogue: the gateway asks whether an id is known, workers keep a copy of all routes, roostctl applies files.
 
 -- stmt: catalogue_known  for: gw
--- in: model id     rows: 1
+-- in: model id     rows: 1; is it known, its capabilities
 SELECT EXISTS (SELECT 1 FROM model WHERE id = $1::text)
-    OR NOT EXISTS (SELECT 1 FROM provider WHERE dialect <> 'scripted');
+    OR NOT EXISTS (SELECT 1 FROM provider WHERE dialect <> 'scripted'),
+       (SELECT capabilities FROM model WHERE id = $1::text);
 
 -- stmt: catalogue_routes  for: worker
 -- in: generation of the caller's copy (0: none)     rows: none when it is current, else every route by model and position
@@ -38,16 +39,17 @@ INSERT INTO provider (name, dialect, base_url, key_sealed, key_hash) VALUES ($1:
 -- in: id     rows: 0..1; routes as lines "provider<TAB>upstream"
 SELECT display_name, context_window, max_output_tokens, price,
        (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id) AS routes,
-       mid_system
+       mid_system, capabilities
   FROM model m WHERE id = $1::text;
 
 -- stmt: catalogue_model_put  for: admin
--- in: id, display_name, context_window, max_output_tokens, price, mid_system
-INSERT INTO model (id, display_name, context_window, max_output_tokens, price, mid_system)
-VALUES ($1::text, $2::text, $3::int, $4::int, $5::text, $6::boolean)
+-- in: id, display_name, context_window, max_output_tokens, price, mid_system, capabilities
+INSERT INTO model (id, display_name, context_window, max_output_tokens, price, mid_system, capabilities)
+VALUES ($1::text, $2::text, $3::int, $4::int, $5::text, $6::boolean, $7::text)
     ON CONFLICT (id) DO UPDATE
    SET display_name = excluded.display_name, context_window = excluded.context_window,
-       max_output_tokens = excluded.max_output_tokens, price = excluded.price, mid_system = excluded.mid_system;
+       max_output_tokens = excluded.max_output_tokens, price = excluded.price, mid_system = excluded.mid_system,
+       capabilities = excluded.capabilities;
 
 -- stmt: catalogue_routes_drop  for: admin
 -- in: model id
@@ -69,7 +71,8 @@ SELECT name, dialect, base_url FROM provider WHERE name <> 'scripted' ORDER BY n
 -- stmt: catalogue_models  for: admin
 -- routes: lines "provider<TAB>upstream"
 SELECT m.id, m.display_name, m.context_window, m.max_output_tokens, m.price, m.mid_system,
-       (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id)
+       (SELECT string_agg(r.provider || E'\t' || r.upstream, E'\n' ORDER BY r.position) FROM model_route r WHERE r.model_id = m.id),
+       m.capabilities
   FROM model m WHERE m.id <> 'roost-scripted' ORDER BY m.created_at, m.id;
 
 -- stmt: catalogue_list  for: admin

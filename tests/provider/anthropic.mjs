@@ -1,7 +1,7 @@
 // The Messages API's side: checks a request the way the real service refuses it, reads it, and writes a reply as events.
 import { cut, outputWords, pieces, words } from './play.mjs';
 
-const FIELDS = new Set(['model', 'max_tokens', 'stream', 'system', 'tools', 'messages', 'thinking', 'output_config', 'metadata', 'tool_choice', 'temperature']);
+const FIELDS = new Set(['model', 'max_tokens', 'stream', 'system', 'tools', 'messages', 'thinking', 'output_config', 'metadata', 'tool_choice', 'temperature', 'speed', 'inference_geo']);
 const blocksOf = (m) => (typeof m.content === 'string' ? [{ type: 'text', text: m.content }] : m.content);
 
 function checkMessage(m, i, previous) {

@@ -11,6 +11,7 @@
 #include "buf.h"
 #include "catfile.h"
 #include "err.h"
+#include "modelcaps.h"
 
 static const char good[] =
     "{\"providers\":[\n"
@@ -26,7 +27,8 @@ static const char good[] =
     "   \"max_output_tokens\":8192,\n"
     "   \"price\":{\"currency\":\"USD\",\n"
     "            \"per_million_tokens\":{\"input\":\"3\",\"output\":\"15\",\"cache_read\":\"0.30\",\n"
-    "              \"cache_write_5m\":\"3.75\",\"cache_write_1h\":\"6\"}}}]}\n";
+    "              \"cache_write_5m\":\"3.75\",\"cache_write_1h\":\"6\"}},\n"
+    "   \"capabilities\":{\"efforts\":[\"low\", \"high\"], \"fast\":false}}]}\n";
 
 static void
 test_good(void **state)
@@ -50,10 +52,43 @@ test_good(void **state)
 	assert_int_equal(f.models[0].context_window, 200000);
 	assert_string_equal(f.models[0].price, "{\"currency\":\"USD\",\"per_million_tokens\":{\"input\":\"3\",\"output\":\"15\","
 	    "\"cache_read\":\"0.30\",\"cache_write_5m\":\"3.75\",\"cache_write_1h\":\"6\"}}");
+	assert_string_equal(f.models[0].capabilities, "{\"efforts\":[\"low\",\"high\"],\"fast\":false}");
+	assert_false(f.models[0].elsewhere);
 	assert_ptr_equal(catfile_provider(&f, "gpu.1"), &f.providers[1]);
 	assert_null(catfile_provider(&f, "gpu"));
 	catfile_free(&f);
 	catfile_free(&f);
+}
+
+/* What the catalogue says, and what an agent may ask for: its usual effort, words joined by spaces, "fast" and "us" among them. */
+static const struct { const char *text, *usual, *takes; } asked[] = {
+	{ NULL, "high", "low medium high xhigh max standard global" },
+	{ "{}", "high", "low medium high xhigh max standard global" },
+	{ "{\"efforts\":[]}", NULL, "standard global" },
+	{ "{\"efforts\":[\"medium\",\"low\"],\"fast\":true}", "medium", "low medium standard fast global" },
+	{ "{\"efforts\":[\"max\"],\"fast\":false,\"geos\":[\"us\"]}", "max", "max standard us" },
+	{ "{\"geos\":[\"us\",\"global\",\"moon\"]}", "high", "low medium high xhigh max standard global us" },
+};
+
+static void
+test_asked(void **state)
+{
+	static const char *const words[] = { "low", "medium", "high", "xhigh", "max", "standard", "fast", "global", "us", "moon" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+		AUTO(buf) struct buf takes = { 0 };
+		const char *usual;
+		struct modelcaps c;
+
+		modelcaps_read(asked[i].text, &c);
+		for (size_t k = 0; k < sizeof(words) / sizeof(words[0]); k++)
+			if (modelcaps_effort(&c, words[k]) || modelcaps_speed(&c, words[k]) || modelcaps_geo(&c, words[k]))
+				buf_printf(&takes, "%s%s", takes.len ? " " : "", words[k]);
+		assert_string_equal(takes.data, asked[i].takes);
+		usual = modelcaps_usual_effort(&c);
+		assert_string_equal(usual ? usual : "none", asked[i].usual ? asked[i].usual : "none");
+	}
 }
 
 /* One replacement in the good file, and the complaint. */
@@ -97,6 +132,12 @@ static const struct { const char *from, *to, *complaint; } bad[] = {
 	{ "\"15\"", "\"0.1234\"", "line 13: models[0].price.per_million_tokens.output: must be a decimal number*" },
 	{ "\"cache_write_1h\"", "\"cache_write_2h\"", "line 14: models[0].price.per_million_tokens: unknown field \"cache_write_2h\"" },
 	{ "\"input\":\"3\",", "", "line 13: models[0].price.per_million_tokens: field \"input\" is missing" },
+	{ "\"low\"", "\"little\"", "line 15: models[0].capabilities.efforts: \"little\" is none that there is" },
+	{ "\"low\"", "\"high\"", "line 15: models[0].capabilities.efforts: names \"high\" twice" },
+	{ "[\"low\", \"high\"]", "\"low\"", "line 15: models[0].capabilities.efforts: must be an array" },
+	{ "\"fast\":false", "\"fast\":1", "line 15: models[0].capabilities.fast: must be true or false" },
+	{ "\"fast\":false", "\"geos\":[\"eu\"]", "line 15: models[0].capabilities.geos: \"eu\" is none that there is" },
+	{ "\"fast\":false", "\"speed\":true", "line 15: models[0].capabilities: unknown field \"speed\"" },
 	{ "\"models\":[", "\"models\":[7,", "line 6: models[0]: must be an object" },
 	{ "\"models\":[", "\"modles\":[", "line 6: unknown field \"modles\"" },
 	{ "\"routes\":[{\"provider\":\"lab\",\"upstream\":\"fake-1\"},", "\"routes\":[", NULL },
@@ -182,7 +223,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good), cmocka_unit_test(test_bad), cmocka_unit_test(test_whole_files), cmocka_unit_test(test_prefixes),
+		cmocka_unit_test(test_good), cmocka_unit_test(test_asked), cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_whole_files), cmocka_unit_test(test_prefixes),
 	};
 
 	return cmocka_run_group_tests_name("catalogue file", tests, NULL, NULL);

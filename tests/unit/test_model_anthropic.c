@@ -50,14 +50,19 @@ test_head(void **state)
 		  "\"output_config\":{\"effort\":\"max\"}" },
 		{ "claude-opus-5", "max", WITHOUT_EFFORT, "{\"model\":\"claude-opus-5\",\"max_tokens\":9,\"stream\":true" },
 	};
+	AUTO(buf) struct buf asked = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		AUTO(buf) struct buf out = { 0 };
 
-		A->head(&out, cases[i].upstream, 9, cases[i].effort, cases[i].without);
+		A->head(&out, &(struct adapter_head){ .upstream = cases[i].upstream, .max_output_tokens = 9, .effort = cases[i].effort,
+		    .without = cases[i].without });
 		assert_string_equal(out.data, cases[i].out);
 	}
+	A->head(&asked, &(struct adapter_head){ .upstream = "claude-opus-5", .max_output_tokens = 9, .effort = "low", .fast = true, .geo = "us",
+	    .without = WITHOUT_EFFORT });
+	assert_string_equal(asked.data, "{\"model\":\"claude-opus-5\",\"max_tokens\":9,\"stream\":true,\"speed\":\"fast\",\"inference_geo\":\"us\"");
 	assert_int_equal(A->refused("output_config: Extra inputs are not permitted"), WITHOUT_EFFORT);
 	assert_int_equal(A->refused("max_tokens: too large"), 0);
 	assert_int_equal(A->refused("messages.1.content.0: Invalid `signature` in `thinking` block"), WITHOUT_THOUGHTS);

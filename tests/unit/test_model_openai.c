@@ -57,7 +57,8 @@ test_head(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		AUTO(buf) struct buf out = { 0 };
 
-		O->head(&out, cases[i].upstream, 9, cases[i].effort, cases[i].without);
+		O->head(&out, &(struct adapter_head){ .upstream = cases[i].upstream, .max_output_tokens = 9, .effort = cases[i].effort,
+		    .without = cases[i].without });
 		assert_string_equal(out.data, cases[i].out);
 	}
 	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)

@@ -268,7 +268,7 @@ ask_begin(struct sess *s)
 	struct model_request rq = {
 		.model_id = a->model_id, .system = a->system, .items = s->t.context.items, .nitems = s->t.context.n,
 		.kinds = s->t.context.kinds,
-		.tools = a->tools, .ntools = a->ntools, .effort = a->effort,
+		.tools = a->tools, .ntools = a->ntools, .effort = a->effort, .speed = a->speed, .geo = a->geo,
 	};
 
 	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */

@@ -208,8 +208,9 @@ batch_span_start(struct batch *b, char out_id[ID_MAX])
 	memcpy(out_id, b->ev[b->nev - 1].id, ID_MAX);
 }
 
+/* rates: what the request costs, or NULL when there was none: then nothing is said of its speed. */
 static void
-usage_fields(struct jw *w, const char *key, const struct model_usage *u)
+usage_fields(struct jw *w, const char *key, const struct model_usage *u, const struct cost_rates *rates)
 {
 	jw_key(w, key);
 	jw_obj(w);
@@ -217,7 +218,7 @@ usage_fields(struct jw *w, const char *key, const struct model_usage *u)
 	jw_kint(w, "output_tokens", u->output);
 	jw_kint(w, "cache_creation_input_tokens", u->cache_write_5m + u->cache_write_1h);
 	jw_kint(w, "cache_read_input_tokens", u->cache_read);
-	jw_knull(w, "speed");
+	jw_kstr(w, "speed", rates != NULL && rates->fast ? "fast" : NULL);
 	jw_obj_end(w);
 }
 
@@ -242,7 +243,7 @@ batch_span_end(struct batch *b, const char *start_id, bool is_error, const struc
 
 	jw_kstr(&w, "model_request_start_id", start_id);
 	jw_kbool(&w, "is_error", is_error);
-	usage_fields(&w, "model_usage", u);
+	usage_fields(&w, "model_usage", u, rates);
 	stem_end(b, ev, &out);
 	if (usage != NULL)
 		measured(b, usage, rates);
@@ -275,7 +276,7 @@ batch_outcome_end(struct batch *b, const struct outcome_end *end, const struct m
 	jw_kint(&w, "iteration", end->iteration);
 	jw_kstr(&w, "result", end->result);
 	jw_kstr(&w, "explanation", end->explanation);
-	usage_fields(&w, "usage", usage != NULL ? usage : &none);
+	usage_fields(&w, "usage", usage != NULL ? usage : &none, rates);
 	if (end->say != NULL) {
 		ev->role = 'u';
 		ev->private = xstrdup(end->say);

@@ -127,7 +127,8 @@ ask(struct question *q)
 	struct judging *j = s->judging;
 	AUTO(str) char *text = judge_question(&s->t, j->reply, q->block);
 	struct model_item item = { 'u', text, text != NULL ? strlen(text) : 0 };
-	struct model_request rq = { .model_id = j->sum.model, .system = judge_prompt, .items = &item, .nitems = 1 };
+	struct model_request rq = { .model_id = j->sum.model, .system = judge_prompt, .items = &item, .nitems = 1,
+	    .geo = s->t.agent->geo };
 	struct routes_model m;
 
 	if (text == NULL || !routes_find(s->wk->routes, j->sum.model, &m) || m.nroutes == 0 || !affordable(s)) {

@@ -30,7 +30,7 @@ struct tool_rule {
 
 struct agent {
 	char *name, *model_id, *effort;	/* effort NULL: the model's default */
-	char *speed, *geo;		/* as the agent names them, or NULL: what a token costs */
+	char *speed, *geo;		/* as the agent names them, or NULL: asked of the provider, and what a token costs */
 	char *system;			/* the agent's prompt with the harness's additions; NULL when empty */
 	struct model_tool *tools;	/* what the model is offered */
 	int ntools;

@@ -42,6 +42,16 @@ struct decode {
 
 enum { ADAPTER_MORE = 0, ADAPTER_DONE = 1, ADAPTER_FAILED = -1, ADAPTER_STOP = REPLY_STOP };
 
+/* What stands in a request's head. */
+struct adapter_head {
+	const char *upstream;
+	int max_output_tokens;
+	const char *effort;		/* or NULL */
+	bool fast;			/* the fast speed is asked for */
+	const char *geo;		/* where inference may run, or NULL: anywhere */
+	unsigned without;
+};
+
 struct adapter {
 	const char *dialect;
 
@@ -49,9 +59,10 @@ struct adapter {
 	/* The header line that carries the key, without it when key is "": then nothing is written. */
 	void (*auth)(struct buf *out, const char *key);
 	const char *header;		/* one more header line, or NULL */
+	const char *fast_header;	/* and one for requests at the fast speed; NULL: this dialect knows none (ops/roostctl/models.c) */
 
 	/* The body: head + tail is one JSON object. */
-	void (*head)(struct buf *out, const char *upstream, int max_output_tokens, const char *effort, unsigned without);
+	void (*head)(struct buf *out, const struct adapter_head *h);
 	void (*tail)(struct buf *out, const struct model_request *rq);
 
 	/* A 400 that says this: what to leave out for another try, or 0. */

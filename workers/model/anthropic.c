@@ -10,7 +10,7 @@
  * Effort: thinking "adaptive" and output_config.effort are sent when the agent names an effort and the upstream's name is in the
  * table below; an upstream that refuses them all the same is asked again without (adapter.h). Thinking blocks go back with their
  * signatures; an upstream that did not sign them (the agent's model was changed, another route answered before) gets the conversation
- * without them.
+ * without them. Speed and geography are sent as they are asked for; an upstream that refuses them fails the request.
  */
 #include "adapter.h"
 
@@ -79,14 +79,21 @@ put_effort(struct buf *out, const char *upstream, const char *effort)
 	}
 }
 
+/* A speed and a geography that were asked for are never left out: they are a price and a promise. */
 static void
-head(struct buf *out, const char *upstream, int max_output_tokens, const char *effort, unsigned without)
+head(struct buf *out, const struct adapter_head *h)
 {
 	buf_str(out, "{\"model\":");
-	jw_quote(out, upstream, strlen(upstream));
-	buf_printf(out, ",\"max_tokens\":%d,\"stream\":true", max_output_tokens);
-	if (effort && !(without & WITHOUT_EFFORT))
-		put_effort(out, upstream, effort);
+	jw_quote(out, h->upstream, strlen(h->upstream));
+	buf_printf(out, ",\"max_tokens\":%d,\"stream\":true", h->max_output_tokens);
+	if (h->fast)
+		buf_str(out, ",\"speed\":\"fast\"");
+	if (h->geo) {
+		buf_str(out, ",\"inference_geo\":");
+		jw_quote(out, h->geo, strlen(h->geo));
+	}
+	if (h->effort && !(h->without & WITHOUT_EFFORT))
+		put_effort(out, h->upstream, h->effort);
 }
 
 static unsigned
@@ -515,6 +522,7 @@ const struct adapter adapter_anthropic = {
 	.url = url,
 	.auth = auth,
 	.header = "anthropic-version: 2023-06-01",
+	.fast_header = "anthropic-beta: fast-mode-2026-02-01",
 	.head = head,
 	.tail = tail,
 	.refused = refused,

@@ -52,8 +52,9 @@ struct model_call {
 	/* the request */
 	struct model_route *routes;
 	int nroutes, route;
-	char *model_id, *effort;
+	char *model_id, *effort, *geo;	/* geo NULL: none is asked for */
 	int max_output_tokens;
+	bool fast;
 	struct { const struct adapter *adapter; struct http_body *tail; } dialects[DIALECTS];
 	struct script script;
 	unsigned without;
@@ -91,6 +92,7 @@ call_free(struct model_call *call)
 	free(call->routes);
 	free(call->model_id);
 	free(call->effort);
+	free(call->geo);
 	sse_free(&call->sse);
 	decode_free(&call->decode);
 	buf_free(&call->error_body);
@@ -365,11 +367,14 @@ attempt_http(struct model_call *call, const struct model_route *r)
 		call->without |= l->without;
 	call->adapter->url(&url, r->base_url);
 	call->adapter->auth(&auth, r->api_key);
-	call->adapter->head(&head, r->upstream, call->max_output_tokens, call->effort, call->without);
+	call->adapter->head(&head, &(struct adapter_head){ .upstream = r->upstream, .max_output_tokens = call->max_output_tokens,
+	    .effort = call->effort, .fast = call->fast, .geo = call->geo, .without = call->without });
 	post.url = url.data;
 	post.body = call->dialects[i].tail;
 	if (call->adapter->header)
 		post.headers[n++] = call->adapter->header;
+	if (call->fast && call->adapter->fast_header)
+		post.headers[n++] = call->adapter->fast_header;
 	if (auth.len)
 		post.headers[n++] = auth.data;
 	call->xfer = http_start(call->mc->http, &post, &http_events, call);
@@ -459,6 +464,8 @@ model_start(struct model_client *mc, const struct model_request *rq, const struc
 		memcpy(call->routes, rq->routes, nroutes * sizeof(*call->routes));
 	call->model_id = xstrdup(rq->model_id);
 	call->effort = rq->effort ? xstrdup(rq->effort) : NULL;
+	call->fast = rq->speed && strcmp(rq->speed, "fast") == 0;
+	call->geo = rq->geo && strcmp(rq->geo, "global") != 0 ? xstrdup(rq->geo) : NULL;
 	call->max_output_tokens = rq->max_output_tokens;
 	serialise(call, rq);
 	reply_init(&call->reply, mc->reply_bytes, ev, ctx);

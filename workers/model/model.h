@@ -68,6 +68,7 @@ struct model_request {
 	int ntools;
 	int max_output_tokens;
 	const char *effort;			/* low|medium|high|xhigh|max or NULL */
+	const char *speed, *geo;		/* "fast", "us"; anything else, NULL included, is what a provider does by itself */
 	const char *blob_dir;			/* where files of the content lie; filled in by model_start() */
 };
 

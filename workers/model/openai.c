@@ -60,20 +60,21 @@ reasons(const char *upstream)
 }
 
 static void
-head(struct buf *out, const char *upstream, int max_output_tokens, const char *effort, unsigned without)
+head(struct buf *out, const struct adapter_head *h)
 {
-	bool reasoning = reasons(upstream), completion = reasoning;
+	bool reasoning = reasons(h->upstream), completion = reasoning;
+	const char *effort = h->effort;
 
-	if (without & WITHOUT_MAX_TOKENS)
+	if (h->without & WITHOUT_MAX_TOKENS)
 		completion = true;
-	if (without & WITHOUT_MAX_COMPLETION)
+	if (h->without & WITHOUT_MAX_COMPLETION)
 		completion = false;
 	buf_str(out, "{\"model\":");
-	jw_quote(out, upstream, strlen(upstream));
-	buf_printf(out, ",\"%s\":%d,\"stream\":true", completion ? "max_completion_tokens" : "max_tokens", max_output_tokens);
-	if (!(without & WITHOUT_USAGE_OPTION))
+	jw_quote(out, h->upstream, strlen(h->upstream));
+	buf_printf(out, ",\"%s\":%d,\"stream\":true", completion ? "max_completion_tokens" : "max_tokens", h->max_output_tokens);
+	if (!(h->without & WITHOUT_USAGE_OPTION))
 		buf_str(out, ",\"stream_options\":{\"include_usage\":true}");
-	if (effort && reasoning && !(without & WITHOUT_EFFORT)) {
+	if (effort && reasoning && !(h->without & WITHOUT_EFFORT)) {
 		if (!strcmp(effort, "xhigh") || !strcmp(effort, "max"))
 			effort = "high";
 		buf_printf(out, ",\"reasoning_effort\":\"%s\"", effort);

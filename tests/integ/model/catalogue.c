@@ -147,9 +147,10 @@ static bool
 known(const char *id)
 {
 	struct err e = ERR_INIT;
+	struct modelcaps caps;
 	bool is = false;
 
-	assert_int_equal(catalogue_known(gw, id, &is, &e), 0);
+	assert_int_equal(catalogue_known(gw, id, &is, &caps, &e), 0);
 	return is;
 }
 
@@ -242,6 +243,8 @@ test_bad_changes_nothing(void **state)
 		{ "\"output\":\"15\"", "\"output\":15", "catalogue.json: line 5: models[0].price.per_million_tokens.output: " },
 		{ "{\"provider\":\"gpu\"", "{\"provider\":\"nobody\"", "catalogue.json: line 4: models[0].routes[1].provider: there is no provider \"nobody\"" },
 		{ "\"display_name\":\"Lab 1\"", "\"display_name\":\"Lab 2\",\"x\":1", "catalogue.json: line 3: models[0]: unknown field \"x\"" },
+		{ "\"display_name\":\"Lab 1\"", "\"display_name\":\"Lab 1\",\"capabilities\":{\"fast\":true}",
+		  "catalogue.json: line 4: models[0].routes[1].provider: a model with a speed or geography needs providers of the anthropic dialect" },
 		{ ":9099\",\"api_key\":\"sk-first\"", ":9097\"", "catalogue.json: line 1: provider \"lab\" moves to another address" },
 	};
 	AUTO(str) char *before = ask("SELECT string_agg(p::text, '' ORDER BY name) || (SELECT generation FROM catalogue) FROM provider p");
