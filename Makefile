@@ -140,8 +140,10 @@ bench-sse: ## measure 9,500 event streams beside a Node server (bench/results/)
 	tests/bench/sse/run
 
 # --- running -------------------------------------------------------------------------------------------------------------------
-up: ## set up and start everything on this machine, then run the demo (root or sudo)
+up: ## set up and start everything on this machine, or upgrade what runs; then run the demo (root or sudo)
 	ops/up
+rollback: ## back to the programs that ran before the last `make up` that changed one
+	ops/rollback
 down: ## stop everything that `make up` started
 	ops/down
 restart: ## replace every running process, one after the other, under whatever load there is
@@ -155,6 +157,6 @@ clean: ## remove build products (not the instance's data)
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up down restart demo clean help
+.PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up rollback down restart demo clean help
 .DEFAULT_GOAL := all
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

@@ -6,6 +6,9 @@
  * the folder. functions/NAME.sql are applied when their text differs from what was last applied, all of them after a migration, in the
  * order of their names and in one transaction: all or none. Two runs at once wait for each other. The ledgers' tables are made with
  * the database (sql/setup).
+ *
+ * The instance may be at work meanwhile. Who waits for a table's lock holds up everybody who comes later, so a migration waits for a
+ * moment only, steps back, and tries again for a minute; then it says so and leaves the schema as it is.
  */
 #include "ctl.h"
 
@@ -15,11 +18,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "clock.h"
 #include "db_stmts.h"
 #include "xalloc.h"
 
-#define SQL_MAX (8u << 20)
+#define SQL_MAX   (8u << 20)
+#define TRY_MS    60000		/* how long one migration tries to get its locks; each time it waits as migration_patience says */
+#define REST_MS   250		/* between two attempts, for those who had to wait behind it */
+
+#define LOCK_NOT_AVAILABLE "55P03"
+#define DEADLOCK_DETECTED  "40P01"
 
 DEFINE_CLEANUP(PGconn *, pgconn, PQfinish)
 
@@ -128,8 +138,11 @@ exec(PGconn *conn, const char *sql, int n, const char *const *params, PGresult *
 	const char *at = PQresultErrorField(res, PG_DIAG_STATEMENT_POSITION);
 
 	if (st != PGRES_COMMAND_OK && st != PGRES_TUPLES_OK && st != PGRES_EMPTY_QUERY) {
+		const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 		long line = 1;
 
+		if (state && (strcmp(state, LOCK_NOT_AVAILABLE) == 0 || strcmp(state, DEADLOCK_DETECTED) == 0))
+			return err_set(e, EK_TIMEOUT, 0, "%s", PQerrorMessage(conn));
 		for (long i = 0; at && i < atol(at) - 1 && sql[i]; i++)
 			line += sql[i] == '\n';
 		if (at)
@@ -142,19 +155,42 @@ exec(PGconn *conn, const char *sql, int n, const char *const *params, PGresult *
 }
 
 static int
-apply(PGconn *conn, const struct migration *m, struct err *e)
+apply(PGconn *conn, const struct migrations *one, struct err *e)
 {
+	const struct migration *m = one->list;
 	char version[24];
 	const char *params[] = { version, m->name, m->sha256 };
 
 	snprintf(version, sizeof(version), "%ld", m->version);
 	if (exec(conn, "BEGIN", 0, NULL, NULL, e) < 0 || exec(conn, m->sql, 0, NULL, NULL, e) < 0 ||
 	    exec(conn, db_stmts[STMT_MIGRATION_PUT].sql, 3, params, NULL, e) < 0 ||
-	    exec(conn, db_stmts[STMT_FUNCTION_FORGET].sql, 0, NULL, NULL, e) < 0 || exec(conn, "COMMIT", 0, NULL, NULL, e) < 0) {
-		PQclear(PQexec(conn, "ROLLBACK"));
+	    exec(conn, db_stmts[STMT_FUNCTION_FORGET].sql, 0, NULL, NULL, e) < 0)
 		return -1;
+	return exec(conn, "COMMIT", 0, NULL, NULL, e);
+}
+
+/* One transaction, again and again while somebody holds what it needs; not at once: who waits behind it shall get a turn. */
+static int
+patiently(PGconn *conn, int (*transaction)(PGconn *, const struct migrations *, struct err *), const struct migrations *what, struct err *e)
+{
+	const struct timespec rest = { .tv_nsec = REST_MS * 1000000L };
+	int64_t end = clock_mono_ms() + TRY_MS;
+
+	for (;;) {
+		struct err own = ERR_INIT;
+
+		if (transaction(conn, what, &own) == 0)
+			return 0;
+		PQclear(PQexec(conn, "ROLLBACK"));
+		if (own.kind != EK_TIMEOUT) {
+			*e = own;
+			return -1;
+		}
+		if (clock_mono_ms() >= end)
+			return err_set(e, EK_TIMEOUT, 0, "its tables are in use by a long transaction (pg_stat_activity names it); nothing was "
+			    "changed, try again: %s", own.pub);
+		nanosleep(&rest, NULL);
 	}
-	return 0;
 }
 
 /* What the ledger says of this version: 1 applied with this text, 0 not applied, -1 applied with another text. */
@@ -174,6 +210,7 @@ run(struct ctl *c, PGconn *conn, const struct migrations *all, struct err *e)
 	int rows;
 
 	if (exec(conn, db_stmts[STMT_MIGRATION_LOCK].sql, 0, NULL, NULL, e) < 0 ||
+	    exec(conn, db_stmts[STMT_MIGRATION_PATIENCE].sql, 0, NULL, NULL, e) < 0 ||
 	    exec(conn, db_stmts[STMT_MIGRATION_LIST].sql, 0, NULL, &ledger, e) < 0)
 		return -1;
 	rows = PQntuples(ledger);
@@ -188,7 +225,7 @@ run(struct ctl *c, PGconn *conn, const struct migrations *all, struct err *e)
 			return err_set(e, EK_CONFLICT, 0, "%s was edited after it had been applied: write a new migration instead", m->name);
 		if (state > 0)
 			continue;
-		if (apply(conn, m, e) < 0)
+		if (patiently(conn, apply, &(struct migrations){ &all->list[i], 1 }, e) < 0)
 			return err_wrap(e, "%s", m->name);
 		if (!c->quiet)
 			printf("applied\t%s\n", m->name);
@@ -216,10 +253,8 @@ apply_functions(PGconn *conn, const struct migrations *all, struct err *e)
 		const char *params[] = { f->name, f->sha256 };
 
 		if (f->due && (exec(conn, f->sql, 0, NULL, NULL, e) < 0 ||
-			       exec(conn, db_stmts[STMT_FUNCTION_PUT].sql, 2, params, NULL, e) < 0)) {
-			PQclear(PQexec(conn, "ROLLBACK"));
+			       exec(conn, db_stmts[STMT_FUNCTION_PUT].sql, 2, params, NULL, e) < 0))
 			return err_wrap(e, "%s", f->name);
-		}
 	}
 	return exec(conn, "COMMIT", 0, NULL, NULL, e);
 }
@@ -234,7 +269,7 @@ run_functions(struct ctl *c, PGconn *conn, struct migrations *all, struct err *e
 		return -1;
 	for (int i = 0; i < all->n; i++)
 		n += all->list[i].due = !current(ledger, &all->list[i]);
-	if (n > 0 && apply_functions(conn, all, e) < 0)
+	if (n > 0 && patiently(conn, apply_functions, all, e) < 0)
 		return -1;
 	for (int i = 0; i < all->n && !c->quiet; i++)
 		if (all->list[i].due)

@@ -55,7 +55,10 @@ nginx_render() {
 	for file in "$ROOT"/nginx/docs/*; do
 		put "$dir/nginx/docs/${file##*/}" 644 "$user" <"$file"
 	done
-	[ -f "$dir/nginx/start" ] || put "$dir/nginx/start" 644 "$user" </dev/null
+	# written at each start (service_prelude); an nginx that runs from before there was such a file reads it at a reload
+	# shellcheck disable=SC2016 # nginx' variables
+	[ -s "$dir/nginx/start" ] || printf 'fastcgi_param CLIENT_CONNECTION %s-$pid.$connection.$connection_requests;\n' \
+		"$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')" | put "$dir/nginx/start" 644 "$user"
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
 		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |

@@ -47,3 +47,16 @@ postgres_roles() {
 	(cd / && "${psql[@]}" --dbname=postgres <"$ROOT/sql/setup/roles.sql" && "${psql[@]}" --dbname=roost <"$ROOT/sql/setup/database.sql") \
 		>/dev/null || die "could not make the database roles"
 }
+
+postgres_ask() { "$(pg_bin)/psql" --no-psqlrc --quiet --tuples-only --no-align --host="$RUN/pg" --username=postgres --dbname=postgres --command="$1"; }
+postgres_loaded() { [ "$(postgres_ask 'SELECT pg_conf_load_time()')" != "$1" ]; }
+
+# Settings of a running Postgres that have changed: read again. False when some of them need a restart.
+postgres_reload() {
+	local before
+	before=$(postgres_ask 'SELECT pg_conf_load_time()')
+	postgres_ask 'SELECT pg_reload_conf()' >/dev/null
+	wait_until 10 postgres_loaded "$before"
+	say reloaded postgres
+	[ "$(postgres_ask 'SELECT count(*) FROM pg_settings WHERE pending_restart')" = 0 ]
+}

@@ -156,27 +156,49 @@ services_prepare() {
 	done < <(services)
 }
 
-# services_start STAGE: start what is not running, restart what runs from something older than what is installed now.
+# services_start STAGE: start what is not running, then replace what runs from something older than what is installed now: one after the
+# other while clients are served, all at once when the instance is not well anyway.
 services_start() {
 	local name program stage mark old
-	local -a up=() restart=()
+	local -a up=() changed=()
 	while read -r name _ _ _ program stage; do
 		[ "$stage" = "$1" ] || continue
 		rm -f "$STATE/sv/$name/down"
 		mark=$(service_mark "$name" "$program")
 		old=$(cat "$RUN/supervise/$name.mark" 2>/dev/null || true)
 		if [ -n "$old" ] && [ "$mark" != "$old" ]; then
-			restart+=("$RUN/service/$name")
+			changed+=("$name $mark")
 		else
 			up+=("$RUN/service/$name")
+			echo "$mark" >"$RUN/supervise/$name.mark"
+		fi
+	done < <(services)
+	[ "${#up[@]}" -eq 0 ] || sv start "${up[@]}" >/dev/null || true
+	[ "${#changed[@]}" -eq 0 ] || services_replace "${changed[@]}"
+}
+
+services_restart() {
+	local -a paths=("${@/#/$RUN/service/}")
+	sv -w 30 restart "${paths[@]/% */}" >/dev/null
+}
+
+# services_replace "NAME MARK"...
+services_replace() {
+	local name mark rolling=
+	! wait_until 5 well || rolling=1
+	[ -n "$rolling" ] || services_restart "$@" || warn "not all restarted: $*"
+	while read -r name mark; do
+		if [ -n "$rolling" ]; then
+			if [ "$name" = postgres ] && ! postgres_reload; then
+				warn "some new settings of Postgres wait for 'ops/restart postgres' (for a second or two requests are refused)"
+				continue
+			fi
+			[ "$name" = postgres ] || roll_one "$name"
+		else
+			say restarted "$name"
 		fi
 		echo "$mark" >"$RUN/supervise/$name.mark"
-	done < <(services)
-	if [ "${#restart[@]}" -gt 0 ]; then
-		say restart "${restart[@]##*/}"
-		sv -w 30 restart "${restart[@]}" >/dev/null || warn "not all restarted: ${restart[*]##*/}"
-	fi
-	[ "${#up[@]}" -eq 0 ] || sv start "${up[@]}" >/dev/null || true
+	done < <(printf '%s\n' "$@")
 }
 
 supervisor_gone() { ! supervisor_pid; }

@@ -4,6 +4,10 @@
 -- One migration run at a time, until the connection ends.
 SELECT pg_advisory_lock(7236178);
 
+-- stmt: migration_patience  for: migrate
+-- From here on this connection waits for a lock for a moment only: behind a waiting ALTER TABLE everybody else waits too.
+SET lock_timeout = '500ms';
+
 -- stmt: migration_list  for: migrate
 -- out: version, sha256 of the applied file
 SELECT version, sha256 FROM schema_migration ORDER BY version;

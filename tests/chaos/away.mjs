@@ -20,7 +20,7 @@ async function test(name, fn) {
 
 const x = await open({ worker: 'lease_s = 30\nbeat_ms = 5000\npoll_ms = 1000\nmodel_stall_s = 120\n' });
 let playing = true;
-const cast = [1, 2].map((n) => new Actor(x.clients, x.stage, n, Math.max(...seconds) * 1000 + 120_000).run(() => playing));
+const cast = [1, 2].map((n) => new Actor(x.clients, x.stage, n, { patience: Math.max(...seconds) * 1000 + 120_000 }).run(() => playing));
 for (const s of seconds)
 	for (const kill of [false, true])
 		await test(`F51: Postgres away for ${s} s under load${kill ? ', a worker dies with it' : ''}: no take-over of the living, no request repeated`,

@@ -34,10 +34,14 @@ const PROVIDER = [
 	{ fault: 'stall' }, { fault: 'status', status: 529, times: 9 },
 ];
 
+// What takes minutes with the times of a real instance.
+const SLOW = (p) => p.fault === 'stall' || p.times > 3;
+
 export class Actor {
-	// patience: how long a session may take to come to rest, in ms
-	constructor(clients, stage, seed, patience = 90_000) {
+	// patience: how long a session may take to come to rest, in ms. quick: nothing that needs the short times of `prepare`.
+	constructor(clients, stage, seed, { patience = 90_000, quick = false } = {}) {
 		this.patience = patience;
+		this.provider = quick ? PROVIDER.filter((p) => !SLOW(p)) : PROVIDER;
 		this.clients = clients;
 		this.stage = stage;
 		this.rng = random(seed);
@@ -77,7 +81,7 @@ export class Actor {
 
 	#script(kind) {
 		const { rng } = this;
-		const behave = /provider|openai/.test(kind) && rng.chance(0.4) ? `!provider ${JSON.stringify(rng.pick(PROVIDER))}\n` : '';
+		const behave = /provider|openai/.test(kind) && rng.chance(0.4) ? `!provider ${JSON.stringify(rng.pick(this.provider))}\n` : '';
 		return behave + rng.pick([
 			() => 'just words, and some more of them',
 			() => 'just words',

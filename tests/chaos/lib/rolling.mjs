@@ -8,7 +8,6 @@ import { pidOf, services } from './instance.mjs';
 import { Actor } from './load.mjs';
 
 const run = promisify(execFile);
-const restart = fileURLToPath(new URL('../../../ops/restart', import.meta.url));
 
 // Single answers below the SDK's retries: status -> how often; 0: none came.
 function counting() {
@@ -29,29 +28,46 @@ function counting() {
 // What the load may get from races of its own making.
 const OURS = (status) => status === 'connection' || status >= 500;
 
+// fn under the load of some actors: throws when one of them got an error that is neither excused nor of its own making.
 // refused: what callers may be told all the same when their retries are used up.
-export async function rolling(x, classes, { actors = 6, refused = [] } = {}) {
+export async function underLoad(x, fn, { actors = 6, refused = [], seed = 7000, quick = false } = {}) {
 	const { seen, fetch: counted } = counting();
 	const clients = new Clients(x.history, { fetch: counted });
-	const before = services().map((s) => `${s} ${pidOf(s)}`);
 	let playing = true;
-	const cast = Array.from({ length: actors }, (_, i) => new Actor(clients, x.stage, 7000 + i));
+	const cast = Array.from({ length: actors }, (_, i) => new Actor(clients, x.stage, seed + i, { quick }));
 	const load = Promise.all(cast.map((a) => a.run(() => playing)));
 	let problem;
 	try {
-		await run(restart, classes, { env: { ...process.env, PATH: process.env.PATH }, timeout: 240_000 });
+		await fn();
 	} catch (e) {
-		problem = new Error(`ops/restart: ${e.stderr || e.message}`);
+		problem = e;
 	}
 	playing = false;
 	await load;
 	x.clients.adopt(clients);
-	if (problem) throw problem;
-	const same = services().map((s) => `${s} ${pidOf(s)}`).filter((s) => before.includes(s) && classes.some((c) => s.startsWith(c)) && !s.startsWith('nginx'));
-	if (same.length > 0) throw new Error(`not replaced: ${same}`);
 	const errors = [...clients.refusals].filter(([status]) => OURS(status) && !refused.includes(status));
 	const attempts = [...seen].filter(([status]) => status === 0 || status >= 500).map(([s, n]) => `${n} × ${s || 'no answer'}`).join(', ');
 	const what = `${clients.ops} operations, ${[...seen.values()].reduce((a, b) => a + b, 0)} requests, answers that were retried: ${attempts || 'none'}`;
-	if (errors.length > 0) throw new Error(`clients got ${errors.map(([s, n]) => `${n} × ${s}`).join(', ')} (${clients.last?.message}); ${what}`);
+	if (errors.length > 0) problem ??= new Error(`clients got ${errors.map(([s, n]) => `${n} × ${s}`).join(', ')} (${clients.last?.message}); ${what}`);
+	if (problem) throw problem;
+	return what;
+}
+
+// One of ops/: its output when it succeeds.
+export async function ops(name, args = [], env = {}, root = new URL('../../../', import.meta.url)) {
+	try {
+		return (await run(fileURLToPath(new URL(`ops/${name}`, root)), args, { env: { ...process.env, ...env }, timeout: 300_000 })).stdout;
+	} catch (e) {
+		throw new Error(`ops/${name}: ${e.stdout}${e.stderr || e.message}`);
+	}
+}
+
+export const processes = () => services().map((s) => `${s} ${pidOf(s)}`);
+
+export async function rolling(x, classes, options) {
+	const before = processes();
+	const what = await underLoad(x, () => ops('restart', classes), options);
+	const same = processes().filter((s) => before.includes(s) && classes.some((c) => s.startsWith(c)) && !s.startsWith('nginx'));
+	if (same.length > 0) throw new Error(`not replaced: ${same}`);
 	return what;
 }

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as pause } from 'node:timers/promises';
 import { startProvider } from '../../provider/provider.mjs';
 import { Clients } from './clients.mjs';
@@ -12,7 +13,10 @@ import { History } from './history.mjs';
 import { check, prepare, quiet, roostctl, stateDir, violations } from './instance.mjs';
 import { stage } from './load.mjs';
 
-// settings: further lines for the conf of a kind of service, { worker: 'lease_s = 2\n' }
+// The checkout that set the instance up.
+const root = process.env.FROM ?? fileURLToPath(new URL('../../../', import.meta.url));
+
+// settings: further lines for the conf of a kind of service, { worker: 'lease_s = 2\n' }; null: the instance stays as it was set up
 export async function open(settings) {
 	const dir = mkdtempSync(path.join(os.tmpdir(), 'roost-chaos-seen-'));
 	const provider = await startProvider();
@@ -22,9 +26,9 @@ export async function open(settings) {
 		asked.set(mark, (asked.get(mark) ?? 0) + 1);
 		return 0;
 	};
-	await prepare(control, settings);
+	if (settings !== null) await prepare(control, settings);
 	const catalogue = path.join(dir, 'catalogue.json');
-	writeFileSync(catalogue, readFileSync(new URL('../../e2e/catalogue.json', import.meta.url), 'utf8').replaceAll('@URL@', provider.url));
+	writeFileSync(catalogue, readFileSync(path.join(root, 'tests/e2e/catalogue.json'), 'utf8').replaceAll('@URL@', provider.url));
 	execFileSync(roostctl, ['-c', path.join(stateDir, 'conf/roostctl.conf'), 'models', 'apply', catalogue]);
 	const history = new History(process.env.ROOST_CHAOS_HISTORY ?? path.join(dir, 'history.jsonl'));
 	const clients = new Clients(history);

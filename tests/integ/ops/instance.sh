@@ -147,9 +147,26 @@ fails "usage" '^usage: ' ctl key
 
 # --- migrations --------------------------------------------------------------------------------------------------------------------
 cp -r sql "$dir/sql"
+query() { psql -XAtq -h "$ROOST_RUN/pg" -U roost_admin roost -c "$1"; }
+# Somebody reads the table for a while: the migration waits without holding up the others, and gets its turn.
+printf 'ALTER TABLE held ADD COLUMN y int;\n' >"$dir/sql/migrations/9001_held.sql"
+query "CREATE TABLE held (x int)"
+query "BEGIN; SELECT count(*) FROM held; SELECT pg_sleep(2); COMMIT" >/dev/null &
+holder=$!
+reads() { [ "$(query "SELECT count(*) FROM pg_locks WHERE relation = to_regclass('held') AND granted")" -gt 0 ]; }
+check "somebody holds a table" within 5 reads
+ctl migrate "$dir/sql" >"$dir/migrated" 2>&1 &
+migrating=$!
+waits() { [ "$(query "SELECT count(*) FROM pg_locks WHERE relation = to_regclass('held') AND NOT granted")" -gt 0 ]; }
+check "a migration waits for it" within 5 waits
+check "others are held up for a moment only" psql -XAtq -h "$ROOST_RUN/pg" -U roost_admin roost -c "SET statement_timeout = 1000; SELECT count(*) FROM held"
+if wait "$migrating"; then ok "it gets its turn"; else not_ok "it gets its turn" "$(cat "$dir/migrated")"; fi
+wait "$holder"
+holder=
+query "DELETE FROM schema_migration WHERE version = 9001; DROP TABLE held" >/dev/null
+rm "$dir/sql/migrations/9001_held.sql"
 printf 'CREATE TABLE good (x int);\n' >"$dir/sql/migrations/9001_good.sql"
 printf 'CREATE TABLE half (x int);\n\nSELECT nonsense;\n' >"$dir/sql/migrations/9002_bad.sql"
-query() { psql -XAtq -h "$ROOST_RUN/pg" -U roost_admin roost -c "$1"; }
 fails "a bad migration is named with its line" '9002_bad.sql: line 3: .*nonsense' ctl migrate "$dir/sql"
 left() { [ "$(query "SELECT (to_regclass('good') IS NOT NULL) || ' ' || (to_regclass('half') IS NULL)")" = "true true" ]; }
 check "what came before it is there, of itself nothing" left
