@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fdio.h"
 #include "id.h"
 #include "xalloc.h"
 
@@ -104,20 +105,12 @@ blob_create(const char *dir, struct blob_writer *w, struct err *e)
 int
 blob_write(struct blob_writer *w, const void *data, size_t len, struct err *e)
 {
-	const char *p = data;
+	size_t done = fdio_write(w->fd, data, len);
 
+	w->size += (int64_t)done;
+	if (done < len)
+		return fault(e, "write blob", w->id);
 	crypto_hash_sha256_update(&w->sha, data, len);
-	while (len > 0) {
-		ssize_t n = write(w->fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fault(e, "write blob", w->id);
-		p += n;
-		len -= (size_t)n;
-		w->size += n;
-	}
 	if (w->size - w->flushed >= FLUSH) {
 		(void)sync_file_range(w->fd, w->flushed, w->size - w->flushed, SYNC_FILE_RANGE_WRITE);
 		w->flushed = w->size;

@@ -22,7 +22,6 @@ struct leaf {
 	char name[16];
 	int fd;			/* -1: none */
 };
-#define LEAF_NONE { .fd = -1 }
 
 /* Start one. EK_LIMIT: the host is full; EK_UNAVAILABLE: it cannot be made. hooks is borrowed for good, owner until the box is let go. */
 int box_start(struct hands *h, const struct box_hooks *hooks, void *owner, struct box **out, struct err *e);

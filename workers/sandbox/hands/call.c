@@ -54,7 +54,8 @@ call_new(struct session *s, const char *id)
 	return c;
 }
 
-void
+/* Forget a finished call. */
+static void
 call_forget(struct call *c)
 {
 	struct hands *h = c->s->h;

@@ -49,8 +49,6 @@ void call_cancel(struct call *c);
 void call_cancel_older(struct session *s, int64_t epoch);
 /* Acknowledged: forget it, now or when it ends. */
 void call_ack(struct call *c);
-/* Forget a finished call. */
-void call_forget(struct call *c);
 void call_forget_all(struct session *s);
 /* Start the shell before it is needed: a sandbox asked for ahead of its first call has the time. */
 void call_warm(struct session *s);

@@ -21,6 +21,7 @@
 
 #include "blobs.h"
 #include "cleanup.h"
+#include "fdio.h"
 #include "jw.h"
 #include "text.h"
 
@@ -194,22 +195,6 @@ known_find(const struct walk *w, const char *path)
 	return NULL;
 }
 
-static int
-write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static bool
 all_zero(const char *p, size_t len)
 {
@@ -240,7 +225,7 @@ copy(struct walk *w, int from, int to, int64_t size, char sha256[crypto_hash_sha
 		if (n <= 0)
 			return n < 0 ? -1 : 1;
 		crypto_hash_sha256_update(&state, (unsigned char *)w->chunk, (size_t)n);
-		if (all_zero(w->chunk, (size_t)n) ? lseek(to, n, SEEK_CUR) < 0 : write_all(to, w->chunk, (size_t)n) < 0)
+		if (all_zero(w->chunk, (size_t)n) ? lseek(to, n, SEEK_CUR) < 0 : fdio_write(to, w->chunk, (size_t)n) < (size_t)n)
 			return -1;
 		size -= n;
 	}

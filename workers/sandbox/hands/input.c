@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "fdio.h"
 
 enum kind { STR, INT, BOOL, RANGE, MODE };
 
@@ -214,16 +215,8 @@ int
 input_memfd(const struct input *in)
 {
 	AUTO(fd) int fd = memfd_create("args", MFD_CLOEXEC);
-	size_t at = 0;
 
-	if (fd < 0)
+	if (fd < 0 || fdio_write(fd, in->args.data, in->args.len) < in->args.len)
 		return -1;
-	while (at < in->args.len) {
-		ssize_t n = write(fd, in->args.data + at, in->args.len - at);
-
-		if (n < 0 && errno != EINTR)
-			return -1;
-		at += n > 0 ? (size_t)n : 0;
-	}
 	return steal_fd(fd);
 }

@@ -29,6 +29,7 @@
 #include "blobs.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "fdio.h"
 #include "jx.h"
 #include "log.h"
 #include "server.h"
@@ -308,7 +309,6 @@ child(struct session *s, int dir, int told)
 	struct buf found = BUF_INIT(LIST_BYTES);
 	int keep[] = { dir, told, s->h->outputs_dir, blobs_dir(s->h->blobs) };
 	sigset_t none;
-	size_t at = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	prctl(PR_SET_NAME, "roost-outputs", 0, 0, 0);
@@ -322,14 +322,7 @@ child(struct session *s, int dir, int told)
 	collect(dir, s->h->blobs, known, o->n, &lim, &found);
 	if (found.over || save_found(s, &found) < 0)
 		_exit(4);
-	while (at < found.len) {
-		ssize_t n = write(told, found.data + at, found.len - at);
-
-		if (n <= 0)
-			_exit(5);
-		at += (size_t)n;
-	}
-	_exit(0);
+	_exit(fdio_write(told, found.data, found.len) == found.len ? 0 : 5);
 }
 
 /* --- its life ---------------------------------------------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@
 #include "args.h"
 #include "buf.h"
 #include "confine.h"
+#include "fdio.h"
 #include "init.h"
 #include "spill.h"
 #include "utf8.h"
@@ -87,7 +88,7 @@ spill_more(const char *data, size_t len)
 
 	if (sh.spill < 0 || sh.part)
 		return;
-	n = spill_write(sh.spill, data, len < room ? len : room);
+	n = fdio_write(sh.spill, data, len < room ? len : room);
 	sh.spilled += n;
 	sh.part = n < len;
 }

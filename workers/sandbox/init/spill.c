@@ -92,20 +92,3 @@ spill_open(uint32_t call)
 		kill(pid, SIGKILL);	/* reaped with the orphans */
 	return fd;
 }
-
-size_t
-spill_write(int fd, const char *data, size_t len)
-{
-	size_t at = 0;
-
-	while (at < len) {
-		ssize_t n = write(fd, data + at, len - at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		at += (size_t)n;
-	}
-	return at;
-}

@@ -5,12 +5,9 @@
 #ifndef ROOST_SANDBOX_SPILL_H
 #define ROOST_SANDBOX_SPILL_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* The file of a call, by its number (wire.h has the name). -1: it cannot be opened, or not at once. */
 int spill_open(uint32_t call);
-/* Append; returns how many bytes there was room for. */
-size_t spill_write(int fd, const char *data, size_t len);
 
 #endif

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fdio.h"
 #include "utf8.h"
 #include "wire.h"
 
@@ -53,22 +54,6 @@ tool_path(const char *given, char path[PATH_MAX], struct buf *out)
 	return 0;
 }
 
-static int
-write_all(int fd, const char *data, size_t len)
-{
-	while (len > 0) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Save the whole text under the call's name and leave its beginning with a pointer to the file. */
 static void
 spill(struct buf *out, const char *call)
@@ -80,7 +65,7 @@ spill(struct buf *out, const char *call)
 	snprintf(path, sizeof path, SB_SPILL_DIR "/%s.txt", call ? call : "output");
 	if (mkdir(SB_SPILL_DIR, 0755) == 0 || errno == EEXIST)
 		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-	saved = fd >= 0 && write_all(fd, out->data, out->len) == 0;
+	saved = fd >= 0 && fdio_write(fd, out->data, out->len) == out->len;
 	if (fd >= 0)
 		close(fd);
 	while (cut > 0 && ((unsigned char)out->data[cut] & 0xc0) == 0x80)
@@ -110,7 +95,7 @@ tool_main(uint32_t tool, int args_fd, int out_fd)
 		spill(&out, args_get(&a, "call"));
 		spilled = 1;
 	}
-	if (out.len > 0 && write_all(out_fd, out.data, out.len) < 0)
+	if (out.len > 0 && fdio_write(out_fd, out.data, out.len) < out.len)
 		return SB_EXIT_ERROR;
 	return rc < 0 ? SB_EXIT_ERROR : spilled ? SB_EXIT_SPILLED : SB_EXIT_OK;
 }

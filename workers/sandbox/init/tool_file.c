@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fdio.h"
+
 #define SNIFF 8192
 
 /* Open a regular file for reading; says what is wrong otherwise. Never blocks on a FIFO or a device. */
@@ -128,19 +130,7 @@ make_parents(const char *path)
 static int
 put_temp(int fd, mode_t mode, const void *data, size_t len)
 {
-	const char *p = data;
-
-	while (len > 0) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -1;
-		p += n;
-		len -= (size_t)n;
-	}
-	return fchmod(fd, mode);
+	return fdio_write(fd, data, len) < len ? -1 : fchmod(fd, mode);
 }
 
 int
