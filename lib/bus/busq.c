@@ -124,15 +124,6 @@ busq_end(struct busq *b)
 		redisq_drop(b->q);	/* or all that follows would wait in the transaction */
 }
 
-void
-busq_ring(struct busq *b, const char *session, const char *owner)
-{
-	struct entry_cmd cmd;
-
-	entry_job_cmd(&cmd, session, owner);
-	put(b, &cmd);
-}
-
 bool
 busq_up(const struct busq *b)
 {

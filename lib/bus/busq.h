@@ -26,7 +26,6 @@ void busq_publish(struct busq *b, const char *session, const char *type, int64_t
  */
 void busq_begin(struct busq *b);
 void busq_end(struct busq *b);
-void busq_ring(struct busq *b, const char *session, const char *owner);
 bool busq_up(const struct busq *b);
 /* Entries not stored since busq_new: Redis was away, too much waited unsent, or Redis answered with an error. */
 int64_t busq_dropped(const struct busq *b);

@@ -18,7 +18,6 @@
 #include "modelcaps.h"
 
 #define CATALOGUE_SCRIPTED "roost-scripted"	/* the built-in model */
-#define CATALOGUE_MODEL_MAX 128			/* longest model id, without its NUL */
 
 /* Is this model id known, and what may it be asked for? One statement (gateway; when an agent is created, updated or overridden). */
 int catalogue_known(struct db *db, const char *model_id, bool *out_known, struct modelcaps *out_caps, struct err *e);

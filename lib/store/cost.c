@@ -113,8 +113,8 @@ cost_below(const struct cost_spent *s, int64_t cents)
 	return s->token_nano / CENT + rest(s) / (CENT * 9LL) < cents;
 }
 
-void
-cost_write_cents(struct jw *w, int64_t cents)
+static void
+amount_write(struct jw *w, int64_t cents)
 {
 	char amount[24];
 
@@ -131,7 +131,7 @@ cost_write(struct jw *w, const struct cost_spent *s)
 	if (s->unpriced)
 		jw_null(w);
 	else
-		cost_write_cents(w, cost_cents(s));
+		amount_write(w, cost_cents(s));
 }
 
 void
@@ -144,7 +144,7 @@ cost_write_budget(struct jw *w, int64_t cents)
 	jw_obj(w);
 	jw_kstr(w, "type", "limit");
 	jw_key(w, "max_list_cost");
-	cost_write_cents(w, cents);
+	amount_write(w, cents);
 	jw_obj_end(w);
 }
 

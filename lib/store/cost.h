@@ -54,7 +54,6 @@ bool cost_below(const struct cost_spent *s, int64_t cents);
 
 /* The value of list_cost and of max_list_cost: {"amount":"12","currency":"USD"}; null when unpriced. */
 void cost_write(struct jw *w, const struct cost_spent *s);
-void cost_write_cents(struct jw *w, int64_t cents);
 /* The value of a session's budget: null when cents is 0. */
 void cost_write_budget(struct jw *w, int64_t cents);
 

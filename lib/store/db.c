@@ -119,20 +119,6 @@ ensure(struct db *db, struct err *e)
 	return 0;
 }
 
-int
-db_ping(struct db *db, struct err *e)
-{
-	AUTO(pgres) PGresult *r = NULL;
-
-	if (ensure(db, e) < 0)
-		return -1;
-	r = PQexec(db->conn, "");
-	if (PQresultStatus(r) == PGRES_EMPTY_QUERY)
-		return 0;
-	drop(db);
-	return err_fault(e, EK_UNAVAILABLE, 0, "Postgres does not answer");
-}
-
 static bool
 large(int nparams, const char *const *params)
 {

@@ -22,8 +22,6 @@
 
 DEFINE_CLEANUP(PGresult *, pgres, PQclear)
 
-#define DB_PARAMS 48
-
 struct db;
 
 /* Who prepares what: a statement names its users in sql/stmts ("-- for: gw stream"). */
@@ -32,9 +30,6 @@ enum db_user { DB_GW = 1, DB_STREAM = 2, DB_WORKER = 4, DB_ADMIN = 8, DB_MIGRATE
 /* Connect lazily: succeeds without a server. dsn is copied. timeout_ms becomes statement_timeout. */
 struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);
 void db_close(struct db **db);
-
-/* Is the server there? Connects when needed. */
-int db_ping(struct db *db, struct err *e);
 
 /*
  * Run one statement; nparams must equal the statement's (checked). *out (owned: AUTO(pgres)) may be NULL when rows do not matter.

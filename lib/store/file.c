@@ -22,10 +22,14 @@ file_row(const PGresult *res, int row, struct file_row *out)
 	    .downloadable = pg_bool(res, row, 10), .expired = pg_bool(res, row, 11) };
 }
 
-void
-file_insert_params(const struct file_new *f, int64_t quota, struct file_nums *num, const char *params[FILE_PARAMS])
+#define PARAMS 14	/* of STMT_FILE_INSERT */
+struct nums { struct db_num size, expires, quota; };
+
+/* params borrow from f and num. */
+static void
+insert_params(const struct file_new *f, int64_t quota, struct nums *num, const char *params[PARAMS])
 {
-	const char *const all[FILE_PARAMS] = { f->id, f->organization, f->workspace, f->session_id, f->origin, f->path, f->filename, f->mime,
+	const char *const all[PARAMS] = { f->id, f->organization, f->workspace, f->session_id, f->origin, f->path, f->filename, f->mime,
 	    f->downloadable ? "t" : "f", f->blob_id, db_num(&num->size, f->size), f->sha256,
 	    f->expires_s > 0 ? db_num(&num->expires, f->expires_s) : NULL, db_num(&num->quota, quota) };
 
@@ -39,8 +43,8 @@ file_quota_refused(struct err *e)
 	    "The organization's file storage quota is exhausted. Delete files to free up space, then retry the upload.");
 }
 
-int
-file_insert_result(const PGresult *res, struct err *e)
+static int
+insert_result(const PGresult *res, struct err *e)
 {
 	const char *result = pg_str(res, 0, 0);
 
@@ -59,25 +63,13 @@ int
 file_insert(struct db *db, const struct file_new *f, int64_t quota, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
-	const char *params[FILE_PARAMS];
-	struct file_nums num;
+	const char *params[PARAMS];
+	struct nums num;
 
-	file_insert_params(f, quota, &num, params);
-	if (db_run(db, STMT_FILE_INSERT, FILE_PARAMS, params, &res, e) < 0)
+	insert_params(f, quota, &num, params);
+	if (db_run(db, STMT_FILE_INSERT, PARAMS, params, &res, e) < 0)
 		return err_wrap(e, "insert file %s", f->id);
-	return file_insert_result(res, e);
-}
-
-int
-file_copy(struct db *db, const char *workspace, const char *source, const char *session, const char *path, const char *id, struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-
-	if (DB_RUN(db, STMT_FILE_COPY, &res, e, id, workspace, source, session, path) < 0)
-		return err_wrap(e, "copy file %s", source);
-	if (strcmp(pg_str(res, 0, 0), "ok") == 0)
-		return 0;
-	return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is accessible: %.64s", source);
+	return insert_result(res, e);
 }
 
 int

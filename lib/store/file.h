@@ -33,16 +33,6 @@ struct file_new {
 int file_quota_refused(struct err *e);
 /* quota: bytes the organization may have. EK_INVALID storage_quota_exceeded, EK_FORBIDDEN (suspended), EK_NOT_FOUND (the session). */
 int file_insert(struct db *db, const struct file_new *f, int64_t quota, struct err *e);
-/* As parameters of STMT_FILE_INSERT, for pipelined clients: params has FILE_PARAMS entries that borrow from f, num and quota. */
-#define FILE_PARAMS 14
-struct file_nums { struct db_num size, expires, quota; };
-void file_insert_params(const struct file_new *f, int64_t quota, struct file_nums *num, const char *params[FILE_PARAMS]);
-/* What the statement answered. */
-int file_insert_result(const PGresult *res, struct err *e);
-
-/* A copy for a session, read-only, at path, named id. Within the caller's transaction. EK_NOT_FOUND names the source (contract C-10). */
-int file_copy(struct db *db, const char *workspace, const char *source, const char *session, const char *path, const char *id,
-    struct err *e);
 
 /* EK_NOT_FOUND "File not found."; an expired one is a row. The caller owns *res. */
 int file_get(struct db *db, const char *workspace, const char *id, PGresult **res, struct file_row *out, struct err *e);

@@ -72,8 +72,8 @@ owner_take(const PGresult *res, char owner[INBOX_OWNER])
 	snprintf(owner, INBOX_OWNER, "%s", pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "");
 }
 
-static int
-put(struct db *db, int flags, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
+int
+inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	const char *params[1 + A_COUNT] = { session };
@@ -84,7 +84,7 @@ put(struct db *db, int flags, const char *session, struct inbox_item *const *ite
 	arrays_make(items, n, false, arrays);
 	for (int a = 0; a < A_COUNT; a++)
 		params[1 + a] = arrays[a];
-	rc = db_run_steps(db, flags, &step, 1, e);
+	rc = db_run_steps(db, DB_STEPS_COMMIT, &step, 1, e);
 	for (int a = 0; a < A_COUNT; a++)
 		free(arrays[a]);
 	if (rc < 0)
@@ -115,18 +115,6 @@ inbox_send(struct db *db, const char *workspace, const char *session, struct inb
 		return err_wrap(e, "send events to session %s", session);
 	owner_take(res, owner);
 	return 0;
-}
-
-int
-inbox_put(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
-{
-	return put(db, 0, session, items, n, owner, e);
-}
-
-int
-inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e)
-{
-	return put(db, DB_STEPS_COMMIT, session, items, n, owner, e);
 }
 
 void

@@ -32,12 +32,9 @@ struct inbox_item {
 void inbox_item_free(struct inbox_item *it);
 
 /*
- * Within a transaction that holds the session's lock (or has just created it). owner receives who must be told, or "". The items' texts,
- * which may be large, are released on the way.
+ * The last statement of a transaction that holds the session's lock (or has just created it): commits. owner receives who must be told, or
+ * "". The items' texts, which may be large, are released on the way. EK_UNCERTAIN as db_commit().
  */
-int inbox_put(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
-
-/* The same as the last statement of the transaction: commits. EK_UNCERTAIN as db_commit(). */
 int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
 /*

@@ -5,10 +5,6 @@
 SELECT file_insert($1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text, $9::boolean, $10::text, $11::bigint,
                    $12::text, $13::int, $14::bigint);
 
--- in: new id, workspace, source, session, path
--- stmt: file_copy  for: gw
-SELECT file_copy($1::text, $2::text, $3::text, $4::text, $5::text);
-
 -- stmt: file_get  for: gw
 SELECT * FROM file_shown WHERE workspace_id = $1::text AND id = $2::text;
 

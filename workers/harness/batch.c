@@ -477,12 +477,6 @@ batch_inbox(struct batch *b, const struct inbox_item *item, bool keep_fragment)
 	batch_flush(b, item);
 }
 
-int64_t
-batch_runtime_ms(const struct totals *before, const struct totals *after)
-{
-	return after->active_us / 1000 - before->active_us / 1000;
-}
-
 static char *
 usage_stem(const struct event *ev, const struct totals *t)
 {

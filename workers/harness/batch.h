@@ -172,7 +172,4 @@ void batch_stamp(struct batch *b, int64_t base_us, const struct totals *before);
 /* What a list of five counts has in the order of enum cost_class. */
 void batch_classes(const struct model_usage *u, int64_t out[COST_CLASSES]);
 
-/* Milliseconds of session.runtime that a batch which closes the interval bills: cumulative floor, so that the rows add up. */
-int64_t batch_runtime_ms(const struct totals *before, const struct totals *after);
-
 #endif

@@ -320,7 +320,7 @@ on_later(void *ctx)
 static void
 rung(struct work *w, const char *session)
 {
-	if (session == NULL || peers_favourite(&w->peers, w->wk->name, session))
+	if (peers_favourite(&w->peers, w->wk->name, session))
 		work_claim(w);
 	else if (w->later == NULL)
 		w->later = loop_after(w->wk->loop, LATER_MS, on_later, w);
@@ -330,19 +330,15 @@ static void
 on_entry(void *ctx, const struct busq_field *f, int n)
 {
 	struct work *w = ctx;
-	const char *session = NULL, *owner = NULL;
+	struct entry_job job;
 	struct sess *s;
 
-	for (int i = 0; i < n; i++) {
-		if (strcmp(f[i].key, "s") == 0)
-			session = f[i].val;
-		else if (strcmp(f[i].key, "o") == 0)
-			owner = f[i].val;
-	}
-	if (owner == NULL || owner[0] == '\0') {
-		rung(w, session);
-	} else if (strcmp(owner, w->wk->name) == 0 && session != NULL) {
-		s = find(w, session);
+	if (entry_job_read(f, n, &job) < 0)
+		return;
+	if (job.owner == NULL) {
+		rung(w, job.session);
+	} else if (strcmp(job.owner, w->wk->name) == 0) {
+		s = find(w, job.session);
 		if (s != NULL)
 			sess_news(s);
 		else

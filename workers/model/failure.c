@@ -115,7 +115,8 @@ overflows(int status, const char *type, const char *code, const char *said)
 	return false;
 }
 
-void
+/* A provider's error by status; type, code and said (may be empty) are the provider's own words. secret must not show (may be ""). */
+static void
 failure_status(struct failure *out, int status, const char *type, const char *code, const char *said, const char *secret)
 {
 	char sentence[200];

@@ -25,8 +25,6 @@ void failure_broken(struct failure *out, const char *fmt, ...) __attribute__((fo
 /* Something that no retry will change. */
 void failure_final(struct failure *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* A provider's error by status; type, code and said (may be empty) are the provider's own words. secret must not show (may be ""). */
-void failure_status(struct failure *out, int status, const char *type, const char *code, const char *said, const char *secret);
 
 /* The same from an error body as providers write it: {"error":{"type","code","message"}}, {"error":"..."}, {"message":...}. */
 void failure_body(struct failure *out, int status, const char *body, size_t len, const char *secret);

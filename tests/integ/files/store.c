@@ -280,9 +280,9 @@ test_copies(void **state)
 
 	make_session(session);
 	assert_int_equal(upload("org", "w1", QUOTA, 0, id, blob, &e), 0);
-	assert_int_equal(file_copy(gw, "w1", id, session, "/mnt/session/uploads/a", id_new("file_", copy), &e), 0);
-	assert_int_equal(file_copy(gw, "w1", copy, session, "/mnt/session/uploads/b", id_new("file_", twin), &e), 0);
-	assert_true(file_copy(gw, "w2", id, session, "/x", "file_x", &e) < 0 && e.kind == EK_NOT_FOUND);
+	expect("ok", "SELECT file_copy('%s', 'w1', '%s', '%s', '/mnt/session/uploads/a')", id_new("file_", copy), id, session);
+	expect("ok", "SELECT file_copy('%s', 'w1', '%s', '%s', '/mnt/session/uploads/b')", id_new("file_", twin), copy, session);
+	expect("missing", "SELECT file_copy('file_x', 'w2', '%s', '%s', '/x')", id, session);
 	expect("1000", "SELECT file_bytes_used('org')");
 	assert_int_equal(file_delete(gw, "w1", id, &e), 0);
 	expect("1000", "SELECT file_bytes_used('org')");	/* else one could store without end: attach, delete, upload again */
@@ -347,12 +347,12 @@ test_expiry(void **state)
 	expect("t", "SELECT expires_at = created_at + interval '1 hour' FROM file");
 	assert_int_equal(file_expire(gw, 10, 60, &n, &e), 0);
 	assert_int_equal(n, 0);
-	assert_int_equal(file_copy(gw, "w1", id, session, "/a", id_new("file_", copy), &e), 0);
+	expect("ok", "SELECT file_copy('%s', 'w1', '%s', '%s', '/a')", id_new("file_", copy), id, session);
 	free(ask("UPDATE file SET expires_at = clock_timestamp() - interval '1 s' WHERE id = '%s'", id));
 	assert_int_equal(file_list(gw, "w1", NULL, NULL, false, 20, &res, &e), 0);
 	assert_int_equal(PQntuples(res), 0);
 	PQclear(steal(res));
-	assert_true(file_copy(gw, "w1", id, session, "/b", "file_x", &e) < 0 && e.kind == EK_NOT_FOUND);
+	expect("missing", "SELECT file_copy('file_x', 'w1', '%s', '%s', '/b')", id, session);
 	assert_int_equal(file_expire(gw, 10, 60, &n, &e), 0);
 	assert_int_equal(n, 1);
 	assert_int_equal(file_get(gw, "w1", id, &res, &f, &e), 0);
@@ -375,7 +375,7 @@ test_last_two(void **state)
 
 	make_session(session);
 	assert_int_equal(upload("org", "w1", 10, 0, id, blob, &e), 0);
-	assert_int_equal(file_copy(gw, "w1", id, session, "/a", id_new("file_", copy), &e), 0);
+	expect("ok", "SELECT file_copy('%s', 'w1', '%s', '%s', '/a')", id_new("file_", copy), id, session);
 	assert_int_equal(db_begin(gw, &e), 0);
 	assert_int_equal(file_delete(gw, "w1", id, &e), 0);
 	free(ask("DELETE FROM session WHERE id = '%s'", session));
@@ -411,7 +411,7 @@ test_copy_against_sweep(void **state)
 	assert_int_equal(upload("org", "w1", 10, 0, id, blob, &e), 0);
 	free(ask("INSERT INTO blob_drop (blob_id) VALUES ('%s')", blob));
 	assert_int_equal(db_begin(gw, &e), 0);
-	assert_int_equal(file_copy(gw, "w1", id, session, "/a", id_new("file_", copy), &e), 0);
+	expect("ok", "SELECT file_copy('%s', 'w1', '%s', '%s', '/a')", id_new("file_", copy), id, session);
 	expect("", "SELECT id FROM blob_sweep(10, 0)");
 	expect("1", "SELECT count(*) FROM blob_drop");
 	assert_int_equal(db_commit(gw, &e), 0);

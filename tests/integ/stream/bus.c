@@ -139,7 +139,7 @@ round_trip(void **state)
 	assert_int_equal(seen.got[1].len, 7);
 	assert_int_equal(seen.got[2].seq, 3);
 	assert_int_equal(bus_ring(b, "sesn_a", "wrk-1", &e), 0);
-	busq_ring(q, "sesn_a", NULL);
+	assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), 0);
 	assert_int_equal(busq_dropped(q), 0);
 	busq_tail_free(&t);
 	busq_free(&q);
