@@ -16,6 +16,11 @@ DELETE FROM file WHERE workspace_id = $1::text AND id = $2::text;
 SELECT * FROM file_shown WHERE workspace_id = $1::text AND id = ANY ($2::text[]) AND ($3::text IS NULL OR session_id = $3::text) AND NOT expired
  ORDER BY id DESC;
 
+-- Those of some ids that a session's workspace still has: what a model may be shown. in: session, ids
+-- stmt: files_present  for: worker
+SELECT string_agg(x.id, ',') FROM unnest($2::text[]) x(id)
+ WHERE EXISTS (SELECT FROM session s JOIN file_shown f ON f.workspace_id = s.workspace_id WHERE s.id = $1::text AND f.id = x.id AND NOT f.expired);
+
 -- Pages: one row more than asked for tells that there is more. What has expired has no blob any more, or will have none in a moment.
 -- after: older than a position, newest first. before: newer, oldest first.
 -- in: workspace, position or NULL, limit

@@ -171,6 +171,28 @@ untouched(void **state)
 	}
 }
 
+/* A file that was deleted is not read, though its bytes are there; nor does it take another's room. */
+static void
+deleted(void **state)
+{
+	const char *blocks = DOCUMENT(SRC(TXT, "text/plain", "14", "n"));
+	struct model_item item = { 'u', blocks, strlen(blocks) };
+	static const struct { const char *there; bool shown; } cases[] = {
+		{ NULL, true }, { ",file_1,", true }, { ",file_0,file_1,file_2,", true }, { ",", false }, { ",,", false }, { ",file_11,xfile_1,", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct model_request rq = { .model_id = "m", .items = &item, .nitems = 1, .max_output_tokens = 9, .blob_dir = dir,
+			.files_there = cases[i].there };
+		AUTO(buf) struct buf out = { 0 };
+
+		adapter_anthropic.tail(&out, &rq);
+		if ((strstr(out.data, "line ") != NULL) != cases[i].shown || (strstr(out.data, "(file_1) is no longer available.") == NULL) != cases[i].shown)
+			fail_msg("case %zu: %s", i, out.data);
+	}
+}
+
 /* A request holds 24 MB of files; the oldest are left out by name. */
 static void
 together(void **state)
@@ -227,7 +249,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(anthropic), cmocka_unit_test(openai), cmocka_unit_test(untouched), cmocka_unit_test(together),
-		cmocka_unit_test(weights), cmocka_unit_test(refused_parts),
+		cmocka_unit_test(weights), cmocka_unit_test(refused_parts), cmocka_unit_test(deleted),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

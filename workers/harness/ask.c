@@ -14,6 +14,7 @@
 #include "failpoint.h"
 #include "judge.h"
 #include "log.h"
+#include "present.h"
 #include "sess.h"
 #include "xalloc.h"
 
@@ -260,8 +261,8 @@ provision(struct sess *s)
 	    .files = s->files != NULL ? s->files : "[]" });
 }
 
-void
-ask_begin(struct sess *s)
+static void
+begin(struct sess *s)
 {
 	const struct agent *a = s->t.agent;
 	struct routes_model route;
@@ -269,12 +270,9 @@ ask_begin(struct sess *s)
 		.model_id = a->model_id, .system = a->system, .items = s->t.context.items, .nitems = s->t.context.n,
 		.kinds = s->t.context.kinds,
 		.tools = a->tools, .ntools = a->ntools, .effort = a->effort, .speed = a->speed, .geo = a->geo,
+		.files_there = s->present,
 	};
 
-	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */
-	s->t.fail_long = s->t.fail_spent = s->t.fail_answered = false;
-	if (s->news)
-		load_peek(s);
 	if (!routes_ready(s->wk->routes)) {
 		failure(s, "unknown_error", "The model catalogue has not been read yet.", true, 0);
 		return;
@@ -303,10 +301,25 @@ ask_begin(struct sess *s)
 	s->model = model_start(s->wk->models, &rq, &events, s);
 }
 
+/* Called again when it is known which files of the context are still there. */
+void
+ask_begin(struct sess *s)
+{
+	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */
+	s->t.fail_long = s->t.fail_spent = s->t.fail_answered = false;
+	if (s->news)
+		load_peek(s);
+	if (present_ask(s))
+		return;
+	begin(s);
+	present_forget(s);
+}
+
 void
 ask_cancel(struct sess *s)
 {
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	present_forget(s);
 	if (s->model != NULL)
 		model_cancel(&s->model);
 }

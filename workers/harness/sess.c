@@ -155,6 +155,7 @@ sess_free(struct sess *s)
 	batch_free(&s->batch);
 	turn_free(&s->t);
 	free(s->files);
+	free(s->present);
 	free(s);
 }
 

@@ -30,6 +30,9 @@ struct sess {
 	int64_t sent_us;		/* when the append was sent, for the clock */
 	struct loop_timer *retry;
 
+	char *present;			/* present.c: the files of the context that are still there, for this request */
+	bool present_wanted;		/* this request waits for that; */
+	int present_asked;		/* answers that are still to come */
 	struct model_call *model;
 	struct delta delta;
 	char message_id[ID_MAX], thinking_id[ID_MAX];

@@ -241,7 +241,7 @@ tail(struct buf *out, const struct model_request *rq)
 		put_tools(out, rq, !system);
 	buf_str(out, ",\"messages\":[");
 	context_build(&c, rq);
-	filesrc_room_init(&room, rq->blob_dir, c.blocks, c.n);
+	filesrc_room_init(&room, rq->blob_dir, rq->files_there, c.blocks, c.n);
 	for (size_t i = 0; i < c.n; i++)
 		size += c.blocks[i].text.n + 32;	/* with a message's frame */
 	(void)buf_reserve(out, size);

@@ -55,6 +55,12 @@ kind_of(struct jspan type)
 	return starts(type, "text/") ? FILESRC_TEXT : FILESRC_OTHER;
 }
 
+static bool
+is_string(struct jspan v)
+{
+	return v.n >= 2 && *v.p == '"';
+}
+
 /* The source's members. */
 static bool
 read_source(struct jspan source, struct filesrc *out)
@@ -67,7 +73,7 @@ read_source(struct jspan source, struct filesrc *out)
 	out->blob[sizeof out->blob - 1] = '\0';
 	if (!blob_id_ok(out->blob) || !jspan_get(source, "size", &v) || !jspan_int(v, &out->size) || out->size < 0 ||
 	    !jspan_get(source, "media_type", &out->media_type) || !jspan_get(source, "file_id", &out->file_id) ||
-	    !jspan_get(source, "name", &out->name))
+	    !jspan_get(source, "name", &out->name) || !is_string(out->media_type) || !is_string(out->file_id) || !is_string(out->name))
 		return false;
 	out->kind = kind_of(out->media_type);
 	return true;
@@ -87,7 +93,25 @@ filesrc_of(struct jspan block, struct filesrc *out)
 	return true;
 }
 
+/* Has nobody deleted it? A copy of it may keep its bytes. */
+static bool
+is_there(const char *there, const struct filesrc *f)
+{
+	char id[64];
+	size_t n = f->file_id.n - 2;
+
+	if (there == NULL)
+		return true;
+	if (n + 3 > sizeof id)
+		return false;
+	id[0] = id[n + 1] = ',';
+	memcpy(id + 1, f->file_id.p + 1, n);
+	id[n + 2] = '\0';
+	return strstr(there, id) != NULL;
+}
+
 struct sizes {
+	const char *there;
 	int64_t *of;
 	size_t n, cap;
 };
@@ -97,7 +121,7 @@ note_size(struct sizes *s, struct jspan block)
 {
 	struct filesrc f;
 
-	if (!filesrc_of(block, &f) || f.kind == FILESRC_OTHER || f.size == 0)
+	if (!filesrc_of(block, &f) || f.kind == FILESRC_OTHER || f.size == 0 || !is_there(s->there, &f))
 		return;		/* never read */
 	if (s->n == s->cap) {
 		s->cap = s->cap ? s->cap * 2 : 64;
@@ -107,9 +131,9 @@ note_size(struct sizes *s, struct jspan block)
 }
 
 void
-filesrc_room_init(struct filesrc_room *room, const char *dir, const struct context_block *blocks, size_t n)
+filesrc_room_init(struct filesrc_room *room, const char *dir, const char *there, const struct context_block *blocks, size_t n)
 {
-	struct sizes s = { 0 };
+	struct sizes s = { .there = there };
 	int64_t left = FILESRC_REQUEST_MAX;
 	struct jspan content, part;
 	struct jspan_iter it;
@@ -126,7 +150,7 @@ filesrc_room_init(struct filesrc_room *room, const char *dir, const struct conte
 		left -= s.of[s.n - 1] <= left ? s.of[s.n - 1] : 0;
 		s.n--;
 	}
-	*room = (struct filesrc_room){ .dir = dir, .left = FILESRC_REQUEST_MAX, .skip = s.n };
+	*room = (struct filesrc_room){ .dir = dir, .there = there, .left = FILESRC_REQUEST_MAX, .skip = s.n };
 	free(s.of);
 }
 
@@ -169,6 +193,10 @@ filesrc_put(struct buf *out, struct filesrc_room *room, const struct filesrc *f,
 	AUTO(str) char *data = NULL;
 	size_t from = out->len;
 
+	if (!is_there(room->there, f)) {
+		*why = "is no longer available";
+		return false;
+	}
 	if (room->skip > 0 || f->size > room->left) {
 		room->skip -= room->skip > 0;
 		*why = "is too large for this request";
@@ -220,20 +248,41 @@ tokens_of(const struct filesrc *f)
 	}
 }
 
+/* The next source in [*at, end) of text, wherever it stands; *at behind its mark. */
+static bool
+next_source(const char *text, const char **at, const char *end, struct filesrc *out)
+{
+	const char *mark;
+
+	while ((mark = memmem(*at, (size_t)(end - *at), MARK, sizeof MARK - 1)) != NULL) {
+		struct jspan_iter it = jspan_list(mark - 1, (size_t)(end - mark) + 1);
+		struct jspan source;
+
+		*at = mark + sizeof MARK - 1;
+		if (mark > text && mark[-1] == '{' && jspan_next(&it, &source) && read_source(source, out))
+			return true;
+	}
+	return false;
+}
+
+void
+filesrc_ids(const char *text, size_t len, void (*one)(void *ctx, struct jspan file_id), void *ctx)
+{
+	const char *at = text;
+	struct filesrc f;
+
+	while (next_source(text, &at, text + len, &f))
+		one(ctx, f.file_id);
+}
+
 int64_t
 filesrc_tokens(const char *text, size_t len)
 {
-	const char *end = text + len, *at = text;
+	const char *at = text;
+	struct filesrc f;
 	int64_t tokens = 0;
 
-	while ((at = memmem(at, (size_t)(end - at), MARK, sizeof MARK - 1)) != NULL) {
-		struct jspan_iter it = jspan_list(at - 1, (size_t)(end - at) + 1);
-		struct jspan source;
-		struct filesrc f;
-
-		if (at > text && at[-1] == '{' && jspan_next(&it, &source) && read_source(source, &f) && f.size <= FILESRC_REQUEST_MAX)
-			tokens += tokens_of(&f);
-		at += sizeof MARK - 1;
-	}
+	while (next_source(text, &at, text + len, &f))
+		tokens += f.size <= FILESRC_REQUEST_MAX ? tokens_of(&f) : 0;
 	return tokens;
 }

@@ -69,6 +69,7 @@ struct model_request {
 	int max_output_tokens;
 	const char *effort;			/* low|medium|high|xhigh|max or NULL */
 	const char *speed, *geo;		/* "fast", "us"; anything else, NULL included, is what a provider does by itself */
+	const char *files_there;		/* of the content's files those that have not been deleted (filesrc.h), or NULL */
 	const char *blob_dir;			/* where files of the content lie; filled in by model_start() */
 };
 

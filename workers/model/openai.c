@@ -461,7 +461,7 @@ tail(struct buf *out, const struct model_request *rq)
 		buf_ch(out, '}');
 	}
 	context_build(&c, rq);
-	filesrc_room_init(&room, rq->blob_dir, c.blocks, c.n);
+	filesrc_room_init(&room, rq->blob_dir, rq->files_there, c.blocks, c.n);
 	for (size_t i = 0, end; i < c.n; i = end) {
 		end = context_message_end(&c, i);
 		if (c.blocks[i].role == 's')

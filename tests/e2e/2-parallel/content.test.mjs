@@ -112,6 +112,24 @@ describe('files as content', { concurrency: 4 }, () => {
 		assert.ok(got.some((b) => b.source?.data === 'still here'));
 	});
 
+	for (const [dialect, model] of Object.entries(LAB)) {
+		test(`${dialect}: a file that was deleted is not shown again, though a mounted copy lives on`, async () => {
+			const csv = await upload(`private ${unique('words')}`, 'x.csv');
+			const s = await benches[model].session({ resources: [{ type: 'file', file_id: csv.id }] });
+			const w = await Watch.open(c, s.id);
+			const marker = unique('marker');
+			await w.turn(send([document(csv), text(marker)]));
+			assert.match(JSON.stringify(await sent(marker)), /private words/);
+			await c.beta.files.delete(csv.id);
+			const turn = await w.turn(send([text(script([marker, call('bash', { command: 'cat /mnt/session/uploads/*' })]))]));
+			w.close();
+			const [first] = await sent(marker);
+			assert.ok(!JSON.stringify(first).includes('private'), JSON.stringify(first));
+			assert.match(JSON.stringify(await sent(marker)), new RegExp(`The file x.csv \\(${csv.id}\\) is no longer available`));
+			assert.match(ofType(turn, 'agent.tool_result')[0].content[0].text, /private words/, 'the copy is');
+		});
+	}
+
 	test('the system prompt says where files are: outputs always, uploads when there are some', async () => {
 		const f = await upload('x', 'x.txt');
 		for (const [resources, expected] of [[[], false], [[{ type: 'file', file_id: f.id }], true]]) {
