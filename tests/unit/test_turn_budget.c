@@ -3,115 +3,29 @@
  * A session at its budget's cap (contract 9.3), calls that are judged (4.2) and system messages, at the joint of a turn and without a
  * database: what is written, what stays in the inbox, what goes on when the cap is raised.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "judge.h"
 #include "jx.h"
-#include "plan.h"
-#include "xalloc.h"
-
-static const struct plan_limits limits = { .rounds_max = 3, .retries_max = 2, .backoff_ms = 100 };
+#include "turn_scene.h"
 
 static const char agent_text[] = "{\"name\":\"Bot\",\"model\":{\"id\":\"m\"},\"system\":\"Be \\\"kind\\\".\",\"tools\":[{\"type\":"
     "\"agent_toolset_20260401\",\"default_config\":{\"enabled\":true,\"permission_policy\":{\"type\":\"auto\"}},\"configs\":[{\"name\":"
     "\"write\",\"enabled\":true,\"permission_policy\":{\"type\":\"always_ask\"}}]},{\"type\":\"custom\",\"name\":\"weather\","
     "\"description\":\"\",\"input_schema\":{\"type\":\"object\"}}]}";
 
-#define RUNNING "session.status_running session.thread_status_running"
-#define IDLE "session.thread_status_idle session.usage session.status_idle"
-#define START "span.model_request_start"
-#define END "span.model_request_end"
-
-static struct turn t;
-static struct batch b;
-static struct plan p;
-
 /* A session whose cap of 2 cents is reached to the nano-dollar, or one below. */
 static void
 fresh(const char *status, bool at_cap)
 {
-	struct err e = ERR_INIT;
-
-	turn_free(&t);
-	batch_free(&b);
-	strcpy(t.thread_id, "sthr_1");
-	strcpy(t.status, status);
-	t.last_at_us = 1000000;
+	scene_begin(status, agent_text);
 	t.rates_read = t.rates.known = true;
 	t.rates.token[COST_INPUT] = 3000;
 	t.rates.token[COST_OUTPUT] = 15000;
 	t.totals.budget_cents = 2;
 	t.totals.token_nano = at_cap ? 20000000 : 19999999;
-	if (strcmp(status, "running") == 0)
-		t.totals.running_since_us = t.now_us = 900000;
-	assert_int_equal(agent_parse(agent_text, &t.agent, &e), 0);
-	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	turn_free(&t);
-	batch_free(&b);
-	return 0;
-}
-
-static struct inbox_item *
-arrive(const char *type, const char *fragment, const char *refers)
-{
-	struct inbox_item *item;
-
-	t.inbox = xrealloc(t.inbox, (size_t)(t.ninbox + 1) * sizeof(*item));
-	item = &t.inbox[t.ninbox++];
-	*item = (struct inbox_item){ .seq = t.ninbox, .wakes = true, .role = 'u', .fragment = fragment ? xstrdup(fragment) : NULL };
-	strcpy(item->id, "sevt_in");
-	strcpy(item->type, type);
-	strcpy(item->refers_to, refers ? refers : "");
-	item->stem = xasprintf("{\"id\":\"sevt_in\",\"type\":\"%s\"", type);
-	return item;
-}
-
-static void
-call(const char *id, enum call_state state, bool custom)
-{
-	struct call *c = turn_call_add(&t, id, custom ? "weather" : "write", "{}");
-
-	c->custom = custom;
-	c->confirm = !custom;
-	c->state = c->next = state;
-	if (state == CALL_DONE)
-		c->content = xstrdup("out");
-}
-
-static char *
-types(void)
-{
-	struct buf out = BUF_INIT(0);
-
-	buf_str(&out, "");
-	for (int i = 0; i < b.nev; i++)
-		buf_printf(&out, "%s%s", i > 0 ? " " : "", b.ev[i].type);
-	return buf_steal(&out);
-}
-
-static void
-expect(enum turn_event event, enum plan_release release, const char *want)
-{
-	AUTO(str) char *got = NULL;
-
-	plan_next(&t, &limits, &b, &p);
-	got = types();
-	assert_string_equal(got, want);
-	assert_int_equal(p.event, event);
-	assert_int_equal(p.release, release);
+	t.now_us = t.totals.running_since_us;
 }
 
 static void
@@ -119,10 +33,10 @@ pauses(void **state)
 {
 	(void)state;
 	fresh("running", false);
-	call("a", CALL_DONE, false);
+	call("a", CALL_DONE, false, true);
 	expect(TE_START, RELEASE_NO, "agent.tool_result " START);
 	fresh("running", true);
-	call("a", CALL_DONE, false);
+	call("a", CALL_DONE, false, true);
 	arrive("user.message", "{}", NULL);
 	arrive("session.updated", NULL, NULL)->wakes = false;
 	expect(TE_CLOSE, RELEASE_IDLE, "agent.tool_result session.updated " IDLE);
@@ -138,11 +52,11 @@ pauses(void **state)
 	assert_int_equal(t.ninbox, 1);
 	/* the interval under way counts: one nano-dollar is 45 microseconds, billed by the millisecond */
 	fresh("running", false);
-	call("a", CALL_DONE, false);
+	call("a", CALL_DONE, false, true);
 	t.now_us += 999;
 	expect(TE_START, RELEASE_NO, "agent.tool_result " START);
 	fresh("running", false);
-	call("a", CALL_DONE, false);
+	call("a", CALL_DONE, false, true);
 	t.now_us += 1000;
 	expect(TE_CLOSE, RELEASE_IDLE, "agent.tool_result " IDLE);
 	/* a request that did not fit would be followed by one for a summary */
@@ -190,19 +104,19 @@ answers_at_the_cap(void **state)
 {
 	(void)state;
 	fresh("idle", true);
-	call("a", CALL_WAITING, true);
-	call("b", CALL_WAITING, false);
+	call("a", CALL_WAITING, true, false);
+	call("b", CALL_WAITING, false, true);
 	arrive("user.custom_tool_result", "{}", "a");
 	arrive("user.tool_confirmation", NULL, "b")->deny = true;
 	expect(TE_CLOSE, RELEASE_IDLE, "user.custom_tool_result user.tool_confirmation agent.tool_result " IDLE);
 	assert_true(b.paused);
 	fresh("idle", true);
-	call("b", CALL_WAITING, false);
+	call("b", CALL_WAITING, false, true);
 	arrive("user.tool_confirmation", NULL, "b");
 	expect(TE_WAKE, RELEASE_NO, "user.tool_confirmation " RUNNING);	/* a tool is no model request */
 	fresh("idle", true);
-	call("a", CALL_WAITING, true);
-	call("b", CALL_WAITING, false);
+	call("a", CALL_WAITING, true, false);
+	call("b", CALL_WAITING, false, true);
 	arrive("user.custom_tool_result", "{}", "a");
 	expect(TE_CLOSE, RELEASE_IDLE, "user.custom_tool_result session.usage session.status_idle");
 	assert_non_null(strstr(b.ev[2].stem, "requires_action"));
@@ -406,5 +320,5 @@ main(void)
 		cmocka_unit_test(system_messages),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, scene_end);
 }

@@ -3,113 +3,24 @@
  * The joint of a turn without a database: which events follow in which order, their bytes, and where a turn stands after reading the
  * end of its log.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "compact.h"
-#include "plan.h"
 #include "recover.h"
-#include "xalloc.h"
-
-static const struct plan_limits limits = { .rounds_max = 3, .retries_max = 2, .backoff_ms = 100 };
+#include "turn_scene.h"
 
 static const char agent_text[] = "{\"name\":\"Bot\",\"model\":{\"id\":\"m\"},\"system\":null,\"tools\":[{\"type\":\"agent_toolset_20260401\","
     "\"default_config\":{\"enabled\":true,\"permission_policy\":{\"type\":\"always_allow\"}},\"configs\":[{\"name\":\"write\",\"enabled\":true,"
     "\"permission_policy\":{\"type\":\"always_ask\"}},{\"name\":\"edit\",\"enabled\":false}]},{\"type\":\"custom\",\"name\":\"weather\","
     "\"description\":\"\",\"input_schema\":{\"type\":\"object\"}}]}";
 
-static struct turn t;
-static struct batch b;
-static struct plan p;
-static int64_t inbox_seq;
-
 static void
 fresh(const char *status)
 {
-	struct err e = ERR_INIT;
-
-	turn_free(&t);
-	batch_free(&b);
-	strcpy(t.id, "sesn_1");
-	strcpy(t.thread_id, "sthr_1");
-	strcpy(t.status, status);
-	t.last_at_us = 1000000;
-	if (strcmp(status, "running") == 0)
-		t.totals.running_since_us = 900000;
-	assert_int_equal(agent_parse(agent_text, &t.agent, &e), 0);
-	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
+	scene_begin(status, agent_text);
 }
 
-static int
-teardown(void **state)
-{
-	(void)state;
-	turn_free(&t);
-	batch_free(&b);
-	return 0;
-}
-
-static struct inbox_item *
-arrive(const char *type, const char *fragment, const char *refers)
-{
-	struct inbox_item *item;
-
-	t.inbox = xrealloc(t.inbox, (size_t)(t.ninbox + 1) * sizeof(*item));
-	item = &t.inbox[t.ninbox++];
-	*item = (struct inbox_item){ .seq = ++inbox_seq, .wakes = true, .role = 'u', .fragment = fragment ? xstrdup(fragment) : NULL };
-	strcpy(item->id, "sevt_in");
-	strcpy(item->type, type);
-	strcpy(item->refers_to, refers ? refers : "");
-	item->stem = xasprintf("{\"id\":\"sevt_in\",\"type\":\"%s\"", type);
-	return item;
-}
-
-static struct call *
-call(const char *id, enum call_state state, bool custom, bool confirm)
-{
-	struct call *c = turn_call_add(&t, id, custom ? "weather" : "write", "{}");
-
-	c->custom = custom;
-	c->confirm = confirm;
-	c->state = c->next = state;
-	if (state == CALL_DONE)
-		c->content = xstrdup("out");
-	return c;
-}
-
-static char *
-types(void)
-{
-	struct buf out = BUF_INIT(0);
-
-	for (int i = 0; i < b.nev; i++)
-		buf_printf(&out, "%s%s", i > 0 ? " " : "", b.ev[i].type);
-	return buf_steal(&out);
-}
-
-static void
-expect(enum turn_event event, enum plan_release release, const char *want)
-{
-	AUTO(str) char *got = NULL;
-
-	plan_next(&t, &limits, &b, &p);
-	got = types();
-	assert_string_equal(got, want);
-	assert_int_equal(p.event, event);
-	assert_int_equal(p.release, release);
-}
-
-#define RUNNING "session.status_running session.thread_status_running"
-#define IDLE "session.thread_status_idle session.usage session.status_idle"
 #define AGAIN "session.thread_status_rescheduled session.status_rescheduled"
-#define START "span.model_request_start"
-#define END "span.model_request_end"
 
 /* --- orders -------------------------------------------------------------------------------------------------------------------- */
 
@@ -596,223 +507,15 @@ recovers(void **state)
 	assert_true(t.owed);
 }
 
-/* --- compaction ------------------------------------------------------------------------------------------------------------------ */
-
-#define WORDS "{\"type\":\"text\",\"text\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345\"}"	/* 26 tokens */
-#define COMPACTED "agent.thread_context_compacted"
-
-static void
-commit(void)
-{
-	struct totals before = t.totals;
-
-	batch_stamp(&b, t.last_at_us + 1, &before);
-	plan_committed(&t, &b, &p, t.last_seq + b.nev);
-	batch_free(&b);
-	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
-}
-
-/* A turn on a history of n messages and replies, 26 tokens each, and a window of so many tokens. */
-static void
-history(const char *status, int n, int64_t window)
-{
-	fresh(status);
-	free(t.agent->system);
-	t.agent->system = NULL;
-	t.agent->ntools = 0;
-	for (int i = 0; i < n; i++)
-		context_add(&t.context, i % 2 ? 'a' : 'u', WORDS);
-	t.window = window;
-	t.compact_at = window * 85 / 100;
-}
-
-static void
-summarise(const char *text)
-{
-	struct model_usage usage = { .input = 100, .output = 7 };
-
-	plan_summary(&t, text, &usage, &b, &p);
-	assert_int_equal(p.event, TE_REPLIED);
-}
-
-/* Before a new message is read: it waits for the summary and is not part of it. */
-static void
-compacts_before_message(void **state)
-{
-	int from, to;
-
-	(void)state;
-	history("idle", 10, 280);
-	arrive("user.message", WORDS, NULL);
-	assert_int_equal(compact_estimate(&t, 0, false), 260);
-	assert_int_equal(compact_estimate(&t, 0, true), 286);
-	expect(TE_START, RELEASE_NO, RUNNING " " START);
-	assert_true(p.compact);
-	assert_false(p.owed);
-	assert_int_equal(b.ntaken, 0);
-	commit();
-	t.totals.running_since_us = 1;
-	assert_true(t.compacting);
-	assert_true(compact_range(&t, &from, &to));
-	assert_int_equal(from, 0);
-	assert_int_equal(to, 10);
-	summarise("All \"that\" was.");
-	{
-		AUTO(str) char *got = types();
-
-		assert_string_equal(got, END " " COMPACTED);
-	}
-	assert_int_equal(b.tokens.input, 100);
-	assert_null(b.ev[1].fragment);
-	assert_non_null(strstr(b.ev[1].private, "All \\\"that\\\" was."));
-	assert_null(strstr(b.ev[1].private, "latest message"));
-	commit();
-	assert_null(strstr(b.ev != NULL ? b.ev[0].stem : "", "All"));
-	assert_false(t.compacting);
-	assert_int_equal(t.context.n, 1);
-	assert_true(t.context.summary);
-	assert_int_equal(t.context.told_tokens, 0);
-	expect(TE_START, RELEASE_NO, "user.message " START);
-	assert_false(p.compact);
-	assert_int_equal(b.ntaken, 1);
-}
-
-/* Between two requests of a turn: the message that is worked on stays word for word. */
-static void
-compacts_under_way(void **state)
-{
-	(void)state;
-	history("running", 10, 300);
-	context_add(&t.context, 'u', "{\"type\":\"text\",\"text\":\"do it\"}");
-	context_add(&t.context, 'a', "{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"write\",\"input\":{}}");
-	call("c1", CALL_DONE, false, false);
-	expect(TE_START, RELEASE_NO, "agent.tool_result " START);
-	assert_true(p.compact && p.owed);
-	commit();
-	assert_true(t.owed);
-	summarise("S");
-	assert_non_null(strstr(b.ev[1].private, "latest message, which is being worked on, follows.\"},{\"type\":\"text\",\"text\":\"do it\"}"));
-	commit();
-	assert_int_equal(t.context.n, 1);
-	expect(TE_START, RELEASE_NO, START);
-	assert_false(p.compact);
-	commit();
-	/* a second summary keeps that message, and nothing of the first summary */
-	context_add(&t.context, 'a', WORDS);
-	t.owed = true;
-	summarise("S2");
-	assert_null(strstr(b.ev[1].private, "<summary>\\nS\\n"));
-	assert_non_null(strstr(b.ev[1].private, "<summary>\\nS2\\n"));
-	assert_non_null(strstr(b.ev[1].private, "{\"type\":\"text\",\"text\":\"do it\"}"));
-}
-
-static void
-overflowed(void)
-{
-	t.failed = t.fail_long = true;
-	t.fail_retry = false;
-	strcpy(t.fail_type, "unknown_error");
-	strcpy(t.fail_message, "too long");
-	strcpy(t.span_id, "sevt_span");
-}
-
-/* The provider says that it does not fit. */
-static void
-overflow(void **state)
-{
-	int from, to;
-
-	(void)state;
-	history("running", 1, 1000000);		/* one message: nothing to summarise */
-	overflowed();
-	expect(TE_END, RELEASE_DONE, END " session.error session.thread_status_terminated session.status_terminated");
-	history("running", 9, 1000000);
-	overflowed();
-	for (int squeeze = 1; squeeze <= 3; squeeze++) {
-		expect(TE_START, RELEASE_NO, END " " START);
-		assert_true(p.compact);
-		t.rounds = 0;
-		commit();
-		assert_int_equal(t.squeeze, squeeze);
-		assert_true(compact_range(&t, &from, &to));
-		assert_int_equal(to, 9);
-		assert_int_equal(from, squeeze == 1 ? 6 : 8);	/* 117, 58 and 29 of 234 tokens, from a user's message on */
-		overflowed();
-	}
-	expect(TE_CLOSE, RELEASE_IDLE, END " session.error " IDLE);
-	assert_non_null(strstr(b.ev[1].stem, "compaction_limit_reached_error"));
-	assert_non_null(strstr(b.ev[1].stem, "exhausted"));
-	/* after a summary there is nothing left to do */
-	history("running", 0, 1000000);
-	context_replace(&t.context, WORDS);
-	context_add(&t.context, 'u', WORDS);
-	overflowed();
-	expect(TE_CLOSE, RELEASE_IDLE, END " session.error " IDLE);
-	assert_non_null(strstr(b.ev[1].stem, "compaction_limit_reached_error"));
-}
-
-/* A message that does not fit even behind the summary ends the turn; one that fills the window by itself can be left out later. */
-static void
-compaction_limit(void **state)
-{
-	char big[4001], *block;
-	int from, to;
-
-	(void)state;
-	memset(big, 'x', sizeof(big) - 1);
-	big[sizeof(big) - 1] = '\0';
-	block = xasprintf("{\"type\":\"text\",\"text\":\"%s\"}", big);
-	history("running", 0, 500);
-	context_replace(&t.context, WORDS);
-	arrive("user.message", block, NULL);
-	expect(TE_CLOSE, RELEASE_IDLE, "session.error " IDLE);
-	assert_non_null(strstr(b.ev[0].stem, "compaction_limit_reached_error"));
-	assert_int_equal(b.ntaken, 1);
-	history("running", 4, 500);
-	context_add(&t.context, 'u', block);
-	assert_true(compact_range(&t, &from, &to));
-	assert_int_equal(from, 0);
-	assert_int_equal(to, 4);
-	history("running", 0, 500);
-	context_add(&t.context, 'u', block);
-	assert_false(compact_range(&t, &from, &to));
-	free(block);
-}
-
-/* What the model counted goes before any estimate; an image is not its encoding. */
-static void
-estimates(void **state)
-{
-	struct buf image = BUF_INIT(0);
-	struct model_item item = { .role = 'u' };
-
-	(void)state;
-	history("running", 4, 1000);
-	t.context.told_tokens = 5000;
-	t.context.told_at = t.context.tokens;
-	context_add(&t.context, 'u', WORDS);
-	assert_int_equal(compact_estimate(&t, 400, false), 5126);
-	buf_str(&image, "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"");
-	for (int i = 0; i < 100000; i++)
-		buf_str(&image, "iVBORw0K");
-	buf_str(&image, "\"}}");
-	item.blocks = image.data;
-	item.len = image.len;
-	assert_in_range(model_item_tokens(&item), 1600, 1650);
-	buf_free(&image);
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(starts), cmocka_unit_test(continues), cmocka_unit_test(waits), cmocka_unit_test(wakes),
-		cmocka_unit_test(compacts_before_message), cmocka_unit_test(compacts_under_way), cmocka_unit_test(overflow),
-		cmocka_unit_test(compaction_limit), cmocka_unit_test(estimates), cmocka_unit_test(interrupts), cmocka_unit_test(failures),
-		cmocka_unit_test(takeovers), cmocka_unit_test(progress_and_gaps), cmocka_unit_test(drains),
-		cmocka_unit_test(reply_that_ends), cmocka_unit_test(reply_with_calls), cmocka_unit_test(reply_that_asks),
+		cmocka_unit_test(interrupts), cmocka_unit_test(failures), cmocka_unit_test(takeovers), cmocka_unit_test(progress_and_gaps),
+		cmocka_unit_test(drains), cmocka_unit_test(reply_that_ends), cmocka_unit_test(reply_with_calls), cmocka_unit_test(reply_that_asks),
 		cmocka_unit_test(reply_refused), cmocka_unit_test(golden), cmocka_unit_test(tool_bytes), cmocka_unit_test(recovers),
 	};
 
-	return cmocka_run_group_tests_name("turn plan", tests, NULL, teardown);
+	return cmocka_run_group_tests_name("turn plan", tests, NULL, scene_end);
 }
