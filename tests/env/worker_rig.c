@@ -212,6 +212,14 @@ rig_stop(void)
 	must(system(stop) == 0);
 }
 
+int
+rig_over(void **state)
+{
+	(void)state;
+	rig_stop();
+	return 0;
+}
+
 static char *
 vsql(const char *fmt, va_list ap)
 {
@@ -410,6 +418,22 @@ rig_log(const char *session, int after)
 	return rig_sql("SELECT string_agg(replace(replace(replace(replace(replace(replace(type, 'session.status_', 'S:'), 'session.thread_status_',"
 	    " 'T:'), 'span.model_request_', 'M:'), 'agent.', 'a.'), 'user.', 'u.'), 'session.', 's.'), ' ' ORDER BY seq)"
 	    " FROM event WHERE session_id = '%s' AND seq > %d", session, after);
+}
+
+int
+rig_last_seq(const char *session)
+{
+	AUTO(str) char *seq = rig_sql("SELECT last_seq FROM session WHERE id = '%s'", session);
+
+	return atoi(seq);
+}
+
+void
+rig_same_log(const char *session, int after, const char *want)
+{
+	AUTO(str) char *got = rig_log(session, after);
+
+	assert_string_equal(got, want);
 }
 
 char *

@@ -18,6 +18,8 @@ extern char rig_dir[64];
 /* Start everything but workers. */
 void rig_start(void);
 void rig_stop(void);
+/* rig_stop() as cmocka's teardown of a group. */
+int rig_over(void **state);
 /* The fake model provider (tests/provider); model `fake` goes to it from now on. */
 void rig_provider(void);
 
@@ -50,6 +52,9 @@ void rig_settled(const char *session);
 /* The types of the log after seq `after`, abbreviated: S: session.status_, T: session.thread_status_, M: span.model_request_, a. agent.,
  * u. user., s. session. The caller frees. */
 char *rig_log(const char *session, int after);
+/* How long it is. */
+int rig_last_seq(const char *session);
+void rig_same_log(const char *session, int after, const char *want);
 /* Id of the k-th (from 1) event of this type. The caller frees. */
 char *rig_event(const char *session, const char *type, int k);
 

@@ -213,14 +213,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 static void
 clean(void **state)
 {
@@ -459,5 +451,5 @@ main(void)
 		cmocka_unit_test(what_was_acknowledged),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, start, rig_over);
 }

@@ -34,14 +34,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 /* Megabytes of a line of /proc/<pid>/status. */
 static long
 memory_mb(pid_t pid, const char *key)
@@ -99,5 +91,5 @@ main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(many_large_messages) };
 
-	return cmocka_run_group_tests_name("worker big", tests, start, stop);
+	return cmocka_run_group_tests_name("worker big", tests, start, rig_over);
 }

@@ -43,27 +43,11 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-static int
-last_seq(const char *session)
-{
-	AUTO(str) char *n = rig_sql("SELECT last_seq FROM session WHERE id = '%s'", session);
-
-	return atoi(n);
-}
-
 /* One message; the types of what it caused. */
 static char *
 say(const char *session, const char *text)
 {
-	int from = last_seq(session);
+	int from = rig_last_seq(session);
 
 	rig_message(text);
 	rig_send(session);
@@ -129,7 +113,7 @@ overflow(void **state)
 	(void)state;
 	rig_session("sesn_o", "fake");
 	free(say("sesn_o", "first"));
-	from = last_seq("sesn_o");
+	from = rig_last_seq("sesn_o");
 	rig_message("!provider {\"fault\":\"status\",\"status\":400,\"message\":\"prompt is too long: 300000 tokens > 200000 maximum\"}\nhello");
 	rig_send("sesn_o");
 	rig_settled("sesn_o");
@@ -156,7 +140,7 @@ worker_dies(void **state)
 	}
 	for (int i = 0; i < 32; i++)
 		buf_str(&words, LONG);
-	from = last_seq("sesn_k");
+	from = rig_last_seq("sesn_k");
 	rig_message(words.data);
 	rig_send("sesn_k");
 	rig_wait("t", "SELECT max(seq) > %d FROM event WHERE session_id = 'sesn_k'", from);
@@ -202,5 +186,5 @@ main(void)
 		cmocka_unit_test(no_summary),
 	};
 
-	return cmocka_run_group_tests_name("worker compaction", tests, start, stop);
+	return cmocka_run_group_tests_name("worker compaction", tests, start, rig_over);
 }

@@ -36,22 +36,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-static void
-same_log(const char *session, const char *want)
-{
-	AUTO(str) char *got = rig_log(session, 0);
-
-	assert_string_equal(got, want);
-}
-
 static void
 held(const char *session)
 {
@@ -81,7 +65,7 @@ retried(void **state)
 	rig_message("!provider {\"fault\":\"status\",\"status\":529,\"times\":2}\nhello");
 	rig_send("sesn_529");
 	rig_settled("sesn_529");
-	same_log("sesn_529", OPEN "M:end s.error T:rescheduled S:rescheduled S:running T:running M:start M:end s.error T:rescheduled S:rescheduled"
+	rig_same_log("sesn_529", 0, OPEN "M:end s.error T:rescheduled S:rescheduled S:running T:running M:start M:end s.error T:rescheduled S:rescheduled"
 	    " S:running T:running M:start a.message M:end" CLOSE);
 	error = rig_sql("SELECT string_agg((body::jsonb->'error'->>'type') || ' ' || (body::jsonb->'error'->'retry_status'->>'type'), '|') FROM"
 	    " event WHERE session_id = 'sesn_529' AND type = 'session.error'");
@@ -97,7 +81,7 @@ exhausted(void **state)
 	rig_message("!provider {\"fault\":\"status\",\"status\":529,\"times\":99}\nhello");
 	rig_send("sesn_exh");
 	rig_settled("sesn_exh");
-	same_log("sesn_exh", OPEN "M:end s.error T:rescheduled S:rescheduled S:running T:running M:start M:end s.error T:rescheduled S:rescheduled"
+	rig_same_log("sesn_exh", 0, OPEN "M:end s.error T:rescheduled S:rescheduled S:running T:running M:start M:end s.error T:rescheduled S:rescheduled"
 	    " S:running T:running M:start M:end s.error" CLOSE);
 	rig_message("fine now");
 	rig_send("sesn_exh");
@@ -118,7 +102,7 @@ interrupt_backoff(void **state)
 	rig_interrupt();
 	rig_send("sesn_back");
 	rig_settled("sesn_back");
-	same_log("sesn_back", OPEN "M:end s.error T:rescheduled S:rescheduled u.interrupt" CLOSE);
+	rig_same_log("sesn_back", 0, OPEN "M:end s.error T:rescheduled S:rescheduled u.interrupt" CLOSE);
 	rig_check("sesn_back");
 }
 
@@ -130,7 +114,7 @@ terminal(void **state)
 	rig_message("!provider {\"fault\":\"status\",\"status\":400,\"message\":\"prompt is too long: 300000 tokens > 200000 maximum\"}\nhello");
 	rig_send("sesn_big");
 	rig_settled("sesn_big");
-	same_log("sesn_big", OPEN "M:end s.error T:terminated S:terminated");
+	rig_same_log("sesn_big", 0, OPEN "M:end s.error T:terminated S:terminated");
 	rig_wait("terminated", "SELECT status FROM session WHERE id = 'sesn_big'");
 	rig_check("sesn_big");
 }
@@ -159,7 +143,7 @@ thinking(void **state)
 	rig_message("!provider {\"thinking\":\"Hm.\"}\nbash {\"command\":\"ls\"}\n\nyes");
 	rig_send("sesn_think");
 	rig_settled("sesn_think");
-	same_log("sesn_think", OPEN "a.thinking a.tool_use M:end a.tool_result M:start a.thinking a.message M:end" CLOSE);
+	rig_same_log("sesn_think", 0, OPEN "a.thinking a.tool_use M:end a.tool_result M:start a.thinking a.message M:end" CLOSE);
 	rig_wait("0", "SELECT count(*) FROM event WHERE session_id = 'sesn_think' AND body LIKE '%%Hm.%%' AND type = 'agent.thinking'");
 	rig_wait("2", "SELECT count(*) FROM event WHERE session_id = 'sesn_think' AND private LIKE '%%Hm.%%'");
 	rig_check("sesn_think");
@@ -173,7 +157,7 @@ bad_input(void **state)
 	rig_message("!provider {\"fault\":\"bad_input\"}\nbash {\"command\":\"ls\"}\n\nyes");
 	rig_send("sesn_badin");
 	rig_settled("sesn_badin");
-	same_log("sesn_badin", OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_badin", 0, OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
 	rig_wait("{}", "SELECT body::json->>'input' FROM event WHERE session_id = 'sesn_badin' AND type = 'agent.tool_use'");
 	rig_wait("true", "SELECT body::json->>'is_error' FROM event WHERE session_id = 'sesn_badin' AND type = 'agent.tool_result'");
 	rig_check("sesn_badin");
@@ -189,7 +173,7 @@ interrupt_streaming(void **state)
 	rig_message("go on");
 	rig_send("sesn_is");
 	rig_settled("sesn_is");
-	same_log("sesn_is", OPEN "M:end u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_is", 0, OPEN "M:end u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
 	rig_check("sesn_is");
 }
 
@@ -202,7 +186,7 @@ queued_while_streaming(void **state)
 	rig_message("and this");
 	rig_send("sesn_qs");
 	rig_settled("sesn_qs");
-	same_log("sesn_qs", OPEN "a.message M:end u.message M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_qs", 0, OPEN "a.message M:end u.message M:start a.message M:end" CLOSE);
 	rig_check("sesn_qs");
 }
 
@@ -215,7 +199,7 @@ kill_streaming(void **state)
 	rig_signal(worker, SIGKILL);
 	worker = rig_worker(SETTINGS);
 	rig_settled("sesn_ks");
-	same_log("sesn_ks", OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_ks", 0, OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
 	rig_check("sesn_ks");
 }
 
@@ -231,7 +215,7 @@ kill_running_tool(void **state)
 		assert_true(clock_mono_ms() < end);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_kt");
-	same_log("sesn_kt", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_kt", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
 	rig_wait("released", "SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_kt' AND type = 'agent.tool_result'");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_kt"), 1);
 	rig_check("sesn_kt");
@@ -251,7 +235,7 @@ kill_with_hands(void **state)
 	fake_hands_amnesia(rig_hands);
 	worker = rig_worker(SETTINGS);
 	rig_settled("sesn_kh");
-	same_log("sesn_kh", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_kh", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_kh' AND type = 'agent.tool_result'");
 	assert_non_null(strstr(text, "outcome of this tool call is unknown"));
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_kh"), 1);
@@ -270,7 +254,7 @@ hands_restarts(void **state)
 	fake_hands_stop(&rig_hands);
 	rig_hands = fake_hands_start(path);
 	rig_settled("sesn_hr");
-	same_log("sesn_hr", OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_hr", 0, OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_hr' AND type = 'agent.tool_result'");
 	assert_non_null(strstr(text, "outcome of this tool call is unknown"));
 	rig_check("sesn_hr");
@@ -289,7 +273,7 @@ drain_running_tool(void **state)
 		assert_true(clock_mono_ms() < end);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_dr");
-	same_log("sesn_dr", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_dr", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_dr"), 1);
 	rig_check("sesn_dr");
 	fake_hands_amnesia(rig_hands);
@@ -311,7 +295,7 @@ drain_streaming(void **state)
 	assert_true(clock_mono_ms() - began < 6000);
 	worker = rig_worker(SETTINGS);
 	rig_settled("sesn_ds");
-	same_log("sesn_ds", OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_ds", 0, OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
 	rig_check("sesn_ds");
 }
 
@@ -333,7 +317,7 @@ stopped_worker(void **state)
 	rig_signal(other, SIGCONT);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_zom");
-	same_log("sesn_zom", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_zom", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
 	rig_check("sesn_zom");
 	fake_hands_amnesia(rig_hands);
 	rig_signal(other, SIGTERM);
@@ -359,7 +343,7 @@ reap_does_not_wait(void **state)
 	free(rig_sql("COMMIT"));
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_lk");
-	same_log("sesn_lk", OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_lk", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
 	rig_check("sesn_lk");
 	fake_hands_amnesia(rig_hands);
 }
@@ -377,7 +361,7 @@ postgres_restarts(void **state)
 	fake_hands_release(rig_hands);
 	free(rig_sql("SELECT 1"));
 	rig_settled("sesn_pg");
-	same_log("sesn_pg", OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_pg", 0, OPEN "a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
 	rig_check("sesn_pg");
 	fake_hands_amnesia(rig_hands);
 }
@@ -394,5 +378,5 @@ main(void)
 		cmocka_unit_test(postgres_restarts),
 	};
 
-	return cmocka_run_group_tests_name("worker crash", tests, start, stop);
+	return cmocka_run_group_tests_name("worker crash", tests, start, rig_over);
 }

@@ -44,14 +44,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 static void
 session(const char *id)
 {
@@ -64,14 +56,6 @@ say(const char *id, const char *text)
 {
 	rig_message(text);
 	rig_send(id);
-}
-
-static void
-same_log(const char *id, const char *want)
-{
-	AUTO(str) char *got = rig_log(id, 0);
-
-	assert_string_equal(got, want);
 }
 
 static void
@@ -114,7 +98,7 @@ judged(void **state)
 	session("sesn_ok");
 	say("sesn_ok", "bash {\"command\":\"ls\"}\nread {\"file_path\":\"/x\"}\n\njudge read deny");
 	rig_settled("sesn_ok");
-	same_log("sesn_ok", OPEN "a.tool_use a.tool_use M:end a.tool_result a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_ok", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result a.tool_result M:start a.message M:end" CLOSE);
 	cell("allow -, deny high_risk", VERDICT, "sesn_ok");
 	cell("tokens.input 0 - fake 1000000, tokens.output 0 - fake 5000000, tokens.input 1 judge fake 1000000, tokens.output 1 judge fake 5000000",
 	    ROWS, "sesn_ok");
@@ -138,7 +122,7 @@ killed(void **state)
 	rig_signal(slow, SIGKILL);
 	w = rig_worker(SETTINGS);
 	rig_settled("sesn_kill");
-	same_log("sesn_kill", OPEN AGAIN "M:start a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_kill", 0, OPEN AGAIN "M:start a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
 	cell("allow -", VERDICT, "sesn_kill");
 	cell("worker_lost", GAPS, "sesn_kill");
 	cell("1", "SELECT count(*) FROM meter_event WHERE session_id = '%s' AND purpose = 'judge' AND meter = 'tokens.output'", "sesn_kill");
@@ -160,7 +144,7 @@ drained(void **state)
 	rig_signal(slow, SIGTERM);
 	w = rig_worker(SETTINGS);
 	rig_settled("sesn_drain");
-	same_log("sesn_drain", OPEN AGAIN "M:start a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_drain", 0, OPEN AGAIN "M:start a.tool_use M:end a.tool_result M:start a.message M:end" CLOSE);
 	cell("drained", GAPS, "sesn_drain");
 	rig_check("sesn_drain");
 	rig_signal(w, SIGTERM);
@@ -175,7 +159,7 @@ late(void **state)
 	session("sesn_late");
 	say("sesn_late", "bash {\"command\":\"ls\"}");
 	rig_settled("sesn_late");
-	same_log("sesn_late", OPEN "a.tool_use M:end" CLOSE);
+	rig_same_log("sesn_late", 0, OPEN "a.tool_use M:end" CLOSE);
 	cell("ask indeterminate", VERDICT, "sesn_late");
 	cell("judge_lost", GAPS, "sesn_late");
 	cell("true", SUM, "sesn_late");
@@ -195,7 +179,7 @@ interrupted(void **state)
 	rig_interrupt();
 	rig_send("sesn_stop");
 	rig_settled("sesn_stop");
-	same_log("sesn_stop", OPEN "a.tool_use M:end a.tool_result u.interrupt" CLOSE);
+	rig_same_log("sesn_stop", 0, OPEN "a.tool_use M:end a.tool_result u.interrupt" CLOSE);
 	cell("ask indeterminate", VERDICT, "sesn_stop");
 	cell("judge_lost", GAPS, "sesn_stop");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_stop"), 0);
@@ -219,20 +203,20 @@ changes_hands(void **state)
 	free(rig_sql("UPDATE session SET budget_cents = 1 WHERE id = 'sesn_cap'"));
 	say("sesn_cap", "bash {\"command\":\"ls\"}\n\nbash {\"command\":\"ls\"}");
 	rig_settled("sesn_cap");
-	same_log("sesn_cap", OPEN "a.tool_use M:end a.tool_result" CLOSE);
+	rig_same_log("sesn_cap", 0, OPEN "a.tool_use M:end a.tool_result" CLOSE);
 	cell("budget_reached true", REASON, "sesn_cap");
 	rig_signal(w, SIGKILL);
 	w = rig_worker(SETTINGS);
 	rig_note();
 	rig_send("sesn_cap");
 	rig_settled("sesn_cap");
-	same_log("sesn_cap", OPEN "a.tool_use M:end a.tool_result" CLOSE " s.updated");
+	rig_same_log("sesn_cap", 0, OPEN "a.tool_use M:end a.tool_result" CLOSE " s.updated");
 	cell("budget_reached true", REASON, "sesn_cap");
 	free(rig_sql("UPDATE session SET budget_cents = 10000 WHERE id = 'sesn_cap'"));
 	rig_note();
 	rig_send("sesn_cap");
 	rig_settled("sesn_cap");
-	same_log("sesn_cap", OPEN "a.tool_use M:end a.tool_result" CLOSE " s.updated s.updated S:running T:running M:start a.tool_use M:end "
+	rig_same_log("sesn_cap", 0, OPEN "a.tool_use M:end a.tool_result" CLOSE " s.updated s.updated S:running T:running M:start a.tool_use M:end "
 	    "a.tool_result M:start a.message M:end" CLOSE);
 	cell("end_turn false", REASON, "sesn_cap");
 	rig_check("sesn_cap");
@@ -256,7 +240,7 @@ raised_meanwhile(void **state)
 	rig_send("sesn_live");
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_live");
-	same_log("sesn_live", OPEN "a.tool_use M:end a.tool_result s.updated M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_live", 0, OPEN "a.tool_use M:end a.tool_result s.updated M:start a.message M:end" CLOSE);
 	rig_check("sesn_live");
 	rig_signal(w, SIGTERM);
 }
@@ -282,7 +266,7 @@ price_gone(void **state)
 	rig_note();
 	rig_send("sesn_free");
 	rig_settled("sesn_free");
-	same_log("sesn_free", OPEN "a.message M:end" CLOSE CLOSE " s.updated " OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_free", 0, OPEN "a.message M:end" CLOSE CLOSE " s.updated " OPEN "a.message M:end" CLOSE);
 	cell("true", "SELECT unpriced::text FROM session WHERE id = '%s'", "sesn_free");
 	cell("f", "SELECT (body::jsonb->'usage') ? 'list_cost' FROM event WHERE session_id = '%s' AND type = 'session.usage' ORDER BY seq DESC LIMIT 1",
 	    "sesn_free");
@@ -300,5 +284,5 @@ main(void)
 		cmocka_unit_test(interrupted), cmocka_unit_test(changes_hands), cmocka_unit_test(raised_meanwhile), cmocka_unit_test(price_gone),
 	};
 
-	return cmocka_run_group_tests_name("worker money", tests, start, stop);
+	return cmocka_run_group_tests_name("worker money", tests, start, rig_over);
 }

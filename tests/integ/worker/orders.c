@@ -36,14 +36,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 /* The session's waiting calls by name, in call order. */
 static void
 find_calls(const char *session)
@@ -187,5 +179,5 @@ main(void)
 		cmocka_unit_test(one_by_one), cmocka_unit_test(all_at_once), cmocka_unit_test(before_the_idle),
 	};
 
-	return cmocka_run_group_tests_name("worker orders", tests, start, stop);
+	return cmocka_run_group_tests_name("worker orders", tests, start, rig_over);
 }

@@ -37,14 +37,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 static void
 two_workers(void **state)
 {
@@ -283,5 +275,5 @@ main(void)
 		cmocka_unit_test(broken_agent), cmocka_unit_test(redis_away), cmocka_unit_test(hands_away),
 	};
 
-	return cmocka_run_group_tests_name("worker parts", tests, start, stop);
+	return cmocka_run_group_tests_name("worker parts", tests, start, rig_over);
 }

@@ -43,14 +43,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 static void
 set_points(const char *text)
 {
@@ -228,5 +220,5 @@ main(void)
 		cmocka_unit_test(gaps_of_failures),
 	};
 
-	return cmocka_run_group_tests_name("worker poison", tests, start, stop);
+	return cmocka_run_group_tests_name("worker poison", tests, start, rig_over);
 }

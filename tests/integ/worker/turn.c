@@ -29,30 +29,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-static int
-last(const char *session)
-{
-	AUTO(str) char *seq = rig_sql("SELECT last_seq FROM session WHERE id = '%s'", session);
-
-	return atoi(seq);
-}
-
-static void
-same_log(const char *session, int after, const char *want)
-{
-	AUTO(str) char *got = rig_log(session, after);
-
-	assert_string_equal(got, want);
-}
-
 static void
 say(const char *session, const char *text)
 {
@@ -76,10 +52,10 @@ plain_turn(void **state)
 	(void)state;
 	rig_session("sesn_plain", "roost-scripted");
 	say("sesn_plain", "hello");
-	same_log("sesn_plain", 0, OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_plain", 0, OPEN "a.message M:end" CLOSE);
 	idle_reason("sesn_plain", "end_turn idle");
 	say("sesn_plain", "again");
-	same_log("sesn_plain", 9, OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_plain", 9, OPEN "a.message M:end" CLOSE);
 	rig_check("sesn_plain");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_plain"), 0);
 	rig_hands_saw("provision", "sesn_plain", 2);
@@ -94,7 +70,7 @@ parallel_tools(void **state)
 	(void)state;
 	rig_session("sesn_par", "roost-scripted");
 	say("sesn_par", "Two at once.\nbash {\"command\":\"one\"}\nbash {\"command\":\"two fail\"}\n\nThen \nread {\"file_path\":\"/x\"}");
-	same_log("sesn_par", 0, OPEN "a.message a.tool_use a.tool_use M:end a.tool_result a.tool_result M:start a.message a.tool_use M:end"
+	rig_same_log("sesn_par", 0, OPEN "a.message a.tool_use a.tool_use M:end a.tool_result a.tool_result M:start a.message a.tool_use M:end"
 	    " a.tool_result M:start a.message M:end" CLOSE);
 	results = rig_sql("SELECT string_agg(body::jsonb->>'is_error' || ' ' || (body::jsonb->'content'->0->>'text'), '|' ORDER BY seq) FROM event"
 	    " WHERE session_id = 'sesn_par' AND type = 'agent.tool_result'");
@@ -113,23 +89,23 @@ partial_answers(void **state)
 	(void)state;
 	rig_session("sesn_ask", "roost-scripted");
 	say("sesn_ask", "Both.\nweather {\"city\":\"Bern\"}\nwrite {\"file_path\":\"/a\",\"content\":\"x\"}\n\nThanks.");
-	same_log("sesn_ask", 0, OPEN "a.message a.custom_tool_use a.tool_use M:end" CLOSE);
+	rig_same_log("sesn_ask", 0, OPEN "a.message a.custom_tool_use a.tool_use M:end" CLOSE);
 	idle_reason("sesn_ask", "requires_action idle");
 	custom = rig_event("sesn_ask", "agent.custom_tool_use", 1);
 	ask = rig_event("sesn_ask", "agent.tool_use", 1);
-	seq = last("sesn_ask");
+	seq = rig_last_seq("sesn_ask");
 	rig_result(custom, "sunny");
 	rig_send("sesn_ask");
 	rig_settled("sesn_ask");
-	same_log("sesn_ask", seq, "u.custom_tool_result s.usage S:idle");
+	rig_same_log("sesn_ask", seq, "u.custom_tool_result s.usage S:idle");
 	waiting = rig_sql("SELECT body::jsonb->'stop_reason'->>'event_ids' FROM event WHERE session_id = 'sesn_ask' ORDER BY seq DESC LIMIT 1");
 	assert_non_null(strstr(waiting, ask));
 	assert_null(strstr(waiting, custom));
-	seq = last("sesn_ask");
+	seq = rig_last_seq("sesn_ask");
 	rig_confirm(ask, "not there");
 	rig_send("sesn_ask");
 	rig_settled("sesn_ask");
-	same_log("sesn_ask", seq, "u.tool_confirmation S:running T:running a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_ask", seq, "u.tool_confirmation S:running T:running a.tool_result M:start a.message M:end" CLOSE);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_ask' AND type = 'agent.tool_result'");
 	assert_string_equal(text, "Permission to use write has been rejected. Rejection message: not there");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_ask"), 0);
@@ -148,18 +124,18 @@ answers_in_call_order(void **state)
 	say("sesn_ord", "write {\"file_path\":\"/a\",\"content\":\"x\"}\nwrite {\"file_path\":\"/b\",\"content\":\"y\"}");
 	first = rig_event("sesn_ord", "agent.tool_use", 1);
 	second = rig_event("sesn_ord", "agent.tool_use", 2);
-	seq = last("sesn_ord");
+	seq = rig_last_seq("sesn_ord");
 	rig_confirm(second, NULL);
 	rig_send("sesn_ord");
 	rig_settled("sesn_ord");
-	same_log("sesn_ord", seq, "s.usage S:idle");
+	rig_same_log("sesn_ord", seq, "s.usage S:idle");
 	rig_wait("1", "SELECT count(*) FROM inbox WHERE session_id = 'sesn_ord'");
 	rig_wait("idle", "SELECT wire_status(status, inbox_wakes, at_work) FROM session WHERE id = 'sesn_ord'");
-	seq = last("sesn_ord");
+	seq = rig_last_seq("sesn_ord");
 	rig_confirm(first, "");
 	rig_send("sesn_ord");
 	rig_settled("sesn_ord");
-	same_log("sesn_ord", seq, "u.tool_confirmation u.tool_confirmation S:running T:running a.tool_result a.tool_result M:start a.message M:end"
+	rig_same_log("sesn_ord", seq, "u.tool_confirmation u.tool_confirmation S:running T:running a.tool_result a.tool_result M:start a.message M:end"
 	    CLOSE);
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_ord"), 1);
 	rig_check("sesn_ord");
@@ -175,14 +151,14 @@ mixed_calls(void **state)
 	(void)state;
 	rig_session("sesn_mix", "roost-scripted");
 	say("sesn_mix", "write {\"file_path\":\"/a\",\"content\":\"x\"}\nbash {\"command\":\"ls\"}");
-	same_log("sesn_mix", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result" CLOSE);
+	rig_same_log("sesn_mix", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result" CLOSE);
 	idle_reason("sesn_mix", "requires_action idle");
 	ask = rig_event("sesn_mix", "agent.tool_use", 1);
-	seq = last("sesn_mix");
+	seq = rig_last_seq("sesn_mix");
 	rig_confirm(ask, NULL);
 	rig_send("sesn_mix");
 	rig_settled("sesn_mix");
-	same_log("sesn_mix", seq, "u.tool_confirmation S:running T:running a.tool_result M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_mix", seq, "u.tool_confirmation S:running T:running a.tool_result M:start a.message M:end" CLOSE);
 	rig_check("sesn_mix");
 }
 
@@ -198,18 +174,18 @@ confirmed_then_other(void **state)
 	say("sesn_rem", "write {\"file_path\":\"/a\",\"content\":\"x\"}\nweather {\"city\":\"Bern\"}");
 	ask = rig_event("sesn_rem", "agent.tool_use", 1);
 	custom = rig_event("sesn_rem", "agent.custom_tool_use", 1);
-	seq = last("sesn_rem");
+	seq = rig_last_seq("sesn_rem");
 	rig_confirm(ask, NULL);
 	rig_send("sesn_rem");
 	rig_settled("sesn_rem");
-	same_log("sesn_rem", seq, "u.tool_confirmation s.usage S:idle");
+	rig_same_log("sesn_rem", seq, "u.tool_confirmation s.usage S:idle");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_rem"), 0);
-	seq = last("sesn_rem");
+	seq = rig_last_seq("sesn_rem");
 	rig_result(custom, "rain");
 	rig_message("and hello");
 	rig_send("sesn_rem");
 	rig_settled("sesn_rem");
-	same_log("sesn_rem", seq, "u.custom_tool_result S:running T:running a.tool_result u.message M:start a.message M:end" CLOSE);
+	rig_same_log("sesn_rem", seq, "u.custom_tool_result S:running T:running a.tool_result u.message M:start a.message M:end" CLOSE);
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_rem"), 1);
 	rig_check("sesn_rem");
 }
@@ -222,12 +198,12 @@ interrupt_waiting(void **state)
 	(void)state;
 	rig_session("sesn_iw", "roost-scripted");
 	say("sesn_iw", "write {\"file_path\":\"/a\",\"content\":\"x\"}\nweather {\"city\":\"Bern\"}");
-	seq = last("sesn_iw");
+	seq = rig_last_seq("sesn_iw");
 	rig_interrupt();
 	rig_message("never mind");
 	rig_send("sesn_iw");
 	rig_settled("sesn_iw");
-	same_log("sesn_iw", seq, "a.tool_result a.tool_result u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_iw", seq, "a.tool_result a.tool_result u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
 	rig_wait("0", "SELECT count(*) FROM action WHERE session_id = 'sesn_iw' AND state <> 'closed'");
 	rig_check("sesn_iw");
 }
@@ -241,11 +217,11 @@ interrupt_idle(void **state)
 	rig_interrupt();
 	rig_send("sesn_ii");
 	rig_settled("sesn_ii");
-	same_log("sesn_ii", 9, "u.interrupt");
+	rig_same_log("sesn_ii", 9, "u.interrupt");
 	rig_note();
 	rig_send("sesn_ii");
 	rig_settled("sesn_ii");
-	same_log("sesn_ii", 10, "s.updated");
+	rig_same_log("sesn_ii", 10, "s.updated");
 	rig_check("sesn_ii");
 }
 
@@ -264,7 +240,7 @@ interrupt_tool(void **state)
 	rig_message("next");
 	rig_send("sesn_it");
 	rig_settled("sesn_it");
-	same_log("sesn_it", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result a.tool_result u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
+	rig_same_log("sesn_it", 0, OPEN "a.tool_use a.tool_use M:end a.tool_result a.tool_result u.interrupt" CLOSE " " OPEN "a.message M:end" CLOSE);
 	rig_hands_saw("cancel", "sesn_it", 1);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_it' AND type = 'agent.tool_result' ORDER BY seq"
 	    " LIMIT 1");
@@ -291,7 +267,7 @@ joining(void **state)
 	rig_send("sesn_join");
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_join");
-	same_log("sesn_join", 0, OPEN "a.tool_use a.custom_tool_use M:end u.custom_tool_result a.tool_result s.updated u.message M:start a.message"
+	rig_same_log("sesn_join", 0, OPEN "a.tool_use a.custom_tool_use M:end u.custom_tool_result a.tool_result s.updated u.message M:start a.message"
 	    " M:end" CLOSE);
 	rig_check("sesn_join");
 }
@@ -302,7 +278,7 @@ round_cap(void **state)
 	(void)state;
 	rig_session("sesn_cap", "roost-scripted");
 	say("sesn_cap", "bash {\"command\":\"1\"}\n\nbash {\"command\":\"2\"}\n\nbash {\"command\":\"3\"}\n\nbash {\"command\":\"4\"}");
-	same_log("sesn_cap", 0, OPEN "a.tool_use M:end a.tool_result M:start a.tool_use M:end a.tool_result M:start a.tool_use M:end a.tool_result"
+	rig_same_log("sesn_cap", 0, OPEN "a.tool_use M:end a.tool_result M:start a.tool_use M:end a.tool_result M:start a.tool_use M:end a.tool_result"
 	    " s.error" CLOSE);
 	idle_reason("sesn_cap", "retries_exhausted idle");
 	rig_check("sesn_cap");
@@ -315,7 +291,7 @@ hard_inputs(void **state)
 	(void)state;
 	rig_session("sesn_hard", "roost-scripted");
 	say("sesn_hard", "bash {\"command\":\"a\\u0000\"}\nbash {\"command\":\"b\",\"x\":1e400}\nbash {\"x\":1,\"x\":2}\nbash {\"command\":1.10}");
-	same_log("sesn_hard", 0, OPEN "a.tool_use a.tool_use a.tool_use a.tool_use M:end a.tool_result a.tool_result a.tool_result a.tool_result"
+	rig_same_log("sesn_hard", 0, OPEN "a.tool_use a.tool_use a.tool_use a.tool_use M:end a.tool_result a.tool_result a.tool_result a.tool_result"
 	    " M:start a.message M:end" CLOSE);
 	rig_wait("3", "SELECT count(*) FROM event WHERE session_id = 'sesn_hard' AND body LIKE '%%Invalid tool input%%'");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_hard"), 1);	/* no rig_check: jsonb does not take the NUL either */
@@ -330,7 +306,7 @@ unknown_model(void **state)
 	free(rig_sql("INSERT INTO provider (name, dialect, base_url) VALUES ('real', 'openai', 'http://127.0.0.1:1')"));
 	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
 	say("sesn_um", "hello");
-	same_log("sesn_um", 0, OPEN "M:end s.error" CLOSE);
+	rig_same_log("sesn_um", 0, OPEN "M:end s.error" CLOSE);
 	idle_reason("sesn_um", "retries_exhausted idle");
 	rig_check("sesn_um");
 }
@@ -345,5 +321,5 @@ main(void)
 		cmocka_unit_test(round_cap), cmocka_unit_test(hard_inputs), cmocka_unit_test(unknown_model),
 	};
 
-	return cmocka_run_group_tests_name("worker turn", tests, start, stop);
+	return cmocka_run_group_tests_name("worker turn", tests, start, rig_over);
 }
