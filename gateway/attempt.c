@@ -89,7 +89,7 @@ digest_of(const struct attempt_call *c, unsigned char out[HASH])
 {
 	crypto_generichash_state st;
 
-	crypto_generichash_init(&st, NULL, 0, HASH);
+	crypto_generichash_init(&st, c->key, c->key ? ATTEMPT_HASH_KEY : 0, HASH);
 	text(&st, c->method, strlen(c->method));
 	text(&st, c->uri, strlen(c->uri));
 	part(&st, c->body ? c->body : "", c->body_len);

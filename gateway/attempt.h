@@ -11,6 +11,7 @@
 #include "err.h"
 
 #define ATTEMPT_KEY_MAX 255
+#define ATTEMPT_HASH_KEY 32
 
 /* The headers as they came; NULL: absent. */
 struct attempt_headers {
@@ -24,6 +25,7 @@ struct attempt_call {
 	const char *credential, *workspace, *method, *uri;	/* uri: path and query as sent */
 	const char *body;
 	size_t body_len;
+	const unsigned char *key;	/* ATTEMPT_HASH_KEY bytes; of a body with secrets, so that nobody can try guesses against its hash; or NULL */
 };
 
 /*

@@ -10,6 +10,7 @@
 #include "shape.h"
 
 #define BODY_SMALL 65536	/* cap of endpoints that take none */
+#define BODY_SECRET (512 << 10)	/* cap of those with secrets: nginx would put a larger body into a file (nginx/limits.inc) */
 #define BODY_VALUES 250000	/* JSON values in one body: a tree costs about 30 times the text of a short value */
 
 /* Read what the client sent into out, up to cap bytes. EK_TOO_LARGE beyond. */

@@ -14,7 +14,7 @@
 /* Which list a cursor belongs to: one letter each. */
 enum cursor_list { CURSOR_AGENTS = 'a', CURSOR_VERSIONS = 'v', CURSOR_ENVIRONMENTS = 'e', CURSOR_SESSIONS = 's', CURSOR_EVENTS = 'l', CURSOR_FILES = 'f',
 	CURSOR_THREADS = 't', CURSOR_THREAD_EVENTS = 'd',
-	CURSOR_RESOURCES = 'r', CURSOR_VAULTS = 'k' };
+	CURSOR_RESOURCES = 'r', CURSOR_VAULTS = 'k', CURSOR_CREDENTIALS = 'c' };
 
 struct cursor_key {
 	unsigned char bytes[32];

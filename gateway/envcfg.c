@@ -8,6 +8,7 @@
 
 #include "jx.h"
 #include "shape.h"
+#include "weburl.h"
 
 static const char *const managers[] = { "apt", "cargo", "gem", "go", "npm", "pip" };
 
@@ -23,27 +24,6 @@ choose(const json_t *given, const json_t *kept, json_t *dflt)
 	return json_incref((json_t *)v);
 }
 
-static int
-hosts_check(const json_t *hosts, struct err *e)
-{
-	json_t *v;
-	size_t i;
-
-	json_array_foreach(hosts, i, v) {
-		const char *host = json_string_value(v), *name = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
-
-		if (strstr(host, "://"))
-			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a URL scheme. Entries must be bare hostnames like "
-			    "\"google.com\".", host);
-		if (strchr(host, ':'))
-			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" contains a port. Entries must be bare hostnames without ports.",
-			    host);
-		if (!*name || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")])
-			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" is not a hostname.", host);
-	}
-	return 0;
-}
-
 /* A new reference, or NULL with e set. */
 static json_t *
 networking(const json_t *given, const json_t *stored, struct err *e)
@@ -55,7 +35,7 @@ networking(const json_t *given, const json_t *stored, struct err *e)
 		return stored ? json_incref((json_t *)stored) : json_pack("{ss}", "type", "unrestricted");
 	if (strcmp(type, "unrestricted") == 0)
 		return json_pack("{ss}", "type", type);
-	if (hosts_check(json_object_get(given, "allowed_hosts"), e) < 0)
+	if (weburl_hosts(json_object_get(given, "allowed_hosts"), e) < 0)
 		return NULL;
 	return json_pack("{ss so so so}", "type", type,
 	    "allowed_hosts", choose(json_object_get(given, "allowed_hosts"), json_object_get(kept, "allowed_hosts"), json_array()),

@@ -4,6 +4,7 @@
  * follow commits. It starts without Postgres and Redis (healthz says so) and connects when they come.
  */
 #include <fcgiapp.h>
+#include <jansson.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -49,6 +50,15 @@ rest(void *arg, bool idle)
 	if (!idle)
 		once_sweep(w->ctx.db);
 	keep_sweep(w->ctx.gw->conf, w->ctx.db);
+}
+
+/* What jansson gives back may have been a secret. */
+static void
+wipe_free(void *p)
+{
+	if (p)
+		explicit_bzero(p, malloc_usable_size(p));
+	free(p);
 }
 
 static void *
@@ -119,6 +129,7 @@ main(int argc, char **argv)
 	int sig;
 
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* bodies and pages go back to the system when they are freed */
+	json_set_alloc_funcs(xmalloc, wipe_free);
 	conf_args(&c, argc, argv);
 	log_open("roost-gateway", level_of(c.log_level));
 	signals(&stop);

@@ -115,6 +115,7 @@ replay_object(struct gw_req *r, const char *id, struct err *e)
 	static const struct { const char *prefix; gw_handler *get; int param; } kinds[] = {
 		{ "agent_", api_agent_get, 0 }, { "env_", api_environment_get, 0 }, { "sesn_", api_session_get, 0 },
 		{ "file_", api_file_get, 0 }, { "sthr_", api_thread_get, 1 }, { "vlt_", api_vault_get, 0 },
+		{ "vcrd_", api_credential_get, 1 },
 	};
 
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)

@@ -70,6 +70,8 @@ text_schema(struct jw *w, const struct shape_field *f)
 		jw_kint(w, "minLength", f->min);
 	if (f->max < INT64_MAX)
 		jw_kint(w, "maxLength", f->max);
+	if (f->flags & F_SECRET)
+		jw_kbool(w, "writeOnly", true);
 }
 
 static void

@@ -29,6 +29,7 @@ static const struct {
 	{ "thread_id", "sthr_", "Invalid thread ID: " },
 	{ "file_id", "file_", "Invalid file ID." },
 	{ "vault_id", "vlt_", "Invalid vault ID." },
+	{ "credential_id", "vcrd_", "Invalid credential ID." },
 	{ "resource_id", "sesrsc_", "Invalid resource ID." },
 	{ "model_id", NULL, "Invalid model ID." },
 };

@@ -99,7 +99,8 @@ serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body
 	const struct attempt_headers h = { .key = param(fcgi, "HTTP_IDEMPOTENCY_KEY"), .traceparent = param(fcgi, "HTTP_TRACEPARENT"),
 	    .retry_count = param(fcgi, "HTTP_X_STAINLESS_RETRY_COUNT") };
 	const struct attempt_call c = { .credential = r->who.key_id, .workspace = r->who.workspace_id, .method = r->route->method,
-	    .uri = param(fcgi, "REQUEST_URI"), .body = body, .body_len = len };
+	    .uri = param(fcgi, "REQUEST_URI"), .body = body, .body_len = len,
+	    .key = shape_secret(r->route->body) ? r->cursor_key->bytes : NULL };
 
 	if (!route_writes(r->route))
 		return 0;
@@ -129,22 +130,33 @@ note_named(struct conns *c, const struct gw_req *r)
 		conns_named(c, r->who.key_id, r->param[n - 1]);
 }
 
+/* How many bytes of a body are taken, as they come and decoded. */
+static size_t
+body_cap(const struct gw_thread *t, const struct shape *s)
+{
+	size_t most = (size_t)t->gw->conf->body_max;
+
+	if (s == &shape_none || s == &shape_empty)
+		return BODY_SMALL;
+	return shape_secret(s) && most > BODY_SECRET ? BODY_SECRET : most;
+}
+
 /* Everything up to and including the handler. */
 static int
 handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
 {
-	bool has_body = r->route->body != &shape_none && r->route->body != &shape_empty;
+	size_t cap = body_cap(t, r->route->body);
 	struct dedupe_id id = { .kind = DEDUPE_NONE };
 
 	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
 		return -1;
 	note_named(t->gw->conns, r);
-	if ((!unbuffered(fcgi) && body_read(fcgi, has_body ? (size_t)t->gw->conf->body_max : BODY_SMALL, text, e) < 0) ||
+	text->secret = shape_secret(r->route->body);
+	if ((!unbuffered(fcgi) && body_read(fcgi, cap, text, e) < 0) ||
 	    serve_attempt(r, fcgi, text->data, text->len, &id, e) < 0)
 		return -1;
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
-	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"),
-	    (size_t)t->gw->conf->body_max, text, &r->body, e) < 0)
+	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), cap, text, &r->body, e) < 0)
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);

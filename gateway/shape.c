@@ -75,6 +75,15 @@ shape_multipart(const struct shape *s)
 	return false;
 }
 
+bool
+shape_secret(const struct shape *s)
+{
+	for (const struct shape_field *f = s->fields; f->key; f++)
+		if (f->flags & F_SECRET)
+			return true;
+	return false;
+}
+
 int64_t
 shape_chars(const char *s)
 {
@@ -106,10 +115,10 @@ type_name(const json_t *v)
 static int
 form_wrong(const struct at *at, struct err *e, const char *want, const json_t *got)
 {
-	char text[64];
+	char text[96];
 
 	snprintf(text, sizeof text, "expected %s, got %s", want, type_name(got));
-	return form_error(at, e, text, "");
+	return form_error(at, e, text, json_is_null(got) ? "; omit the field instead" : "");
 }
 
 static const struct shape_variant *
@@ -269,6 +278,16 @@ form_object(const struct shape *s, const json_t *v, const struct at *at, const c
 
 static int limits_object(const struct shape *s, const json_t *v, const struct at *at, struct err *e);
 
+/* A line break in a token would be one in a header. */
+static bool
+has_control(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 0x7f)
+			return true;
+	return false;
+}
+
 static int
 limits_string(const struct shape_field *f, const json_t *v, const struct at *at, struct err *e)
 {
@@ -283,6 +302,8 @@ limits_string(const struct shape_field *f, const json_t *v, const struct at *at,
 		return limit_error(at, e, "must be at least %lld characters", (long long)f->min);
 	if (n > f->max)
 		return limit_error(at, e, "must be at most %lld characters", (long long)f->max);
+	if ((f->flags & F_SECRET) && has_control(json_string_value(v)))
+		return limit_error(at, e, "must not contain control characters");
 	return 0;
 }
 

@@ -27,7 +27,8 @@ enum {
 	F_REQ = 1,	/* must be present */
 	F_NULL = 2,	/* null is legal */
 	F_LATER = 4,	/* a feature to come: anything but null, [], {} or "" is refused with "not supported yet" */
-	F_DEL = 8	/* map: a null value is legal and deletes the key */
+	F_DEL = 8,	/* map: a null value is legal and deletes the key */
+	F_SECRET = 16	/* string: write-only, without control characters, never quoted; object, union: it holds such strings */
 };
 
 /* What an update does with a field that is present (absent always preserves). */
@@ -101,6 +102,9 @@ int shape_pairs(const json_t *metadata, struct err *e);
 
 /* Is the body multipart/form-data? */
 bool shape_multipart(const struct shape *s);
+
+/* Does a body of this shape hold secrets (by its own fields' flags)? Then nothing of it is kept in memory or on disk (serve.c). */
+bool shape_secret(const struct shape *s);
 
 /* Code points in a UTF-8 string. */
 int64_t shape_chars(const char *s);

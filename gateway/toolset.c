@@ -11,6 +11,7 @@
 #include "buf.h"
 #include "jx.h"
 #include "webtool.h"
+#include "weburl.h"
 
 #define AGENT_TOOLSET "agent_toolset_20260401"
 #define MCP_TOOLSET "mcp_toolset"
@@ -252,19 +253,6 @@ toolset_resolve(const json_t *tools, json_t **out, struct err *e)
 /* --- MCP servers ------------------------------------------------------------------------------------------------------------- */
 
 static bool
-url_ok(const char *s)
-{
-	const char *host = strncmp(s, "https://", 8) == 0 ? s + 8 : strncmp(s, "http://", 7) == 0 ? s + 7 : NULL;
-
-	if (!host || !*host || strchr("/:?#@", *host) || memchr(host, '@', strcspn(host, "/?#")))
-		return false;
-	for (; *host; host++)
-		if ((unsigned char)*host <= ' ' || (unsigned char)*host >= 0x7f || strchr("\"<>\\", *host))
-			return false;
-	return true;
-}
-
-static bool
 names(const json_t *list, const char *key, const char *name)
 {
 	json_t *v;
@@ -292,7 +280,7 @@ toolset_servers(const json_t *tools, const json_t *servers, struct err *e)
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(jx_str(json_array_get(servers, k), "name"), name) == 0)
 				return err_set(e, EK_INVALID, 0, "mcp_servers.%zu.name: duplicate name \"%.255s\"", i, name);
-		if (!url_ok(jx_str(v, "url")))
+		if (!weburl_ok(jx_str(v, "url")))
 			return err_set(e, EK_INVALID, 0, "mcp_servers.%zu.url: must be an http or https URL without credentials", i);
 	}
 	json_array_foreach(tools, i, v) {

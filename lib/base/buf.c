@@ -4,9 +4,24 @@
 #include "buf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "xalloc.h"
+
+/* realloc would leave the old bytes behind. */
+static void
+move(struct buf *b, size_t cap)
+{
+	char *to = xmalloc(cap);
+
+	if (b->data) {
+		memcpy(to, b->data, b->len + 1);
+		explicit_bzero(b->data, b->cap);
+		free(b->data);
+	}
+	b->data = to;
+}
 
 char *
 buf_reserve(struct buf *b, size_t len)
@@ -21,7 +36,10 @@ buf_reserve(struct buf *b, size_t len)
 		cap = b->cap + b->cap / 2;
 		if (cap < need)
 			cap = need < 64 ? 64 : need;
-		b->data = xrealloc(b->data, cap);
+		if (b->secret)
+			move(b, cap);
+		else
+			b->data = xrealloc(b->data, cap);
 		b->cap = cap;
 	}
 	return b->data + b->len;
@@ -77,6 +95,8 @@ buf_shift(struct buf *b, size_t n)
 void
 buf_reset(struct buf *b)
 {
+	if (b->secret && b->data)
+		explicit_bzero(b->data, b->cap);
 	b->len = 0;
 	b->over = false;
 	if (b->data)
@@ -97,6 +117,8 @@ buf_steal(struct buf *b)
 void
 buf_free(struct buf *b)
 {
+	if (b->secret && b->data)
+		explicit_bzero(b->data, b->cap);
 	free(b->data);
 	b->data = NULL;
 	b->len = b->cap = 0;

@@ -17,6 +17,7 @@ struct buf {
 	char *data;
 	size_t len, cap, max;
 	bool over;
+	bool secret;	/* set before the first byte: memory is wiped whenever it is given back */
 };
 
 #define BUF_INIT(m) { .max = (m) }

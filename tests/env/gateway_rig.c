@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 #include "apikey.h"
 #include "buf.h"
 #include "clock.h"
+#include "credopen.h"
 #include "db.h"
 #include "id.h"
 #include "xalloc.h"
@@ -141,7 +143,7 @@ gwr_start(const char *settings)
 	struct apikey_pepper pepper;
 	struct err e = ERR_INIT;
 	unsigned char secret[32];
-	char path[128], log[128];
+	char path[128], log[128], pub[128], key_id[CREDSEAL_KEY_ID];
 	FILE *f;
 
 	snprintf(gwr_dir, sizeof gwr_dir, "/tmp/roost-gateway-%d", (int)getpid());
@@ -160,11 +162,14 @@ gwr_start(const char *settings)
 		fprintf(f, "%02x", secret[i]);
 	must(fclose(f) == 0 && apikey_pepper_load(gwr_fmt("%s/pepper", gwr_dir), &pepper, &e) == 0);
 	tenants(&pepper);
+	snprintf(path, sizeof path, "%s/vault", gwr_dir);	/* no gwr_fmt() here: settings may stand in its ring */
+	snprintf(pub, sizeof pub, "%s/vault.pub", gwr_dir);
+	must(mkdir(path, 0700) == 0 && credkeys_make(path, pub, 1, key_id, NULL, &e) == 0);
 	f = fopen(gwr_fmt("%s/gateway.conf", gwr_dir), "w");
 	must(f != NULL);
 	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_gw\nredis_socket = %s/redis.sock\nredis_timeout_ms = 1000\n"
-	    "listen_socket = %s/gateway.sock\npepper_file = %s/pepper\nblob_dir = %s/blobs\nblob_spare_mb = 0\nthreads = 2\n%s", gwr_dir, gwr_dir,
-	    gwr_dir, gwr_dir, gwr_dir, settings);
+	    "listen_socket = %s/gateway.sock\npepper_file = %s/pepper\nblob_dir = %s/blobs\nblob_spare_mb = 0\nthreads = 2\n"
+	    "vault_pub_file = %s/vault.pub\n%s", gwr_dir, gwr_dir, gwr_dir, gwr_dir, gwr_dir, gwr_dir, settings);
 	must(fclose(f) == 0);
 	start_gateway();
 }

@@ -232,6 +232,10 @@ string_cases(struct walk *w, const struct place *p, const struct shape_field *f)
 		snprintf(message, sizeof message, "must be at least %lld characters", (long long)f->min);
 		refused(w, p, f->key, dotted, "min - 1", listed(f, text(f->min - 1)), false, message);
 	}
+	if (f->flags & F_SECRET) {
+		refused(w, p, f->key, dotted, "line break", listed(f, json_string("a\r\nx: y")), false, "must not contain control characters");
+		refused(w, p, f->key, dotted, "delete", listed(f, json_string("a\x7f")), false, "must not contain control characters");
+	}
 	if (f->max > BIG)
 		return;
 	snprintf(message, sizeof message, "must be at most %lld characters", (long long)f->max);

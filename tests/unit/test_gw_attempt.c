@@ -12,7 +12,7 @@
 
 #define SPAN "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-static const struct attempt_call call = { "apikey_1", "wrkspc_1", "POST", "/v1/agents", "{}", 2 };
+static const struct attempt_call call = { "apikey_1", "wrkspc_1", "POST", "/v1/agents", "{}", 2, NULL };
 
 /* The decision table: best evidence first, malformed evidence is none (but for a key, which is an error). */
 static const struct { const char *key, *trace, *count; enum dedupe_kind kind; int told; } table[] = {

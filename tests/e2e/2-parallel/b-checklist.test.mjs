@@ -246,8 +246,30 @@ describe('appendix B', { concurrency: true }, () => {
 		w.close();
 	});
 
+	test('B14 credentials: secrets never echoed, injection defaults and merge, both off is refused, a duplicate is a conflict', async () => {
+		const { id: vault_id } = await c.beta.vaults.create({ display_name: unique('b14') });
+		const { credentials } = c.beta.vaults, secrets = ['sk-b14-one', 'sk-b14-two', 'tok-b14'];
+		const variable = (injection_location) => ({ auth: { type: 'environment_variable', secret_name: unique('B14').replace('-', '_'), secret_value: secrets[0],
+			networking: { type: 'limited', allowed_hosts: ['api.example.com', '*.example.org'] }, injection_location } });
+		const both = await credentials.create(vault_id, variable(undefined));
+		const header = await credentials.create(vault_id, variable({ header: true }));
+		assert.deepEqual([both, header].map((x) => x.auth.injection_location), [{ header: true, body: true }, { header: true, body: false }]);
+		const merged = await credentials.update(header.id, { vault_id, auth: { type: 'environment_variable', secret_value: secrets[1],
+			injection_location: { body: true } } });
+		assert.deepEqual(merged.auth.injection_location, { header: true, body: true });
+		const off = { type: 'environment_variable', injection_location: { header: false, body: false } };
+		await refused(credentials.update(header.id, { vault_id, auth: off }), 400, /injection_location/);
+		const bearer = { auth: { type: 'static_bearer', mcp_server_url: 'https://b14.example.com/mcp', token: secrets[2] } };
+		const token = await credentials.create(vault_id, bearer);
+		const { c: counting, hits } = countingClient({ maxRetries: 2 });
+		assert.ok(await refused(counting.beta.vaults.credentials.create(vault_id, bearer), 409) instanceof Anthropic.ConflictError);
+		assert.equal(hits.length, 1, 'not asked again');
+		const all = JSON.stringify([both, header, merged, token, await collect(credentials.list(vault_id)), await credentials.retrieve(token.id, { vault_id })]);
+		for (const s of secrets) assert.ok(!all.includes(s));
+	});
+
 	for (const [n, what, why] of [[10, 'work.poller', 'self-hosted environments'], [11, 'EnvironmentWorker.run', 'self-hosted environments'],
-		[12, 'webhooks.unwrap', 'webhooks'], [13, 'memories', 'memory stores'], [14, 'shapes of vaults and credentials', 'vaults'],
+		[12, 'webhooks.unwrap', 'webhooks'], [13, 'memories', 'memory stores'],
 		[17, 'deployments', 'deployments'], [21, 'several agents in one session', 'child threads']]) {
 		test(`B${n} ${what}`, { skip: `${why} are not built` }, () => {});
 	}

@@ -53,9 +53,12 @@ describe('openapi.json', { concurrency: false }, () => {
 		const thread = (await get(`/v1/sessions/${session.id}/threads`)).json.data[0];
 		const resource = await c.beta.sessions.resources.add(session.id, { type: 'file', file_id: mounted });
 		const vault = await c.beta.vaults.create({ display_name: 'described' });
+		const credential = await c.beta.vaults.credentials.create(vault.id,
+			{ auth: { type: 'static_bearer', mcp_server_url: 'https://mcp.example.com', token: 'described' } });
 		ids = {
 			agent_id: b.agent.id, environment_id: b.environment.id, session_id: session.id, model_id: MODEL, thread_id: thread.id,
 			resource_id: resource.id, file_id: first, another_file: another, vault_id: vault.id,
+			credential_id: credential.id,
 		};
 	});
 

@@ -26,7 +26,7 @@
 
 /* A good id per path parameter; parameters that are not here get the id of an object that is not there. */
 static struct { const char *name; char own[64], foreign[64]; } ids[] = {
-	{ "agent_id", "", "" }, { "environment_id", "", "" }, { "session_id", "", "" }, { "vault_id", "", "" }, { "model_id", "roost-scripted", "" },
+	{ "agent_id", "", "" }, { "environment_id", "", "" }, { "session_id", "", "" }, { "vault_id", "", "" }, { "credential_id", "", "" }, { "model_id", "roost-scripted", "" },
 };
 
 static struct { int cases, wrong; } total;
@@ -38,7 +38,9 @@ make(enum gwr_who who, size_t at)
 	AUTO(json) json_t *v = gwr_ok(who, "POST", "/v1/environments", "{\"name\":\"E\"}");
 	AUTO(json) json_t *s = gwr_ok(who, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
 	AUTO(json) json_t *k = gwr_ok(who, "POST", "/v1/vaults", "{\"display_name\":\"V\"}");
-	const char *const made[] = { jx_str(a, "id"), jx_str(v, "id"), jx_str(s, "id"), jx_str(k, "id") };
+	AUTO(json) json_t *n = gwr_ok(who, "POST", gwr_fmt("/v1/vaults/%s/credentials", jx_str(k, "id")), "{\"auth\":{\"type\":\"static_bearer\","
+	    "\"mcp_server_url\":\"https://mcp.example.com\",\"token\":\"t\"}}");
+	const char *const made[] = { jx_str(a, "id"), jx_str(v, "id"), jx_str(s, "id"), jx_str(k, "id"), jx_str(n, "id") };
 
 	for (size_t i = 0; i < sizeof made / sizeof *made; i++)
 		snprintf(at ? ids[i].foreign : ids[i].own, 64, "%s", made[i]);
