@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "mime.h"
+#include "percent.h"
 
 #define LINES 16
 
@@ -24,15 +25,6 @@ malformed(struct err *e, const char *why)
 }
 
 /* --- parameters of a header value: ; name=value ; name="value" -------------------------------------------------------------- */
-
-static int
-hex(int c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = tolower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* The three characters that browsers escape. */
 static bool
@@ -118,16 +110,14 @@ extended(char *value)
 	if (!latin1 && strcasecmp(value, "utf-8") != 0)
 		return false;
 	for (const char *p = second + 1; *p; p++) {
-		int hi, lo, c = (unsigned char)*p;
+		int c = (unsigned char)*p;
 
 		if (c >= 0x80)
 			return false;
 		if (c == '%') {
-			hi = hex(p[1]);
-			lo = hi < 0 ? -1 : hex(p[2]);
-			if (lo < 0 || hi + lo == 0)
+			c = percent_byte(p, strnlen(p, 3));
+			if (c < 0)
 				return false;
-			c = hi << 4 | lo;
 			p += 2;
 		}
 		if (latin1 && c >= 0x80) {	/* two bytes for what took three */

@@ -14,6 +14,7 @@
 
 #include "clock.h"
 #include "jx.h"
+#include "percent.h"
 #include "shape.h"
 #include "xalloc.h"
 
@@ -32,34 +33,12 @@
 
 static const char *const secrets[] = { "api_key", "apikey", "api-key", "x-api-key", "access_token", "authorization", NULL };
 
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 char *
 query_decode(const char *s, size_t len, bool plus, struct arena *a)
 {
-	char *out = arena_alloc(a, len + 1), *o = out;
+	char *out = arena_alloc(a, len + 1);
 
-	for (size_t i = 0; i < len; i++) {
-		if (s[i] == '%') {
-			int hi = i + 1 < len ? hex(s[i + 1]) : -1, lo = i + 2 < len ? hex(s[i + 2]) : -1;
-
-			if (hi < 0 || lo < 0 || hi + lo == 0)
-				return NULL;
-			*o++ = (char)(hi << 4 | lo);
-			i += 2;
-		} else {
-			*o++ = plus && s[i] == '+' ? ' ' : s[i];
-		}
-	}
-	return out;
+	return percent_decode(s, len, plus, out, len + 1) ? out : NULL;
 }
 
 static bool

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "percent.h"
+
 #define DELTAS_MAX 100		/* contract 3.9 */
 #define SEQ_DIGITS 18		/* of a number that certainly fits */
 
@@ -17,40 +19,6 @@ static const struct { const char *name; enum target_delta bit; } delta_names[] =
 	{ "agent.message", TARGET_MESSAGE },
 	{ "agent.thinking", TARGET_THINKING },
 };
-
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int
-target_decode(const char *text, size_t len, int plus, char *out, size_t size)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		int c = (unsigned char)text[i];
-
-		if (c == '%') {
-			int high = i + 2 < len ? hex(text[i + 1]) : -1, low = i + 2 < len ? hex(text[i + 2]) : -1;
-
-			if (high < 0 || low < 0)
-				return -1;
-			c = high << 4 | low;
-			i += 2;
-		} else if (c == '+' && plus)
-			c = ' ';
-		if (c == '\0' || n + 1 >= size)
-			return -1;
-		out[n++] = (char)c;
-	}
-	out[n] = '\0';
-	return 0;
-}
 
 struct word { const char *text; size_t len; };
 
@@ -78,7 +46,7 @@ is(const struct word *w, const char *literal)
 static bool
 id_text(const struct word *w, char out[ID_MAX])
 {
-	return w->len > 0 && target_decode(w->text, w->len, 0, out, ID_MAX) == 0 && !strchr(out, '/');
+	return w->len > 0 && percent_decode(w->text, w->len, false, out, ID_MAX) && !strchr(out, '/');
 }
 
 int
@@ -108,7 +76,7 @@ static int
 add_delta(struct target *out, int index, const char *value, size_t len, struct err *e)
 {
 	char text[64] = "";
-	bool ok = target_decode(value, len, 1, text, sizeof text) == 0;
+	bool ok = percent_decode(value, len, true, text, sizeof text);
 
 	for (size_t i = 0; ok && i < sizeof delta_names / sizeof *delta_names; i++)
 		if (strcmp(text, delta_names[i].name) == 0) {
@@ -143,7 +111,7 @@ add_after(struct target *out, const char *value, size_t len, struct err *e)
 
 	if (out->resume)
 		return err_set(e, EK_INVALID, 0, "after: given more than once");
-	if (target_decode(value, len, 1, text, sizeof text) < 0)
+	if (!percent_decode(value, len, true, text, sizeof text))
 		text[0] = '\0';
 	return target_resume("after", text, out, e);
 }
@@ -160,7 +128,7 @@ target_query(const char *query, struct target *out, struct err *e)
 		const char *value = key < len ? p + key + 1 : p + len;
 		char name[32];
 
-		if (target_decode(p, key, 1, name, sizeof name) < 0)
+		if (!percent_decode(p, key, true, name, sizeof name))
 			name[0] = '\0';
 		if (strcmp(name, "after") == 0) {
 			if (add_after(out, value, (size_t)(p + len - value), e) < 0)

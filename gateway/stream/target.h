@@ -36,7 +36,4 @@ int target_query(const char *query, struct target *out, struct err *e);
  */
 int target_resume(const char *name, const char *text, struct target *out, struct err *e);
 
-/* Copy len bytes with %XX decoded (and + as space when plus). -1 when malformed, too long for size or with a NUL. */
-int target_decode(const char *text, size_t len, int plus, char *out, size_t size);
-
 #endif

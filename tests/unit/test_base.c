@@ -15,6 +15,7 @@
 #include "conf.h"
 #include "err.h"
 #include "id.h"
+#include "percent.h"
 #include "xalloc.h"
 
 static void
@@ -205,12 +206,37 @@ settings(void **state)
 	assert_int_equal(conf_load(&c, "/nonexistent/file", &e), -1);
 }
 
+static void
+percents(void **state)
+{
+	static const struct { const char *in; bool plus; size_t size; const char *out; } cases[] = {
+		{ "", false, 8, "" }, { "abc", false, 8, "abc" }, { "a%2Fb", false, 8, "a/b" }, { "%c3%A4", false, 8, "\xc3\xa4" },
+		{ "a+b", true, 8, "a b" }, { "a+b", false, 8, "a+b" }, { "%2b", true, 8, "+" }, { "%", false, 8, NULL }, { "%4", false, 8, NULL },
+		{ "a%4", false, 8, NULL }, { "%4g", false, 8, NULL }, { "%g4", false, 8, NULL }, { "%00", false, 8, NULL }, { "%%41", false, 8, NULL },
+		{ "abc", false, 4, "abc" }, { "abc", false, 3, NULL }, { "%41%42", false, 3, "AB" }, { "", false, 0, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char out[8] = "";
+		bool ok = percent_decode(cases[i].in, strlen(cases[i].in), cases[i].plus, out, cases[i].size);
+
+		assert_int_equal(ok, cases[i].out != NULL);
+		if (ok)
+			assert_string_equal(out, cases[i].out);
+	}
+	assert_false(percent_decode("a\0b", 3, false, (char[8]){ 0 }, 8));
+	assert_int_equal(percent_byte("%4142", 5), 'A');
+	assert_int_equal(percent_byte("%41", 2), -1);
+	assert_int_equal(percent_byte("x41", 3), -1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(errors), cmocka_unit_test(error_codes), cmocka_unit_test(long_errors_are_cut), cmocka_unit_test(buffers), cmocka_unit_test(arenas),
-		cmocka_unit_test(times), cmocka_unit_test(ids), cmocka_unit_test(settings),
+		cmocka_unit_test(times), cmocka_unit_test(ids), cmocka_unit_test(settings), cmocka_unit_test(percents),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
