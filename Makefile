@@ -27,13 +27,17 @@ CFLAGS  := -std=gnu17 $(WARN) $(WERROR) $(FLAGS_$(BUILD)) -MMD -MP
 LIBINC  := -Ilib/base -Ilib/store -Ilib/bus -I$(OUT)/gen
 
 # --- what is made of what: one row per binary -----------------------------------------------------------------------------------
-BINS := roost-gateway roost-stream roost-worker roost-hands roost-init roostctl
+BINS := roost-gateway roost-stream roost-worker roost-hands roost-init roost-vault roost-opener roost-egress roost-probe roostctl
 
 SRC_roost-gateway := $(wildcard gateway/*.c gateway/api/*.c)
 SRC_roost-stream  := $(wildcard gateway/stream/*.c) gateway/auth.c gateway/head.c gateway/refusal.c
 SRC_roost-worker  := $(wildcard workers/harness/*.c workers/model/*.c)
 SRC_roost-hands   := $(wildcard workers/sandbox/hands/*.c workers/sandbox/common/*.c)
 SRC_roost-init    := $(wildcard workers/sandbox/init/*.c workers/sandbox/common/*.c)
+SRC_roost-vault   := workers/vault/main.c
+SRC_roost-opener  := $(wildcard workers/vault/opener/*.c)
+SRC_roost-egress  := workers/egress/main.c
+SRC_roost-probe   := $(wildcard workers/egress/probe/*.c)
 SRC_roostctl      := $(wildcard ops/roostctl/*.c)
 
 LIBS_roost-gateway := -lfcgi -lpq -lhiredis -ljansson -lsodium -lz -lpthread
@@ -41,15 +45,24 @@ LIBS_roost-stream  := -lfcgi -lpq -lhiredis -ljansson -lsodium -lpthread
 LIBS_roost-worker  := -lpq -lhiredis -lcurl -ljansson -lsodium -lpthread
 LIBS_roost-hands   := -lsodium -ljansson -lcap -lseccomp -lpthread
 LIBS_roost-init    := -ljansson -lcap -lseccomp -lpthread
+LIBS_roost-vault   := -ljansson
+LIBS_roost-opener  := -lpq -ljansson -lsodium -lseccomp
+LIBS_roost-egress  := -ljansson
+LIBS_roost-probe   := -lcurl -ljansson -lsodium -lseccomp
 LIBS_roostctl      := -lpq -lhiredis -ljansson -lsodium -lcap -lpthread
+
+# Linked with lib/base alone: they cannot so much as name a table or a stream.
+BASE_ONLY := roost-hands roost-init roost-vault roost-egress roost-probe
 
 # Headers a part may see: the dependency rule of the layout, enforced by the compiler.
 INC_gateway := $(LIBINC) -Igateway -Igateway/api -Igateway/stream
 INC_workers := $(LIBINC) -Iworkers/harness -Iworkers/model
 INC_sandbox := -Ilib/base -Iworkers/sandbox/common -Iworkers/sandbox/hands -Iworkers/sandbox/init
+INC_vault   := $(LIBINC) -Iworkers/vault/opener
+INC_egress  := -Ilib/base -Iworkers/egress/probe
 INC_ops     := $(LIBINC) -Iops/roostctl
 INC_tests   := $(LIBINC) -Igateway -Igateway/api -Igateway/stream -Iworkers/harness -Iworkers/model -Iops/roostctl \
-	-Iworkers/sandbox/common -Iworkers/sandbox/hands -Iworkers/sandbox/init -Itests/unit
+	-Iworkers/sandbox/common -Iworkers/sandbox/hands -Iworkers/sandbox/init -Iworkers/vault/opener -Iworkers/egress/probe -Itests/unit
 
 BASE_SRC  := $(wildcard lib/base/*.c)
 STORE_SRC := $(wildcard lib/store/*.c) $(wildcard lib/bus/*.c)
@@ -59,7 +72,7 @@ objs = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 all: $(addprefix $(OUT)/bin/,$(BINS)) ## build every program into $(OUT)/bin
 
 define bin_rule
-$$(OUT)/bin/$(1): $$(call objs,$$(SRC_$(1))) $(if $(filter roost-hands roost-init,$(1)),$$(OUT)/libbase.a,$$(OUT)/libroost.a)
+$$(OUT)/bin/$(1): $$(call objs,$$(SRC_$(1))) $(if $(filter $(BASE_ONLY),$(1)),$$(OUT)/libbase.a,$$(OUT)/libroost.a)
 	@mkdir -p $$(@D)
 	$$(CC) $(if $(filter roost-init,$(1)),-static,$$(LINK_$$(BUILD))) -o $$@ $$^ $$(LIBS_$(1))
 endef
@@ -92,6 +105,10 @@ $(OUT)/obj/gateway/%.o: gateway/%.c | $(GEN)
 	$(call compile,$(INC_gateway))
 $(OUT)/obj/workers/sandbox/%.o: workers/sandbox/%.c
 	$(call compile,$(INC_sandbox))
+$(OUT)/obj/workers/vault/%.o: workers/vault/%.c | $(GEN)
+	$(call compile,$(INC_vault))
+$(OUT)/obj/workers/egress/%.o: workers/egress/%.c
+	$(call compile,$(INC_egress))
 $(OUT)/obj/workers/%.o: workers/%.c | $(GEN)
 	$(call compile,$(INC_workers))
 $(OUT)/obj/ops/%.o: ops/%.c | $(GEN)

@@ -19,6 +19,7 @@
 #include "keep.h"
 #include "openapi.h"
 #include "park.h"
+#include "probe.h"
 #include "serve.h"
 #include "suffix.h"
 #include "upload.h"
@@ -26,6 +27,7 @@
 
 #define ARENA_MAX (256UL << 20)
 #define LARGE (256 << 10)
+#define PROBES_MS 2000
 #define UPLOADS_MS 4000		/* how long uploads under way may go on after SIGTERM, behind the drain of handler threads */
 
 struct worker {
@@ -114,6 +116,7 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	if (!*park)
 		return -1;
 	gw->uploads = uploads_open(gw, *park);
+	gw->probes = probes_open(gw, *park);
 	return 0;
 }
 
@@ -158,6 +161,7 @@ main(int argc, char **argv)
 	}
 	free(workers);
 	uploads_close(&gw.uploads, UPLOADS_MS);
+	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);
 	auth_close(&gw.auth);
 	conns_close(&gw.conns);

@@ -23,6 +23,7 @@
 struct route;
 struct after;
 struct upload_file;
+struct probe_target;
 
 struct gw_req {
 	const struct conf *conf;
@@ -44,6 +45,7 @@ struct gw_req {
 	struct after *after;		/* after.h */
 	bool managed;			/* its anthropic-beta names managed-agents */
 	const struct upload_file *upload;	/* upload.h: what a multipart route has received */
+	const struct probe_target *probe;	/* probe.h: the answer is still to be asked for */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */
 };

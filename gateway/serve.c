@@ -23,6 +23,7 @@
 #include "jx.h"
 #include "log.h"
 #include "once.h"
+#include "probe.h"
 #include "refusal.h"
 #include "route.h"
 #include "upload.h"
@@ -278,6 +279,10 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 			fcgi->keepConnection = 0;
 		else
 			body_drain(fcgi);
+		if (r.probe && e.kind == EK_NONE && probes_take(t->gw->probes, &r, fcgi, start_us, &e) == 0) {
+			arena_reset(t->arena);
+			return false;
+		}
 	}
 	serve_reply(&r, fcgi, &e, allow, start_us);
 	arena_reset(t->arena);

@@ -16,6 +16,7 @@
 #include "req.h"
 
 struct uploads;
+struct probes;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -23,6 +24,7 @@ struct gw {
 	struct auth *auth;
 	struct cursor_key cursor_key;
 	struct uploads *uploads;
+	struct probes *probes;
 	struct conns *conns;
 };
 
@@ -35,8 +37,8 @@ struct gw_thread {
 };
 
 /*
- * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, which has been
- * handed over and will be answered and given back to the park by its own thread (upload.h).
+ * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload or a
+ * validation, which has been handed over and will be answered and given back to the park by its own thread (upload.h, probe.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 

@@ -67,5 +67,7 @@ CTL_COMMAND(cmd_keygen);
 CTL_COMMAND(cmd_vault_init);	/* vault.c */
 CTL_COMMAND(cmd_vault_rotate);	/* vault.c */
 CTL_COMMAND(cmd_vault_keys);	/* vault.c */
+CTL_COMMAND(cmd_vault_reseal);	/* vault.c */
+CTL_COMMAND(cmd_vault_forget);	/* vault.c */
 
 #endif

@@ -244,8 +244,8 @@ check_secrets(struct doctor *d)
 	}
 	while ((de = readdir(dp))) {
 		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
-		if (de->d_name[0] == '.' || strcmp(de->d_name, "instance.pub") == 0 || stat(path, &st) != 0)
-			continue;
+		if (de->d_name[0] == '.' || strstr(de->d_name, ".pub") || stat(path, &st) != 0 || S_ISDIR(st.st_mode))
+			continue;	/* a folder: doctor_vault.c */
 		n++;
 		if (st.st_mode & 0377) {
 			doctor_fail(d, "chmod 400 it, and think about who may have read it", "%s has mode %03o", path, st.st_mode & 0777);
@@ -282,6 +282,7 @@ static const struct {
 	{ "sockets", check_sockets },
 	{ "queue", check_queue },
 	{ "files", doctor_store },
+	{ "vault", doctor_vault },
 	{ "certificate", check_certificate },
 	{ "health", check_port },
 };

@@ -37,7 +37,8 @@ setup_conf() {
 	while read -r name index _ _ program _; do
 		[ -f "$ROOT/ops/conf/$program.conf" ] || continue
 		case $program in postgres | redis | nginx) continue ;; esac
-		render "$ROOT/ops/conf/$program.conf" N="$index" PORT="$PORT" | put "$STATE/conf/$name.conf" 644 root:root
+		render "$ROOT/ops/conf/$program.conf" N="$index" PORT="$PORT" EGRESS_ALLOW="${ROOST_EGRESS_ALLOW:-}" \
+			EGRESS_HTTP="${ROOST_EGRESS_HTTP:-0}" EGRESS_CA="${ROOST_EGRESS_CA:-}" | put "$STATE/conf/$name.conf" 644 root:root
 	done < <(services)
 	render "$ROOT/ops/conf/roostctl.conf" PORT="$PORT" | put "$STATE/conf/roostctl.conf" 644 root:root
 }

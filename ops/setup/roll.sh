@@ -19,7 +19,7 @@ back() {
 	replaced "$1" "$2" || return 1
 	case $1 in
 	gateway-* | stream-*) [ -S "$RUN/${1%-*}/$1.sock" ] ;;	# it takes its name when it listens
-	hands) [ -S "$RUN/hands/hands.sock" ] ;;
+	hands | vault | egress) [ -S "$RUN/$1/$1.sock" ] ;;
 	worker-*) newcomer "$3" ;;
 	esac
 }

@@ -26,6 +26,8 @@ service_prelude() {
 		# shellcheck disable=SC2016
 		echo '	"$(od -An -N8 -tx8 /dev/urandom | tr -d " ")"'" >$STATE/conf/nginx/start"
 		;;
+	# What holds customers' secrets may lock all its memory: nothing of it is swapped out (lib/base/harden.h).
+	roost-vault | roost-egress) echo "ulimit -l 1048576 2>/dev/null || :" ;;
 	esac
 }
 
@@ -47,6 +49,11 @@ service_privileges() {
 	echo "setpriv --reuid=$1 --regid=$1 $groups --inh-caps=-all --bounding-set=-all --no-new-privs"
 }
 
+# service_around PROGRAM: what a service runs inside of. The vault talks through unix sockets only: it has a network without an interface.
+service_around() {
+	[ "$1" != roost-vault ] || echo "unshare --net "
+}
+
 # service_run NAME USER GROUPS PROGRAM: the run script.
 service_run() {
 	local home
@@ -63,7 +70,7 @@ ulimit -c 0
 hard=\$(ulimit -Hn)
 if [ "\$hard" = unlimited ] || [ "\$hard" -gt 65536 ]; then hard=65536; fi
 ulimit -n "\$hard"
-exec env -i PATH=$service_path LC_ALL=C.UTF-8 $(service_privileges "$2" "$3") \\
+exec env -i PATH=$service_path LC_ALL=C.UTF-8 $(service_around "$4")$(service_privileges "$2" "$3") \\
 	$(service_command "$1" "$4")
 END
 }
@@ -117,7 +124,11 @@ service_mark() {
 		nginx) cat "$STATE"/conf/nginx.conf "$STATE"/conf/nginx/*.inc "$STATE/tls/server.crt" ;;
 		*)
 			cat "$STATE/conf/$name.conf" "$STATE/bin/$program"
-			[ "$program" != roost-hands ] || cat "$STATE/bin/roost-init"
+			case $program in
+			roost-hands) cat "$STATE/bin/roost-init" ;;
+			roost-vault) cat "$STATE/bin/roost-opener" ;;
+			roost-egress) cat "$STATE/bin/roost-probe" ;;
+			esac
 			;;
 		esac
 	} | sha256sum | cut -d' ' -f1

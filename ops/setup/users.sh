@@ -23,6 +23,8 @@ setup_folders() {
 	folder "$RUN/gateway" 750 roost-gw:roost-api
 	folder "$RUN/stream" 750 roost-stream:roost-sse
 	folder "$RUN/hands" 750 root:roost-hands
+	folder "$RUN/vault" 750 roost-vault:roost-egress
+	folder "$RUN/egress" 750 roost-egress:roost-probe
 	folder "$RUN/service" 755 root:root
 	folder "$RUN/supervise" 700 root:root
 	folder "$STATE" 711 root:root
@@ -60,7 +62,7 @@ setup_links() {
 # setup_programs DIR: install our binaries whole, so that a running program's file is never written into.
 setup_programs() {
 	local program
-	for program in roost-gateway roost-stream roost-worker roost-hands roost-init roostctl; do
+	for program in roost-gateway roost-stream roost-worker roost-hands roost-init roost-vault roost-opener roost-egress roost-probe roostctl; do
 		if [ ! -x "$1/$program" ]; then
 			[ -n "${ROOST_SERVICES:-}" ] || die "$1/$program is missing: the build did not make it"
 			continue
