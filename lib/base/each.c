@@ -158,6 +158,7 @@ static void
 take(struct state *st)
 {
 	pid_t parent = getpid(), pid;
+	/* cppcheck-suppress nullPointer ; the peer's address may be NULL */
 	AUTO(fd) int conn = accept4(st->fd, NULL, NULL, SOCK_CLOEXEC);
 
 	if (conn < 0 || !served(st, conn))
