@@ -10,11 +10,17 @@ nginx_errors() {
 		name=@error$status
 		[ "$when" = late ] || name=/.error/$status
 		for code in ${codes//,/ }; do
-			echo "error_page $code =$status $name;"
+			if [ "$status" = 500 ]; then
+				echo "error_page $code = $name;"	# its location decides
+			else
+				echo "error_page $code =$status $name;"
+			fi
 		done
 		[ "$when" = late ] || name="= $name"
 		echo "location $name {"
 		[ "$when" = late ] || echo "    internal;"
+		# shellcheck disable=SC2016 # nginx' variable
+		[ "$status" != 500 ] || echo '    if ($head_large) { rewrite ^ /.error/431 last; }'
 		echo "    add_header request-id req_\$request_id always;"
 		case $status in 502 | 503) echo "    add_header retry-after 1 always;" ;; esac
 		printf "    return %s '{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":\"%s\"},\"request_id\":\"req_\$request_id\"}';\n}\n" \
