@@ -31,6 +31,7 @@
 #include "xalloc.h"
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
+#define ROW_MAX 32			/* events that are written together */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
 #define RETRY "retry: %d\n\n"
 #define RETRY_MS 1000			/* a restart takes about that long */
@@ -159,9 +160,10 @@ on_log_event(void *ctx, const char *session, int64_t seq, const char *type, cons
 {
 	struct hub *h = ctx;
 	struct hub_watch *w = hub_table_find(&h->watches, session);
+	const struct hub_event ev = { seq, type, body, len };
 
 	if (w)
-		hub_watch_event(w, seq, type, body, len, &h->out);
+		hub_watch_event(w, &ev, &h->out);
 }
 
 static void
@@ -230,34 +232,64 @@ previews_cut(struct hub *h)
 		hub_preview_cut(w);
 }
 
+/* What is no event of the log that others may follow: a preview, and the end. */
+static bool
+apart(const struct entry_event *ev)
+{
+	return ev->seq == 0 || strcmp(ev->type, "session.deleted") == 0;
+}
+
+static void
+tell_apart(struct hub *h, struct hub_watch *w, const struct entry_event *ev, bool again)
+{
+	if (ev->seq > 0 && ev->len > 0)
+		hub_watch_deleted(w, ev->body, ev->len, &h->out);
+	else if (ev->seq > 0)
+		gone(h, w);
+	else if (!again)
+		hub_preview(w, ev->type, ev->body, ev->len, &h->out);
+}
+
+/* Events in a row together. again: its previews were told before. */
+static void
+tell(struct hub *h, struct hub_watch *w, struct entry_events *all, bool again)
+{
+	struct hub_event row[ROW_MAX];
+	struct entry_event ev;
+	int n = 0;
+
+	while (entry_events_next(all, &ev)) {
+		if (n == ROW_MAX || (n > 0 && apart(&ev))) {
+			hub_watch_live(w, row, n, &h->out);
+			n = 0;
+		}
+		if (apart(&ev))
+			tell_apart(h, w, &ev, again);
+		else
+			row[n++] = (struct hub_event){ ev.seq, ev.type, ev.body, ev.len };
+	}
+	if (n > 0)
+		hub_watch_live(w, row, n, &h->out);
+}
+
 static void
 on_entry(void *ctx, const struct busq_field *fields, int n)
 {
 	struct hub *h = ctx;
+	enum hub_mark mark = MARK_NEXT;
+	struct entry_events all;
 	struct hub_watch *w;
-	struct entry_event ev;
 
-	if (entry_event_read(fields, n, &ev) < 0)
+	if (entry_events_read(fields, n, &all) < 0)
 		return;
 	FAILPOINT(HUB_ENTRY);
-	if (ev.writer) {
-		enum hub_mark mark = hub_marks_take(&h->marks, ev.writer, ev.number);
-
-		if (mark == MARK_AGAIN)
-			return;
-		if (mark == MARK_HOLE)
-			previews_cut(h);
-	}
-	if (!(w = hub_table_find(&h->watches, ev.session)))
+	if (all.writer && all.previews > 0)
+		mark = hub_marks_take(&h->marks, all.writer, all.number, all.previews);
+	if (mark == MARK_HOLE)
+		previews_cut(h);
+	if (!(w = hub_table_find(&h->watches, all.session)))
 		return;
-	if (ev.seq == 0)
-		hub_preview(w, ev.type, ev.body, ev.len, &h->out);
-	else if (strcmp(ev.type, "session.deleted") != 0)
-		hub_watch_live(w, ev.seq, ev.type, ev.body, ev.len, &h->out);
-	else if (ev.len > 0)
-		hub_watch_deleted(w, ev.body, ev.len, &h->out);
-	else
-		gone(h, w);
+	tell(h, w, &all, mark == MARK_AGAIN);
 	catch_up(h, w);
 	reap(h);
 }

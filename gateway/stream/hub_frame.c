@@ -55,9 +55,33 @@ hub_frame_address(char *records, size_t len, unsigned id)
 }
 
 void
-hub_frame_init(struct hub_frame *f, int64_t seq, const char *type, const char *json, size_t len)
+hub_frame_init(struct hub_frame *f, const struct hub_event *ev, int n)
 {
-	*f = (struct hub_frame){ .type = type, .json = json, .len = len, .seq = seq };
+	*f = (struct hub_frame){ .ev = ev, .n = n };
+}
+
+static void
+blank(char *p, const char *end, char c)
+{
+	while ((p = memchr(p, c, (size_t)(end - p))))
+		*p++ = ' ';
+}
+
+static void
+put_event(struct buf *text, const struct hub_event *ev, bool as_message)
+{
+	size_t json;
+
+	if (ev->seq > 0)
+		buf_printf(text, "id: %" PRId64 "\n", ev->seq);
+	buf_str(text, "event: ");
+	buf_str(text, as_message ? "message" : ev->type);
+	buf_str(text, "\ndata: ");
+	json = text->len;
+	buf_put(text, ev->json, ev->len);
+	blank(text->data + json, text->data + text->len, '\n');
+	blank(text->data + json, text->data + text->len, '\r');
+	buf_str(text, "\n\n");
 }
 
 struct buf *
@@ -65,19 +89,11 @@ hub_frame_bytes(struct hub_frame *f, bool as_message)
 {
 	struct buf *b = &f->bytes[as_message];
 	AUTO(buf) struct buf text = BUF_INIT(0);
-	size_t json;
 
 	if (b->len > 0)
 		return b;
-	if (f->seq > 0)
-		buf_printf(&text, "id: %" PRId64 "\n", f->seq);
-	buf_printf(&text, "event: %s\ndata: ", as_message ? "message" : f->type);
-	json = text.len;
-	buf_put(&text, f->json, f->len);
-	for (char *p = text.data + json; p < text.data + text.len; p++)
-		if (*p == '\n' || *p == '\r')
-			*p = ' ';
-	buf_str(&text, "\n\n");
+	for (int i = 0; i < f->n; i++)
+		put_event(&text, &f->ev[i], as_message);
 	hub_frame_text(b, text.data, text.len);
 	return b;
 }

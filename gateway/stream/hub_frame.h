@@ -1,5 +1,5 @@
 /*
- * hub_frame: one server-sent event as FastCGI STDOUT records, built once and written to many subscribers.
+ * hub_frame: server-sent events as FastCGI STDOUT records, built once and written to many subscribers.
  */
 #ifndef ROOST_STREAM_HUB_FRAME_H
 #define ROOST_STREAM_HUB_FRAME_H
@@ -10,15 +10,21 @@
 
 #include "buf.h"
 
-/* type and json are borrowed for the life of the frame. seq 0: it has no place in the log, and no `id:` line. */
-struct hub_frame {
+/* seq 0: it has no place in the log, and no `id:` line. len 0: only its number is known. */
+struct hub_event {
+	int64_t seq;
 	const char *type, *json;
 	size_t len;
-	int64_t seq;
+};
+
+/* One event or several in a row. They and their texts are borrowed for the life of the frame. */
+struct hub_frame {
+	const struct hub_event *ev;
+	int n;
 	struct buf bytes[2];		/* by name form: the event's type, or `message` for old SDKs; built on first use */
 };
 
-void hub_frame_init(struct hub_frame *f, int64_t seq, const char *type, const char *json, size_t len);
+void hub_frame_init(struct hub_frame *f, const struct hub_event *ev, int n);
 /* The records, addressed to request id 1. Borrowed until hub_frame_free. */
 struct buf *hub_frame_bytes(struct hub_frame *f, bool as_message);
 void hub_frame_free(struct hub_frame *f);

@@ -5,7 +5,7 @@
 #include "hub_marks.h"
 
 enum hub_mark
-hub_marks_take(struct hub_marks *m, uint64_t writer, int64_t number)
+hub_marks_take(struct hub_marks *m, uint64_t writer, int64_t number, int n)
 {
 	for (int i = 0; i < HUB_WRITERS; i++) {
 		int64_t last = m->at[i].last;
@@ -14,11 +14,11 @@ hub_marks_take(struct hub_marks *m, uint64_t writer, int64_t number)
 			continue;
 		if (number <= last)
 			return MARK_AGAIN;
-		m->at[i].last = number;
+		m->at[i].last = number + n - 1;
 		return number == last + 1 ? MARK_NEXT : MARK_HOLE;
 	}
 	m->at[m->next].writer = writer;
-	m->at[m->next].last = number;
+	m->at[m->next].last = number + n - 1;
 	m->next = (m->next + 1) % HUB_WRITERS;
 	return MARK_NEXT;
 }

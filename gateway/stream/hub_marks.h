@@ -21,7 +21,7 @@ enum hub_mark {
 	MARK_AGAIN,			/* it was here already */
 };
 
-/* writer is not 0. */
-enum hub_mark hub_marks_take(struct hub_marks *m, uint64_t writer, int64_t number);
+/* n of them in a row, from number on. writer is not 0. */
+enum hub_mark hub_marks_take(struct hub_marks *m, uint64_t writer, int64_t number, int n);
 
 #endif

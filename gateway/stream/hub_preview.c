@@ -131,11 +131,12 @@ deliver(struct hub_watch *w, bool start, const char *body, size_t len, int64_t p
 {
 	AUTO(json) json_t *doc = NULL;
 	struct err ignored = ERR_INIT;
+	const struct hub_event ev = { .type = start ? "event_start" : "event_delta", .json = body, .len = len };
 	struct hub_frame f;
 
 	if (jx_parse(body, len, &doc, &ignored) < 0)
 		return;
-	hub_frame_init(&f, 0, start ? "event_start" : "event_delta", body, len);
+	hub_frame_init(&f, &ev, 1);
 	if (start)
 		send_start(w, json_object_get(doc, "event"), place, &f, o);
 	else
@@ -204,6 +205,12 @@ hub_preview(struct hub_watch *w, const char *type, const char *body, size_t len,
 		hold(w, start, body, len);
 	else if (asked)
 		deliver(w, start, body, len, w->heard, o);
+}
+
+bool
+hub_preview_held(const struct hub_watch *w)
+{
+	return w->previews && w->previews->held;
 }
 
 void

@@ -15,6 +15,9 @@ void hub_preview(struct hub_watch *w, const char *type, const char *body, size_t
 /* Before the event `seq` is written to a subscriber: the held previews whose place is below it. */
 void hub_preview_before(struct hub_watch *w, int64_t seq, const struct hub_out *o);
 
+/* Does any wait for its place? */
+bool hub_preview_held(const struct hub_watch *w);
+
 /* Nobody is behind any more: everything held. */
 void hub_preview_release(struct hub_watch *w, const struct hub_out *o);
 

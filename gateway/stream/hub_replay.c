@@ -67,18 +67,18 @@ static bool
 put_rows(struct hub_sub *s, const PGresult *res, struct buf *out)
 {
 	for (int i = 0; i < PQntuples(res); i++) {
-		int64_t seq = pg_int(res, i, 0);
+		const struct hub_event ev = { pg_int(res, i, 0), pg_str(res, i, 1), pg_str(res, i, 2), (size_t)PQgetlength(res, i, 2) };
 		struct hub_frame f;
 		struct buf *records;
 
-		if (seq != s->seen + 1)		/* the log has no gaps */
+		if (ev.seq != s->seen + 1)	/* the log has no gaps */
 			return false;
-		hub_frame_init(&f, seq, pg_str(res, i, 1), pg_str(res, i, 2), (size_t)PQgetlength(res, i, 2));
+		hub_frame_init(&f, &ev, 1);
 		records = hub_frame_bytes(&f, s->as_message);
 		buf_put(out, records->data, records->len);
 		hub_frame_free(&f);
-		s->seen = seq;
-		if (strcmp(pg_str(res, i, 1), HUB_LAST_EVENT) == 0)
+		s->seen = ev.seq;
+		if (strcmp(ev.type, HUB_LAST_EVENT) == 0)
 			return true;
 	}
 	return false;

@@ -23,44 +23,72 @@ awaited(const struct hub_watch *w, int64_t seq)
 	return false;
 }
 
-void
-hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o)
+/* To those who await the first of them. */
+static void
+send(struct hub_watch *w, const struct hub_event *ev, int n, bool end, const struct hub_out *o)
 {
-	bool last = strcmp(type, HUB_LAST_EVENT) == 0;
 	struct hub_frame f;
 
-	if (seq > w->known)
-		w->known = seq;
-	if (len == 0 || !awaited(w, seq))
-		return;
-	hub_preview_before(w, seq, o);
-	hub_frame_init(&f, seq, type, body, len);
+	hub_frame_init(&f, ev, n);
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
-		if (!hub_sub_follows(s) || seq != s->seen + 1)
+		if (!hub_sub_follows(s) || ev->seq != s->seen + 1)
 			continue;
-		s->seen = seq;
+		s->seen = ev[n - 1].seq;
 		o->send(o->ctx, s, &f);
-		if (last && hub_sub_live(s))
+		if (end && hub_sub_live(s))
 			o->end(o->ctx, s);
 	}
 	hub_frame_free(&f);
-	hub_preview_after(w, type, body, len);
 }
 
 void
-hub_watch_live(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o)
+hub_watch_event(struct hub_watch *w, const struct hub_event *ev, const struct hub_out *o)
 {
-	if (seq > w->heard)
-		w->heard = seq;
-	hub_watch_event(w, seq, type, body, len, o);
+	bool last = strcmp(ev->type, HUB_LAST_EVENT) == 0;
+
+	if (ev->seq > w->known)
+		w->known = ev->seq;
+	if (ev->len == 0 || !awaited(w, ev->seq))
+		return;
+	hub_preview_before(w, ev->seq, o);
+	send(w, ev, 1, last, o);
+	hub_preview_after(w, ev->type, ev->json, ev->len);
+}
+
+/* May they go out in one piece? Not when a preview has its place between them, or one has to be read or ends the stream. */
+static bool
+together(const struct hub_watch *w, const struct hub_event *ev, int n)
+{
+	if (n < 2 || hub_preview_held(w) || !awaited(w, ev->seq))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (ev[i].len == 0 || ev[i].seq != ev[0].seq + i || strcmp(ev[i].type, HUB_LAST_EVENT) == 0)
+			return false;
+	return true;
+}
+
+void
+hub_watch_live(struct hub_watch *w, const struct hub_event *ev, int n, const struct hub_out *o)
+{
+	if (together(w, ev, n)) {
+		send(w, ev, n, false, o);
+		for (int i = 0; i < n; i++)
+			hub_preview_after(w, ev[i].type, ev[i].json, ev[i].len);
+	}
+	for (int i = 0; i < n; i++) {		/* who has some of them already gets the rest one by one */
+		if (ev[i].seq > w->heard)
+			w->heard = ev[i].seq;
+		hub_watch_event(w, &ev[i], o);
+	}
 }
 
 void
 hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o)
 {
+	const struct hub_event ev = { .type = "session.deleted", .json = body, .len = len };
 	struct hub_frame f;
 
-	hub_frame_init(&f, 0, "session.deleted", body, len);
+	hub_frame_init(&f, &ev, 1);
 	for (struct hub_sub *s = w->subs; s; s = s->next) {
 		if (!hub_sub_live(s))
 			continue;

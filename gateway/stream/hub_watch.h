@@ -77,9 +77,9 @@ hub_sub_follows(const struct hub_sub *s)
 	return hub_sub_live(s) && !s->choked && !s->replay;
 }
 
-/* A committed event, from Redis (live) or read from the log. len 0: only its number is known. */
-void hub_watch_live(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
-void hub_watch_event(struct hub_watch *w, int64_t seq, const char *type, const char *body, size_t len, const struct hub_out *o);
+/* Committed events, from Redis (live: some of a session, in a row) or read from the log. len 0: only its number is known. */
+void hub_watch_live(struct hub_watch *w, const struct hub_event *ev, int n, const struct hub_out *o);
+void hub_watch_event(struct hub_watch *w, const struct hub_event *ev, const struct hub_out *o);
 
 /* The session is gone: its last event to everyone, whatever they missed (nothing is left to read), and the end. */
 void hub_watch_deleted(struct hub_watch *w, const char *body, size_t len, const struct hub_out *o);

@@ -1,12 +1,12 @@
 /*
  * loop: see loop.h. Watches live in a table indexed by fd, so that epoll_data needs no pointer that could be freed under an event of
- * the same round: a generation number beside the fd tells a stale event from one of the fd's new owner. Timers are a binary heap.
+ * the same round: a generation number beside the fd tells a stale event from one of the fd's new owner. Timers are a binary heap, tasks
+ * a list.
  */
 #include "loop.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -36,6 +36,7 @@ struct loop {
 	struct loop_timer **heap;
 	int ntimers, captimers;
 	uint64_t orders;
+	struct loop_task *tasks, **tasks_tail;
 	loop_timer_fn *idle;	/* before each wait */
 	void *idle_ctx;
 	volatile sig_atomic_t stopped;
@@ -48,6 +49,7 @@ loop_new(void)
 
 	l->ep = epoll_create1(EPOLL_CLOEXEC);
 	must(l->ep >= 0);
+	l->tasks_tail = &l->tasks;
 	return l;
 }
 
@@ -190,6 +192,43 @@ loop_cancel(struct loop *l, struct loop_timer **t)
 }
 
 void
+loop_soon(struct loop *l, struct loop_task *t)
+{
+	if (t->queued)
+		return;
+	t->queued = true;
+	t->next = NULL;
+	*l->tasks_tail = t;
+	l->tasks_tail = &t->next;
+}
+
+void
+loop_not(struct loop *l, struct loop_task *t)
+{
+	struct loop_task **at = &l->tasks;
+
+	if (!t->queued)
+		return;
+	while (*at != t)
+		at = &(*at)->next;
+	*at = t->next;
+	if (l->tasks_tail == &t->next)
+		l->tasks_tail = at;
+	t->queued = false;
+}
+
+static void
+run_tasks(struct loop *l)
+{
+	struct loop_task *t;
+
+	while ((t = l->tasks)) {
+		loop_not(l, t);
+		t->fn(t->ctx);
+	}
+}
+
+void
 loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx)
 {
 	l->idle = fn;
@@ -222,6 +261,9 @@ loop_once(struct loop *l, int max_ms)
 
 	if (l->stopped)
 		return 0;
+	if (l->idle)
+		l->idle(l->idle_ctx);
+	run_tasks(l);
 	if (l->ntimers > 0) {
 		int64_t left = l->heap[0]->due - clock_mono_ms();
 
@@ -229,8 +271,6 @@ loop_once(struct loop *l, int max_ms)
 		if (wait < 0 || left < wait)
 			wait = (int)left;
 	}
-	if (l->idle)
-		l->idle(l->idle_ctx);
 	n = epoll_wait(l->ep, evs, 128, wait);
 	must(n >= 0 || errno == EINTR);
 	for (i = 0; i < n && !l->stopped; i++) {

@@ -7,6 +7,7 @@
 #ifndef ROOST_BASE_LOOP_H
 #define ROOST_BASE_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct loop;
@@ -28,6 +29,20 @@ void loop_unwatch(struct loop *l, int fd);
 struct loop_timer *loop_after(struct loop *l, int64_t ms, loop_timer_fn *fn, void *ctx);
 /* Cancel; accepts NULL, sets *t = NULL. */
 void loop_cancel(struct loop *l, struct loop_timer **t);
+
+/*
+ * Something to do before the loop waits again, once: what was collected while it served what was ready goes out in one piece. The task is
+ * its owner's and lives until it ran or was cancelled. Asking twice is asking once; what is asked for by a task runs before the same wait.
+ */
+struct loop_task {
+	struct loop_task *next;
+	loop_timer_fn *fn;
+	void *ctx;
+	bool queued;
+};
+
+void loop_soon(struct loop *l, struct loop_task *t);
+void loop_not(struct loop *l, struct loop_task *t);
 
 /* Call fn before each wait, when everything that was ready has been served. One; NULL: none. It must not add timers. */
 void loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx);

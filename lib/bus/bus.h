@@ -6,10 +6,12 @@
  *              with `o` is for that owner: session s has news in its inbox. Trimmed to BUS_JOBS_MAX.
  *   sse:0      fan-out to hubs (one shard today). Fields, in this order:
  *              s <session> t <event type> q <seq, "" for deltas> p <the event's JSON, "" when over BUS_BODY_MAX>
- *              with t = event_start / event_delta for previews; these carry n <writer>-<number>, because later text must not follow
- *              a hole; one with an empty p cuts what is open. Trimmed to BUS_SSE_MAX. Readers use explicit ids, never $.
+ *              or several of one session at once: e <items, each `bytes seq type` NUL JSON NUL> behind the last one's s, t, q and an
+ *              empty p (who does not know `e` reads the log);
+ *              t = event_start / event_delta are previews; these carry n <writer>-<number of the first>, because later text must not
+ *              follow a hole; one with an empty p cuts what is open. Trimmed to BUS_SSE_MAX. Readers use explicit ids, never $.
  * entry.h builds and reads these entries; nothing else knows the field names.
- * ACL: every user needs PING and AUTH; gateway XADD; worker XADD, MULTI, EXEC, XREAD, XREVRANGE; hub XREAD, XREVRANGE.
+ * ACL: every user needs PING and AUTH; gateway XADD; worker XADD, XREAD, XREVRANGE; hub XREAD, XREVRANGE.
  * Not redis pub/sub: entries are read in order from an explicit id, so a reconnect loses nothing that is still in the stream.
  */
 #ifndef ROOST_BUS_BUS_H

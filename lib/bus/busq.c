@@ -1,7 +1,8 @@
 /*
  * busq: the writer and the tail of a process that lives in one loop.
  *
- * Writer: fire and forget; what cannot be sent is dropped and counted, because everything in Redis is a hint and Postgres is polled.
+ * Writer: fire and forget; what cannot be sent is dropped and counted, because everything in Redis is a hint and Postgres is polled. What
+ * one session publishes while the loop serves something is one entry: one command for Redis, one wake-up for its readers.
  * Previews are in no log: each carries its number, so that a reader sees that one is missing, wherever it was lost.
  * Tail: XREAD BLOCK with an explicit last id, kept across reconnects. The first id, and a check of the present one at each
  * connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is below ours was flushed; then everything
@@ -27,7 +28,9 @@
 struct busq {
 	struct redisq *q;
 	int64_t dropped;
-	bool together;			/* between busq_begin and busq_end */
+	struct loop *loop;
+	struct loop_task send;
+	struct entry_pack pack;		/* not sent yet */
 	uint64_t tag;			/* names this writer in the numbers of its previews */
 	int64_t previews;		/* how many there were, sent or not: a reader sees a gap in the numbers */
 };
@@ -51,8 +54,6 @@ writer_reply(void *ctx, const redisReply *r)
 {
 	struct busq *b = ctx;
 
-	for (size_t i = 0; r->type == REDIS_REPLY_ARRAY && i < r->elements; i++)	/* of what was published together */
-		b->dropped += r->element[i]->type == REDIS_REPLY_ERROR;
 	if (r->type != REDIS_REPLY_ERROR)
 		return;
 	b->dropped++;
@@ -66,6 +67,20 @@ writer_state(void *ctx, bool up)
 	log_debug("redis_writer", "up", up ? "true" : "false", NULL);
 }
 
+static void
+send_pack(void *ctx)
+{
+	struct busq *b = ctx;
+	struct entry_cmd cmd;
+
+	if (b->pack.n == 0)
+		return;
+	entry_pack_cmd(&cmd, &b->pack, b->tag);
+	if (redisq_send(b->q, cmd.argc, cmd.argv, cmd.len) < 0)
+		b->dropped += b->pack.n;
+	entry_pack_reset(&b->pack);
+}
+
 struct busq *
 busq_new(struct loop *loop, const struct conf *c)
 {
@@ -73,7 +88,10 @@ busq_new(struct loop *loop, const struct conf *c)
 
 	while (b->tag == 0)
 		must(getrandom(&b->tag, sizeof b->tag, 0) == sizeof b->tag);
+	b->loop = loop;
+	b->send = (struct loop_task){ .fn = send_pack, .ctx = b };
 	b->q = redisq_new(loop, c, writer_reply, writer_state, b);
+	redisq_lazy(b->q);
 	return b;
 }
 
@@ -85,43 +103,30 @@ busq_free(struct busq **bp)
 	if (!b)
 		return;
 	*bp = NULL;
+	loop_not(b->loop, &b->send);
 	redisq_free(&b->q);
+	buf_free(&b->pack.text);
 	free(b);
-}
-
-static void
-put(struct busq *b, const struct entry_cmd *cmd)
-{
-	if (redisq_send(b->q, cmd->argc, cmd->argv, cmd->len) < 0)
-		b->dropped++;
 }
 
 void
 busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len)
 {
-	struct entry_cmd cmd;
+	int64_t number = seq > 0 ? 0 : ++b->previews;
 
 	FAILPOINT(PUBLISH);
-	entry_event_cmd(&cmd, session, type, seq, body, len);
-	if (seq == 0)
-		entry_mark(&cmd, b->tag, ++b->previews);
-	put(b, &cmd);
+	if (!entry_pack_add(&b->pack, session, type, seq, body, len, number)) {
+		send_pack(b);
+		(void)entry_pack_add(&b->pack, session, type, seq, body, len, number);
+	}
+	loop_soon(b->loop, &b->send);
 }
 
 void
-busq_begin(struct busq *b)
+busq_hold(struct busq *b, const char *session)
 {
-	b->together = redisq_send(b->q, 1, (const char *const[]){ "MULTI" }, NULL) == 0;
-}
-
-void
-busq_end(struct busq *b)
-{
-	if (!b->together)
-		return;
-	b->together = false;
-	if (redisq_send(b->q, 1, (const char *const[]){ "EXEC" }, NULL) < 0 && redisq_up(b->q))
-		redisq_drop(b->q);	/* or all that follows would wait in the transaction */
+	if (strcmp(b->pack.session, session) == 0)
+		loop_not(b->loop, &b->send);
 }
 
 bool

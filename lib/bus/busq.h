@@ -18,14 +18,13 @@
 struct busq;
 struct busq *busq_new(struct loop *loop, const struct conf *c);
 void busq_free(struct busq **b);
-/* Append to sse:0. seq 0: a preview (no seq). body of len bytes; over BUS_BODY_MAX it is left out for the hub to fetch. */
-void busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len);
 /*
- * What is published between the two reaches a reader that waits in one piece. (Redis answers it at the first entry else, and again for the
- * rest: twice the work for every reader, and a round trip more until the last.)
+ * Append to sse:0 before the loop waits again; what one session publishes in a row becomes one entry. seq 0: a preview (no seq). body of len
+ * bytes, copied; over BUS_BODY_MAX it is left out for the hub to fetch.
  */
-void busq_begin(struct busq *b);
-void busq_end(struct busq *b);
+void busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len);
+/* What this session has published and is not out yet may wait for what it publishes next: that comes soon. */
+void busq_hold(struct busq *b, const char *session);
 bool busq_up(const struct busq *b);
 /* Entries not stored since busq_new: Redis was away, too much waited unsent, or Redis answered with an error. */
 int64_t busq_dropped(const struct busq *b);

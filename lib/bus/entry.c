@@ -14,6 +14,9 @@
 #include <string.h>
 
 #include "bus.h"
+#include "xalloc.h"
+
+#define ITEM_HEAD 48		/* two numbers, spaces and NULs of an item */
 
 static void
 arg(struct entry_cmd *c, const char *text, size_t len)
@@ -53,11 +56,17 @@ entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner)
 	}
 }
 
+/* What is larger is left out. */
+static size_t
+kept_len(int64_t seq, const char *body, size_t len)
+{
+	return body && len <= (seq > 0 ? BUS_BODY_MAX : BUS_PREVIEW_MAX) ? len : 0;
+}
+
 void
 entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len)
 {
-	bool fits = body && len <= (seq > 0 ? BUS_BODY_MAX : BUS_PREVIEW_MAX);
-
+	len = kept_len(seq, body, len);
 	c->num[0] = '\0';
 	if (seq > 0)
 		snprintf(c->num, sizeof c->num, "%" PRId64, seq);
@@ -69,15 +78,88 @@ entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int6
 	arg_str(c, "q");
 	arg_str(c, c->num);
 	arg_str(c, "p");
-	arg(c, fits ? body : "", fits ? len : 0);
+	arg(c, len > 0 ? body : "", len);
 }
 
-void
-entry_mark(struct entry_cmd *c, uint64_t writer, int64_t number)
+static void
+mark(struct entry_cmd *c, uint64_t writer, int64_t number)
 {
 	snprintf(c->mark, sizeof c->mark, "%" PRIx64 "-%" PRId64, writer, number);
 	arg_str(c, "n");
 	arg_str(c, c->mark);
+}
+
+/* An item: `<bytes> <seq> <type>` NUL body NUL. */
+bool
+entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len, int64_t number)
+{
+	size_t at = p->text.len;
+
+	len = kept_len(seq, body, len);
+	if (p->n > 0 && (at + len + strlen(type) + ITEM_HEAD > BUS_BODY_MAX || strcmp(p->session, session) != 0))
+		return false;
+	if (p->n++ == 0)
+		snprintf(p->session, sizeof p->session, "%s", session);
+	buf_printf(&p->text, "%zu %" PRId64 " %s", len, seq, type);
+	buf_ch(&p->text, '\0');
+	buf_put(&p->text, body, len);
+	buf_ch(&p->text, '\0');
+	if (seq > 0 || p->seq == 0)
+		p->last = at;
+	if (seq > 0)
+		p->seq = seq;
+	else if (p->first == 0)
+		p->first = number;
+	return true;
+}
+
+void
+entry_pack_reset(struct entry_pack *p)
+{
+	buf_reset(&p->text);
+	p->session[0] = '\0';
+	p->n = 0;
+	p->last = 0;
+	p->seq = p->first = 0;
+}
+
+/* The item at *at, which moves behind it; false when there is no whole one. */
+static bool
+item(const char **at, const char *end, struct entry_event *out)
+{
+	char *p;
+	const char *body;
+
+	errno = 0;
+	out->len = strtoull(*at, &p, 10);
+	if (errno || p == *at || *p != ' ')
+		return false;
+	out->seq = strtoll(p + 1, &p, 10);
+	if (errno || out->seq < 0 || *p != ' ' || p[1] == '\0')
+		return false;
+	out->type = p + 1;
+	body = out->type + strlen(out->type) + 1;	/* values end with a NUL, so none of this runs on */
+	if (body >= end || out->len >= (size_t)(end - body) || body[out->len] != '\0')
+		return false;
+	out->body = body;
+	*at = body + out->len + 1;
+	return true;
+}
+
+void
+entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer)
+{
+	const char *at = p->text.data + p->last;
+	struct entry_event last;
+
+	must(item(&at, p->text.data + p->text.len, &last));
+	entry_event_cmd(c, p->session, last.type, p->seq, p->n == 1 ? last.body : "", p->n == 1 ? last.len : 0);
+	if (p->n > 1) {
+		arg_str(c, "e");
+		arg(c, p->text.data, p->text.len);
+	}
+	if (p->first > 0)
+		mark(c, writer, p->first);
 }
 
 static const struct busq_field *
@@ -100,13 +182,29 @@ entry_job_read(const struct busq_field *f, int n, struct entry_job *out)
 	return 0;
 }
 
+/* Are all items whole? Counts the previews among them. */
+static bool
+whole(const struct busq_field *e, int *out_previews)
+{
+	const char *at = e->val, *end = e->val + e->len;
+	struct entry_event ev;
+
+	while (at < end) {
+		if (!item(&at, end, &ev))
+			return false;
+		*out_previews += ev.seq == 0;
+	}
+	return true;
+}
+
 int
-entry_event_read(const struct busq_field *f, int n, struct entry_event *out)
+entry_events_read(const struct busq_field *f, int n, struct entry_events *out)
 {
 	const struct busq_field *s = find(f, n, "s"), *t = find(f, n, "t"), *q = find(f, n, "q"), *p = find(f, n, "p");
-	const struct busq_field *mark = find(f, n, "n");
+	const struct busq_field *mark = find(f, n, "n"), *items = find(f, n, "e");
 	uint64_t writer = 0;
 	int64_t seq = 0, number = 0;
+	int previews = 0;
 
 	if (!s || !t || s->len == 0 || t->len == 0)
 		return -1;
@@ -118,9 +216,20 @@ entry_event_read(const struct busq_field *f, int n, struct entry_event *out)
 		if (errno || *end || seq <= 0)
 			return -1;
 	}
-	if (mark && sscanf(mark->val, "%" SCNx64 "-%" SCNd64, &writer, &number) != 2)
+	if ((mark && sscanf(mark->val, "%" SCNx64 "-%" SCNd64, &writer, &number) != 2) || (items && !whole(items, &previews)))
 		return -1;
-	*out = (struct entry_event){ .session = s->val, .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0,
-		.writer = writer, .number = number };
+	*out = (struct entry_events){ .session = s->val, .at = items ? items->val : NULL, .end = items ? items->val + items->len : NULL,
+		.one = { .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0 },
+		.writer = writer, .number = number, .previews = items ? previews : seq == 0 };
 	return 0;
+}
+
+bool
+entry_events_next(struct entry_events *all, struct entry_event *out)
+{
+	if (all->at)
+		return all->at < all->end && item(&all->at, all->end, out);
+	*out = all->one;
+	all->one.type = NULL;
+	return out->type;
 }

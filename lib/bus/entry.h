@@ -4,10 +4,14 @@
 #ifndef ROOST_BUS_ENTRY_H
 #define ROOST_BUS_ENTRY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define ENTRY_ARGS 16
+#include "buf.h"
+#include "id.h"
+
+#define ENTRY_ARGS 18
 
 /* A Redis command: arguments are borrowed from the caller, `num` holds a printed sequence number. */
 struct entry_cmd {
@@ -26,22 +30,48 @@ void entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner);
  */
 void entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len);
 
-/* Number a preview: the writer's number'th, counted over all sessions and over those that could not be sent. writer is not 0. */
-void entry_mark(struct entry_cmd *c, uint64_t writer, int64_t number);
+/*
+ * A pack: what one session has to tell, collected and sent as one entry of at most BUS_BODY_MAX bytes. Zero-initialised is valid and empty;
+ * previews are numbered first, first + 1, ..., counted by
+ * their writer over all sessions and over those that could not be sent; writers are not 0.
+ */
+struct entry_pack {
+	struct buf text;	/* the items, as field `e` has them */
+	char session[ID_MAX];
+	int n;
+	size_t last;		/* where the last committed event's item begins (else the last item's) */
+	int64_t seq;		/* its number; 0: nothing but previews */
+	int64_t first;		/* number of its first preview; 0: it has none */
+};
+
+/* Takes a copy. False, and nothing is done: another session's, or there is no room; send this one first. */
+bool entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len, int64_t number);
+/* XADD to BUS_SSE; one item makes the entry that entry_event_cmd makes. Borrows from p, which is not empty. */
+void entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer);
+void entry_pack_reset(struct entry_pack *p);
 
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */
 struct busq_field { const char *key, *val; size_t len; };
 
 struct entry_job { const char *session, *owner; };		/* owner NULL: for any worker */
 
-/*
- * seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. writer 0: the preview has no number. Everything is
- * borrowed from the fields.
- */
-struct entry_event { const char *session, *type, *body; size_t len; int64_t seq, number; uint64_t writer; };
+/* seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. Everything is borrowed from the fields. */
+struct entry_event { const char *type, *body; size_t len; int64_t seq; };
+
+/* All that an entry of BUS_SSE tells, in order. Its items are whole: reading it has checked them. */
+struct entry_events {
+	const char *session;
+	const char *at, *end;		/* unread items; NULL: the entry is one item */
+	struct entry_event one;
+	uint64_t writer;
+	int64_t number;			/* of the first preview */
+	int previews;
+};
 
 /* 0, or -1 when the entry is not one of this kind (then it is skipped: Redis decides nothing). */
 int entry_job_read(const struct busq_field *f, int n, struct entry_job *out);
-int entry_event_read(const struct busq_field *f, int n, struct entry_event *out);
+int entry_events_read(const struct busq_field *f, int n, struct entry_events *out);
+/* The next one; false: there are no more. */
+bool entry_events_next(struct entry_events *all, struct entry_event *out);
 
 #endif

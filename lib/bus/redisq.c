@@ -24,6 +24,7 @@
 #define BACKOFF_MAX_MS 1000
 #define SILENCE_MS 5000			/* a command unanswered for so long: the connection is dead */
 #define UNSENT_MAX (8u << 20)
+#define LAZY_MAX 64			/* replies that may lie unread on a lazy connection */
 
 struct redisq {
 	struct loop *loop;
@@ -38,10 +39,12 @@ struct redisq {
 	int64_t backoff;
 	int pending;			/* commands without reply */
 	int handshake;			/* replies of AUTH and PING still to come */
-	bool up, broken, want_out;
+	struct loop_task flush;		/* what was sent while the loop served something goes out in one write */
+	bool up, broken, want_out, lazy;
 };
 
 static void connect_now(void *ctx);
+static void replies(struct redisq *q);
 static void on_event(void *ctx, int fd, uint32_t events);
 
 int
@@ -65,6 +68,7 @@ lost(struct redisq *q)
 
 	loop_cancel(q->loop, &q->retry);
 	loop_cancel(q->loop, &q->watchdog);
+	loop_not(q->loop, &q->flush);
 	if (q->rc) {
 		loop_unwatch(q->loop, q->rc->fd);
 		redisFree(q->rc);
@@ -103,22 +107,30 @@ redisq_drop(struct redisq *q)
 	broken(q);
 }
 
-static void
-flush(struct redisq *q)
+/* EPOLLRDHUP: a lazy one hears that Redis is gone all the same. */
+static uint32_t
+interest(const struct redisq *q)
 {
-	int done = 0;
-	bool want;
+	return (q->lazy && q->up ? EPOLLRDHUP : EPOLLIN) | (q->want_out ? EPOLLOUT : 0);
+}
 
+static void
+on_flush(void *ctx)
+{
+	struct redisq *q = ctx;
+	int done = 0;
+
+	if (q->broken)
+		return;
 	if (redisBufferWrite(q->rc, &done) != REDIS_OK) {
 		log_debug("redis_write", "error", q->rc->errstr, NULL);
 		broken(q);
 		return;
 	}
-	want = !done;
-	if (want != q->want_out) {
-		q->want_out = want;
-		loop_watch(q->loop, q->rc->fd, EPOLLIN | (want ? EPOLLOUT : 0), on_event, q);
-	}
+	q->want_out = !done;
+	loop_watch(q->loop, q->rc->fd, interest(q), on_event, q);
+	if (q->lazy && q->pending > LAZY_MAX)
+		replies(q);
 }
 
 static int
@@ -130,8 +142,8 @@ append(struct redisq *q, int argc, const char *const *argv, const size_t *len)
 	}
 	if (q->pending++ == 0)
 		q->waiting_since = clock_mono_ms();
-	flush(q);
-	return q->broken ? -1 : 0;
+	loop_soon(q->loop, &q->flush);
+	return 0;
 }
 
 int
@@ -182,23 +194,17 @@ on_reply(struct redisq *q, const redisReply *r)
 	if (--q->handshake == 0) {
 		q->up = true;
 		q->backoff = BACKOFF_MIN_MS;
+		loop_watch(q->loop, q->rc->fd, interest(q), on_event, q);
 		q->state(q->ctx, true);
 	}
 }
 
+/* Read what is there. */
 static void
-on_event(void *ctx, int fd, uint32_t events)
+replies(struct redisq *q)
 {
-	struct redisq *q = ctx;
 	void *r;
 
-	(void)fd;
-	if (q->broken)
-		return;
-	if (events & EPOLLOUT)
-		flush(q);
-	if (q->broken || !(events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
-		return;
 	if (redisBufferRead(q->rc) != REDIS_OK) {
 		broken(q);
 		return;
@@ -216,11 +222,25 @@ on_event(void *ctx, int fd, uint32_t events)
 }
 
 static void
+on_event(void *ctx, int fd, uint32_t events)
+{
+	struct redisq *q = ctx;
+
+	(void)fd;
+	if (!q->broken && (events & EPOLLOUT))
+		on_flush(q);
+	if (!q->broken && (events & ~EPOLLOUT))
+		replies(q);
+}
+
+static void
 on_watchdog(void *ctx)
 {
 	struct redisq *q = ctx;
 
 	q->watchdog = NULL;
+	if (q->lazy && !q->broken)
+		replies(q);
 	if (q->pending > 0 && clock_mono_ms() - q->waiting_since > SILENCE_MS) {
 		lost(q);
 		return;
@@ -259,8 +279,15 @@ redisq_new(struct loop *loop, const struct conf *c, redisq_reply_fn *reply, redi
 	q->state = state;
 	q->ctx = ctx;
 	q->backoff = BACKOFF_MIN_MS;
+	q->flush = (struct loop_task){ .fn = on_flush, .ctx = q };
 	q->retry = loop_after(loop, 0, connect_now, q);
 	return q;
+}
+
+void
+redisq_lazy(struct redisq *q)
+{
+	q->lazy = true;
 }
 
 void
@@ -273,6 +300,7 @@ redisq_free(struct redisq **qp)
 	*qp = NULL;
 	loop_cancel(q->loop, &q->retry);
 	loop_cancel(q->loop, &q->watchdog);
+	loop_not(q->loop, &q->flush);
 	if (q->rc) {
 		loop_unwatch(q->loop, q->rc->fd);
 		redisFree(q->rc);

@@ -23,7 +23,13 @@ struct redisq *redisq_new(struct loop *loop, const struct conf *c, redisq_reply_
 /* Accepts NULL, sets *q = NULL. Calls nothing back. */
 void redisq_free(struct redisq **q);
 
-/* Send one command. -1 when not up or when too much waits unsent: it is dropped. */
+/*
+ * Nobody waits for this connection's replies: they are read now and then, many at a time, instead of waking the loop each. That Redis is
+ * gone is heard at once all the same. Before it is up.
+ */
+void redisq_lazy(struct redisq *q);
+
+/* Send one command, before the loop waits again. -1 when not up or when too much waits unsent: it is dropped. */
 int redisq_send(struct redisq *q, int argc, const char *const *argv, const size_t *len);
 bool redisq_up(const struct redisq *q);
 

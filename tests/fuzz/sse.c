@@ -64,7 +64,7 @@ written(const uint8_t *data, size_t size, bool as_message, int64_t seq)
 	buf_str(&json, "{\n\"type\"\r\n:\"agent.message\",\t\"x\":\r");
 	jw_quote(&json, (const char *)data, size);
 	buf_str(&json, "\n}");
-	hub_frame_init(&f, seq, "agent.message", json.data, json.len);
+	hub_frame_init(&f, &(struct hub_event){ seq, "agent.message", json.data, json.len }, 1);
 	unwrap(hub_frame_bytes(&f, as_message), &wire);
 	feed(wire.data, wire.len, wire.len, &got);
 	for (size_t i = 0; i < json.len; i++)

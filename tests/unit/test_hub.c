@@ -30,7 +30,8 @@ on_send(void *ctx, struct hub_sub *s, struct hub_frame *f)
 {
 	char *log = s == &a ? log_a : log_b;
 
-	snprintf(log + strlen(log), sizeof log_a - strlen(log), "%s ", f->type);
+	for (int i = 0; i < f->n; i++)		/* `+`: in one piece with the one before */
+		snprintf(log + strlen(log), sizeof log_a - strlen(log), "%s%s ", i ? "+" : "", f->ev[i].type);
 }
 
 static void
@@ -54,7 +55,26 @@ event(int64_t seq, const char *type)
 {
 	char body[128];
 
-	hub_watch_live(w, seq, type, body, (size_t)body_of(body, sizeof body, type), &out);
+	hub_watch_live(w, &(struct hub_event){ seq, type, body, (size_t)body_of(body, sizeof body, type) }, 1, &out);
+}
+
+/* from Redis, in one entry: seq, seq + 1, ... */
+static void
+row_of(int64_t seq, int n, const char *const *types)
+{
+	struct hub_event ev[8];
+	char body[8][128];
+
+	for (int i = 0; i < n; i++)
+		ev[i] = (struct hub_event){ seq + i, types[i], body[i], (size_t)body_of(body[i], sizeof body[i], types[i]) };
+	hub_watch_live(w, ev, n, &out);
+}
+
+/* from Redis, too large to be there */
+static void
+unread(int64_t seq, const char *type)
+{
+	hub_watch_live(w, &(struct hub_event){ seq, type, "", 0 }, 1, &out);
 }
 
 /* from the log */
@@ -63,7 +83,7 @@ row(int64_t seq, const char *type)
 {
 	char body[128];
 
-	hub_watch_event(w, seq, type, body, (size_t)body_of(body, sizeof body, type), &out);
+	hub_watch_event(w, &(struct hub_event){ seq, type, body, (size_t)body_of(body, sizeof body, type) }, &out);
 }
 
 static void
@@ -109,6 +129,61 @@ in_order_once(void **state)
 }
 
 static void
+together_in_one_piece(void **state)
+{
+	static const char *const types[] = { "one", "two", "three" }, *const last[] = { "four", "session.status_terminated" };
+
+	b.seen = 1;
+	row_of(1, 3, types);
+	assert_string_equal(log_a, "one +two +three ");
+	assert_string_equal(log_b, "two three ");	/* who has some of them gets the others */
+	row_of(1, 3, types);
+	row_of(4, 2, last);				/* what ends the stream goes alone */
+	assert_string_equal(log_a, "one +two +three four session.status_terminated END");
+	assert_int_equal(hub_watch_behind(w), -1);
+}
+
+static void
+together_but_for_a_gap(void **state)
+{
+	static const char *const types[] = { "two", "three" };
+
+	row_of(2, 2, types);
+	assert_string_equal(log_a, "");
+	assert_int_equal(hub_watch_behind(w), 0);
+	event(1, "one");
+	row_of(2, 2, types);
+	assert_string_equal(log_a, "one two +three ");
+}
+
+/* A preview that waits for its place stands between them: they go one by one. */
+static void
+together_around_a_held_preview(void **state)
+{
+	static const char *const types[] = { "agent.message", "span.model_request_end" };
+
+	unread(1, "user.message");
+	preview("event_start", START(M, "agent.message"));
+	row(1, "user.message");
+	row_of(2, 2, types);
+	assert_string_equal(log_a, "user.message event_start agent.message span.model_request_end ");
+	assert_null(w->previews);
+}
+
+/* The buffered event closes its preview in a piece, too. */
+static void
+together_closes_previews(void **state)
+{
+	static const char *const types[] = { "agent.message", "span.model_request_end" };
+
+	preview("event_start", START(M, "agent.message"));
+	row_of(1, 2, types);
+	preview("event_delta", DELTA(M));
+	assert_string_equal(log_a, "event_start agent.message +span.model_request_end ");
+	assert_null(w->previews);
+}
+
+static void
 a_gap_is_filled_from_the_log(void **state)
 {
 	b.seen = 2;
@@ -130,7 +205,7 @@ a_gap_is_filled_from_the_log(void **state)
 static void
 an_event_without_body_is_read_from_the_log(void **state)
 {
-	hub_watch_live(w, 1, "big", "", 0, &out);
+	unread(1, "big");
 	assert_string_equal(log_a, "");
 	assert_int_equal(hub_watch_behind(w), 0);
 	event(1, "big");
@@ -205,7 +280,7 @@ the_end_of_the_request_closes_previews(void **state)
 static void
 previews_wait_for_who_is_behind(void **state)
 {
-	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	unread(1, "user.message");
 	event(2, "span.model_request_start");
 	preview("event_start", START(M, "agent.message"));
 	preview("event_delta", DELTA(M));
@@ -223,7 +298,7 @@ previews_wait_for_who_is_behind(void **state)
 static void
 held_previews_keep_their_place(void **state)
 {
-	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	unread(1, "user.message");
 	preview("event_start", START(M, "agent.message"));
 	preview("event_delta", DELTA(M));
 	event(2, "agent.message");
@@ -255,7 +330,7 @@ what_is_held_is_bounded(void **state)
 
 	memset(big + n, 'x', sizeof big - n - 3);
 	strcpy(big + sizeof big - 3, "\"}");
-	hub_watch_live(w, 1, "user.message", "", 0, &out);
+	unread(1, "user.message");
 	for (int i = 0; i < 100; i++)
 		preview("event_start", big);
 	row(1, "user.message");
@@ -407,33 +482,39 @@ marks(void **state)
 {
 	struct hub_marks m = { 0 };
 
-	assert_int_equal(hub_marks_take(&m, 7, 100), MARK_NEXT);
-	assert_int_equal(hub_marks_take(&m, 8, 5), MARK_NEXT);
-	assert_int_equal(hub_marks_take(&m, 7, 101), MARK_NEXT);
-	assert_int_equal(hub_marks_take(&m, 7, 101), MARK_AGAIN);
-	assert_int_equal(hub_marks_take(&m, 7, 99), MARK_AGAIN);
-	assert_int_equal(hub_marks_take(&m, 8, 7), MARK_HOLE);
-	assert_int_equal(hub_marks_take(&m, 8, 8), MARK_NEXT);
-	assert_int_equal(hub_marks_take(&m, 7, 102), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 100, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 8, 5, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 101, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 101, 1), MARK_AGAIN);
+	assert_int_equal(hub_marks_take(&m, 7, 99, 1), MARK_AGAIN);
+	assert_int_equal(hub_marks_take(&m, 8, 7, 1), MARK_HOLE);
+	assert_int_equal(hub_marks_take(&m, 8, 8, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 102, 1), MARK_NEXT);
 	for (uint64_t other = 100; other < 100 + HUB_WRITERS; other++)
-		assert_int_equal(hub_marks_take(&m, other, 1), MARK_NEXT);
-	assert_int_equal(hub_marks_take(&m, 7, 500), MARK_NEXT);	/* forgotten */
+		assert_int_equal(hub_marks_take(&m, other, 1, 1), MARK_NEXT);
+	assert_int_equal(hub_marks_take(&m, 7, 500, 1), MARK_NEXT);	/* forgotten */
 }
 
 static void
 frames(void **state)
 {
 	static const char json[] = "{\"a\":\n\"b\\n\"\r\n}";
-	AUTO(buf) struct buf text = BUF_INIT(0), old = BUF_INIT(0);
+	static const struct hub_event two[] = { { 1, "x", "{}", 2 }, { 2, "y", "{}", 2 } };
+	AUTO(buf) struct buf text = BUF_INIT(0), old = BUF_INIT(0), both = BUF_INIT(0);
 	struct hub_frame f;
 	int n;
 
-	hub_frame_init(&f, 42, "agent.message", json, sizeof json - 1);
+	hub_frame_init(&f, &(struct hub_event){ 42, "agent.message", json, sizeof json - 1 }, 1);
 	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
 	assert_string_equal(text.data, "id: 42\nevent: agent.message\ndata: {\"a\": \"b\\n\"  }\n\n");
 	hub_frame_address(hub_frame_bytes(&f, true)->data, hub_frame_bytes(&f, true)->len, 700);
 	unwrap(hub_frame_bytes(&f, true), 700, &old, &n);
 	assert_string_equal(old.data, "id: 42\nevent: message\ndata: {\"a\": \"b\\n\"  }\n\n");
+	hub_frame_free(&f);
+	hub_frame_init(&f, two, 2);
+	unwrap(hub_frame_bytes(&f, false), 1, &both, &n);
+	assert_int_equal(n, 1);
+	assert_string_equal(both.data, "id: 1\nevent: x\ndata: {}\n\nid: 2\nevent: y\ndata: {}\n\n");
 	hub_frame_free(&f);
 }
 
@@ -447,7 +528,7 @@ large_frames_take_several_records(void **state)
 	int n;
 
 	memset(json, 'x', len);
-	hub_frame_init(&f, 0, "t", json, len);
+	hub_frame_init(&f, &(struct hub_event){ 0, "t", json, len }, 1);
 	unwrap(hub_frame_bytes(&f, false), 1, &text, &n);
 	assert_int_equal(n, 4);
 	assert_int_equal(text.len, len + strlen("event: t\ndata: \n\n"));
@@ -464,7 +545,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(in_order_once), T(a_gap_is_filled_from_the_log), T(an_event_without_body_is_read_from_the_log),
+		T(in_order_once), T(together_in_one_piece), T(together_but_for_a_gap), T(together_around_a_held_preview),
+		T(together_closes_previews), T(a_gap_is_filled_from_the_log), T(an_event_without_body_is_read_from_the_log),
 		T(who_has_not_started_gets_nothing), T(previews_only_to_who_asked), T(one_start_per_id), T(no_orphan_deltas),
 		T(thinking_is_a_start_only), T(the_end_of_the_request_closes_previews), T(previews_wait_for_who_is_behind),
 		T(held_previews_keep_their_place), T(stale_previews_are_dropped), T(what_is_held_is_bounded), T(choked_gets_nothing), T(who_replays_holds_nobody_back),

@@ -215,12 +215,8 @@ publish(struct sess *s, int64_t last_seq)
 {
 	const struct batch *b = &s->batch;
 
-	if (b->nev > 1)
-		busq_begin(s->wk->bus);
 	for (int i = 0; i < b->nev; i++)
 		busq_publish(s->wk->bus, s->t.id, b->ev[i].type, last_seq - b->nev + 1 + i, b->ev[i].body, strlen(b->ev[i].body));
-	if (b->nev > 1)
-		busq_end(s->wk->bus);
 }
 
 static void

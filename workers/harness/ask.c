@@ -95,6 +95,7 @@ on_done(void *ctx, const struct model_reply *reply)
 	s->again = false;
 	s->tries = 0;
 	plan_reply(&s->t, reply, NULL, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
+	busq_hold(s->wk->bus, s->t.id);		/* the end of the text goes out with the message */
 	sess_fire(s, s->plan.event);
 }
 

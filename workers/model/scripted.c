@@ -17,6 +17,7 @@
 
 #define SPACE " \t\r\n"
 #define BUILT_IN "roost-scripted"
+#define WORDS_AT_ONCE 8	/* said before the loop serves others */
 #define STEPS "Steps of the latest message played: "
 
 /* ---- what the context says ---- */
@@ -382,31 +383,37 @@ put_calls(struct script_play *p)
 	return REPLY_OK;
 }
 
-/* One word with the space behind it. The callback may stop the play, so p is looked at only when it says that it did not. */
-static void
-on_word(void *ctx)
+/* One word with the space behind it. The callback may stop the play, so p is looked at only when this does not return REPLY_STOP. */
+static int
+say_word(struct script_play *p)
 {
-	struct script_play *p = ctx;
 	const struct buf *speech = &p->s->speech;
 	size_t from = p->at, to = from;
 	int rc = REPLY_OK;
 
+	to += strspn(speech->data + to, SPACE);
+	to += strcspn(speech->data + to, SPACE);
+	to += strspn(speech->data + to, SPACE);
+	p->at = to;
+	if (p->part < 0)
+		p->part = rc = reply_open(p->r, MODEL_TEXT);
+	return rc < 0 ? rc : reply_text(p->r, p->part, speech->data + from, to - from);
+}
+
+/* Some words, as they come in one packet from a provider. */
+static void
+on_words(void *ctx)
+{
+	struct script_play *p = ctx;
+	int rc = REPLY_OK;
+
 	p->timer = NULL;
-	if (from < speech->len) {
-		to += strspn(speech->data + to, SPACE);
-		to += strcspn(speech->data + to, SPACE);
-		to += strspn(speech->data + to, SPACE);
-		p->at = to;
-		if (p->part < 0)
-			p->part = rc = reply_open(p->r, MODEL_TEXT);
-		if (p->part >= 0)
-			rc = reply_text(p->r, p->part, speech->data + from, to - from);
-		if (rc == REPLY_STOP)
+	for (int i = 0; i < WORDS_AT_ONCE && p->at < p->s->speech.len && rc >= 0; i++)
+		if ((rc = say_word(p)) == REPLY_STOP)
 			return;
-		if (rc >= 0 && to < speech->len) {
-			p->timer = loop_after(p->loop, 0, on_word, p);
-			return;
-		}
+	if (rc >= 0 && p->at < p->s->speech.len) {
+		p->timer = loop_after(p->loop, 0, on_words, p);
+		return;
 	}
 	if (rc >= 0)
 		rc = put_calls(p);
@@ -419,7 +426,7 @@ script_start(struct loop *loop, const struct script *s, struct reply *r, void (*
 	struct script_play *p = xcalloc(1, sizeof(*p));
 
 	*p = (struct script_play){ .loop = loop, .s = s, .r = r, .finished = finished, .ctx = ctx, .part = -1 };
-	p->timer = loop_after(loop, 0, on_word, p);
+	p->timer = loop_after(loop, 0, on_words, p);
 	return p;
 }
 

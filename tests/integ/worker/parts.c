@@ -21,6 +21,7 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "entry.h"
 #include "jx.h"
 #include "xalloc.h"
 
@@ -90,28 +91,33 @@ storm(void **state)
 	rig_check("sesn_storm");
 }
 
-static const char *
-field(const redisReply *entry, const char *key)
+static void
+read_entry(const redisReply *entry, struct entry_events *out)
 {
-	const redisReply *f = entry->element[1];
+	const redisReply *kv = entry->element[1];
+	struct busq_field f[8];
+	int n = 0;
 
-	for (size_t i = 0; i + 1 < f->elements; i += 2)
-		if (strcmp(f->element[i]->str, key) == 0)
-			return f->element[i + 1]->str;
-	return "";
+	for (size_t i = 0; i + 1 < kv->elements && n < 8; i += 2)
+		f[n++] = (struct busq_field){ kv->element[i]->str, kv->element[i + 1]->str, kv->element[i + 1]->len };
+	assert_int_equal(entry_events_read(f, n, out), 0);
 }
 
 /* The whole stream, once the event `last` of this session is in it: publication follows the commit. */
 static redisReply *
-stream(redisContext *c, const char *session, const char *last)
+stream(redisContext *c, const char *session, int64_t last)
 {
+	struct entry_events all;
+
 	for (int64_t end = clock_mono_ms() + RIG_MS;;) {
 		redisReply *r = redisCommand(c, "XRANGE sse:0 - +");
 
 		assert_non_null(r);
-		for (size_t i = 0; i < r->elements; i++)
-			if (strcmp(field(r->element[i], "s"), session) == 0 && strcmp(field(r->element[i], "q"), last) == 0)
+		for (size_t i = 0; i < r->elements; i++) {
+			read_entry(r->element[i], &all);
+			if (strcmp(all.session, session) == 0 && all.one.seq == last)
 				return r;
+		}
 		freeReplyObject(r);
 		assert_true(clock_mono_ms() < end);
 	}
@@ -124,23 +130,22 @@ struct heard {
 };
 
 static void
-hear(struct heard *h, const redisReply *e)
+hear(struct heard *h, const struct entry_event *ev)
 {
-	const char *type = field(e, "t"), *body = field(e, "p");
 	AUTO(json) json_t *doc = NULL;
 	struct err err = ERR_INIT;
 
-	if (field(e, "q")[0] != '\0') {
-		assert_int_equal(atoll(field(e, "q")), ++h->seq);
-		h->buffered |= strcmp(type, "agent.message") == 0;
+	if (ev->seq > 0) {
+		assert_int_equal(ev->seq, ++h->seq);
+		h->buffered |= strcmp(ev->type, "agent.message") == 0;
 	}
-	if (body[0] == '\0')
+	if (ev->len == 0)
 		return;		/* a large one, which the hub reads from the log, or a cut: previews were lost with a connection */
-	if (jx_parse(body, strlen(body), &doc, &err) < 0)
-		fail_msg("%s: %s: %.80s", type, err.pub, body);
-	assert_string_equal(jx_str(doc, "type"), type);
-	h->starts += strcmp(type, "event_start") == 0;
-	if (strcmp(type, "event_delta") == 0) {
+	if (jx_parse(ev->body, ev->len, &doc, &err) < 0)
+		fail_msg("%s: %s: %.80s", ev->type, err.pub, ev->body);
+	assert_string_equal(jx_str(doc, "type"), ev->type);
+	h->starts += strcmp(ev->type, "event_start") == 0;
+	if (strcmp(ev->type, "event_delta") == 0) {
 		assert_false(h->buffered);
 		h->deltas++;
 		buf_str(&h->said, jx_str(json_object_get(json_object_get(doc, "delta"), "content"), "text"));
@@ -153,6 +158,8 @@ published(const char *session, const char *model, const char *message)
 {
 	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir), *text = NULL, *last = NULL;
 	struct heard h = { .seq = 0 };
+	struct entry_events all;
+	struct entry_event ev;
 	redisContext *c = redisConnectUnix(sock);
 	redisReply *r;
 
@@ -161,10 +168,12 @@ published(const char *session, const char *model, const char *message)
 	rig_send(session);
 	rig_settled(session);
 	last = rig_sql("SELECT last_seq FROM session WHERE id = '%s'", session);
-	r = stream(c, session, last);
-	for (size_t i = 0; i < r->elements; i++)
-		if (strcmp(field(r->element[i], "s"), session) == 0)
-			hear(&h, r->element[i]);
+	r = stream(c, session, atoll(last));
+	for (size_t i = 0; i < r->elements; i++) {
+		read_entry(r->element[i], &all);
+		while (strcmp(all.session, session) == 0 && entry_events_next(&all, &ev))
+			hear(&h, &ev);
+	}
 	freeReplyObject(r);
 	redisFree(c);
 	assert_int_equal(h.seq, atoll(last));
