@@ -3,7 +3,7 @@
  *
  * A span is the exact text of one value inside a larger text, borrowed from it. Contexts are joined and tool inputs are spliced as
  * text (jansson reprints 1.10 and refuses integers above 2^63), so what must be known about them is read here. Reading is lenient:
- * it trusts text that was checked once, never leaves [p, end), and reports nonsense as "no more". jspan_check() is strict.
+ * it trusts text that was checked once, never leaves [p, end), and reports nonsense as "no more". jspan_check_object() is strict.
  */
 #ifndef ROOST_BASE_JSPAN_H
 #define ROOST_BASE_JSPAN_H

@@ -39,7 +39,7 @@ void rig_wait(const char *want, const char *fmt, ...) __attribute__((format(prin
 
 /* A session of this model whose agent has the usual toolset (edit disabled, write asks) and the custom tool weather. */
 void rig_session(const char *id, const char *model);
-/* One client event, or several: each rig_add() joins the batch that rig_send() puts. */
+/* One client event, or several: each of these joins the batch that rig_send() puts. */
 void rig_message(const char *text);
 void rig_interrupt(void);
 void rig_result(const char *tool_use_id, const char *text);

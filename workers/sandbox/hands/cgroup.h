@@ -38,7 +38,7 @@ int cg_open(struct cg **out, const char *instance, struct err *e);
 void cg_close(struct cg **cg);
 const char *cg_backend(const struct cg *cg);	/* "v2" or "hybrid" */
 
-/* Make a sandbox's groups; owner may start processes in them. The caller closes them with cg_box_done() and removes them later. */
+/* Make a sandbox's groups; owner may start processes in them. The caller closes them with cg_box_close() and removes them later. */
 int cg_box_make(struct cg *cg, const char *name, const struct cg_limits *lim, uid_t owner, struct cg_box *out, struct err *e);
 /* Close the descriptors that only the start needed. */
 void cg_box_joined(struct cg_box *box);
