@@ -40,12 +40,6 @@ each(const json_t *events, int (*one)(void *ctx, json_t *source, struct err *e),
 	return 0;
 }
 
-int
-filerefs_absent(const char *id, struct err *e)
-{
-	return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is accessible: %.128s", id);
-}
-
 /* ctx: the set of ids. */
 static int
 note(void *ctx, json_t *source, struct err *e)
@@ -53,7 +47,7 @@ note(void *ctx, json_t *source, struct err *e)
 	const char *id = jx_str(source, "file_id");
 
 	if (!id_ok("file_", id))
-		return filerefs_absent(id, e);
+		return file_absent(id, e);
 	json_object_set_new(ctx, id, json_null());
 	return 0;
 }
@@ -65,7 +59,7 @@ put(void *ctx, json_t *source, struct err *e)
 	json_t *found = json_object_get(ctx, jx_str(source, "file_id"));
 
 	if (json_is_null(found))
-		return filerefs_absent(jx_str(source, "file_id"), e);
+		return file_absent(jx_str(source, "file_id"), e);
 	json_object_set(source, FILEREF_KEY, found);
 	return 0;
 }

@@ -16,7 +16,4 @@
 /* events have passed their checks. EK_NOT_FOUND names a file that is not there or has expired (contract C-10). */
 int filerefs_resolve(struct db *db, const char *workspace, const json_t *events, struct err *e);
 
-/* The refusal of a file that is not there. Always returns -1. */
-int filerefs_absent(const char *id, struct err *e);
-
 #endif

@@ -12,7 +12,6 @@
 #include "blob.h"
 #include "cleanup.h"
 #include "file.h"
-#include "filerefs.h"
 #include "id.h"
 #include "jw.h"
 #include "jx.h"
@@ -82,14 +81,14 @@ resolve(struct db *db, const char *workspace, const char *blob_dir, json_t *even
 	json_t *text;
 
 	if (!id_ok("file_", id))
-		return filerefs_absent(id, e);
+		return file_absent(id, e);
 	if (file_some(db, workspace, NULL, &id, 1, &res, e) < 0)
 		return -1;
 	if (PQntuples(res) == 0)
-		return filerefs_absent(id, e);
+		return file_absent(id, e);
 	file_row(res, 0, &f);
 	if (!f.blob_id)
-		return filerefs_absent(id, e);
+		return file_absent(id, e);
 	if (f.size == 0 || f.size > 4 * RUBRIC_MAX)
 		return err_set(e, EK_INVALID, 0, "rubric.file_id: file %s must hold 1 to %d characters", id, RUBRIC_MAX);
 	text = blob_text(blob_dir, &f, e);

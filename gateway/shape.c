@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "buf.h"
@@ -500,6 +501,23 @@ shape_update(const struct shape *s, json_t *stored, const json_t *patch)
 			break;
 		}
 	}
+}
+
+int
+shape_part_int(const struct shape *s, const char *key, const char *text, int64_t *out, struct err *e)
+{
+	const struct shape_field *f = s->fields;
+	struct at at = { .key = key };
+	AUTO(json) json_t *v = NULL;
+	char *end;
+
+	while (strcmp(f->key, key) != 0)
+		f++;
+	*out = strtoll(text, &end, 10);
+	if (!*text || *end || text[strspn(text, "-0123456789")])
+		return err_set(e, EK_INVALID, 0, "%s: expected an integer", key);
+	v = json_integer(*out);
+	return limits_value(f, v, &at, e);
 }
 
 int

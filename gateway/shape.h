@@ -97,6 +97,11 @@ int shape_check(const struct shape *s, const json_t *body, struct err *e);
  */
 void shape_update(const struct shape *s, json_t *stored, const json_t *patch);
 
+/*
+ * A multipart body's part as the integer field of this name: its text into *out, within the field's limits. EK_INVALID as shape_check().
+ */
+int shape_part_int(const struct shape *s, const char *key, const char *text, int64_t *out, struct err *e);
+
 /* After a merge: still at most 16 pairs? EK_INVALID invalid_metadata. */
 int shape_pairs(const json_t *metadata, struct err *e);
 

@@ -26,6 +26,7 @@
 #include "once.h"
 #include "route.h"
 #include "serve.h"
+#include "shape.h"
 #include "xalloc.h"
 
 #define STACK (256 << 10)
@@ -150,7 +151,6 @@ read_expires(struct upload *u, struct err *e)
 	char text[24];
 	size_t len = 0;
 	const char *data = NULL;
-	char *end;
 	ssize_t n;
 
 	if (u->have_expires)
@@ -165,14 +165,9 @@ read_expires(struct upload *u, struct err *e)
 	if (n < 0)
 		return -1;
 	text[len] = '\0';
-	u->file.expires_s = strtoll(text, &end, 10);
-	if (len == 0 || end != text + len || strspn(text, "-0123456789") != len)
+	if (strlen(text) != len)
 		return err_set(e, EK_INVALID, 0, "expires_in_seconds: expected an integer");
-	if (u->file.expires_s < 3600)
-		return err_set(e, EK_INVALID, 0, "expires_in_seconds: Input should be greater than or equal to 3600");
-	if (u->file.expires_s > 7776000)
-		return err_set(e, EK_INVALID, 0, "expires_in_seconds: Input should be less than or equal to 7776000");
-	return 0;
+	return shape_part_int(&shape_file_upload, "expires_in_seconds", text, &u->file.expires_s, e);
 }
 
 /* The whole body; afterwards the blob is kept. */

@@ -43,6 +43,12 @@ file_quota_refused(struct err *e)
 	    "The organization's file storage quota is exhausted. Delete files to free up space, then retry the upload.");
 }
 
+int
+file_absent(const char *id, struct err *e)
+{
+	return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is accessible: %.128s", id);
+}
+
 static int
 insert_result(const PGresult *res, struct err *e)
 {

@@ -29,8 +29,9 @@ struct file_new {
 	int64_t size, expires_s;	/* expires_s 0: never */
 	bool downloadable;
 };
-/* The words of a quota that is used up. Always returns -1. */
+/* The words of a quota that is used up, of a file that a request names and nobody has (contract C-10). Always return -1. */
 int file_quota_refused(struct err *e);
+int file_absent(const char *id, struct err *e);
 /* quota: bytes the organization may have. EK_INVALID storage_quota_exceeded, EK_FORBIDDEN (suspended), EK_NOT_FOUND (the session). */
 int file_insert(struct db *db, const struct file_new *f, int64_t quota, struct err *e);
 

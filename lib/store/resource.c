@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "file.h"
 #include "id.h"
 #include "session.h"
 #include "xalloc.h"
@@ -20,8 +21,7 @@ outcome(const PGresult *r, const struct resource_new *files, struct err *e)
 	if (strcmp(result, "ok") == 0)
 		return 0;
 	if (strcmp(result, "missing") == 0)
-		return err_set(e, EK_NOT_FOUND, 0, "One or more files not found. Check that each `file_id` exists and is accessible: %s",
-		    f->file_id);
+		return file_absent(f->file_id, e);
 	if (strcmp(result, "overlap") == 0)
 		return err_set(e, EK_INVALID, 0, "Invalid file resource: `mount_path` overlaps another resource: %.300s", f->mount_path);
 	return err_set(e, EK_INVALID, 0, "A session can have at most %d file resources.", RESOURCES_MAX);
