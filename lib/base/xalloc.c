@@ -31,6 +31,7 @@ void *xmalloc(size_t size) { return checked(malloc(size ? size : 1)); }
 void *xcalloc(size_t count, size_t size) { return checked(calloc(count ? count : 1, size ? size : 1)); }
 void *xrealloc(void *p, size_t size) { return checked(realloc(p, size ? size : 1)); }
 char *xstrdup(const char *s) { return checked(strdup(s)); }
+char *xstrdup_opt(const char *s) { return s ? xstrdup(s) : NULL; }
 char *xstrndup(const char *s, size_t len) { return checked(strndup(s, len)); }
 
 char *

@@ -275,7 +275,7 @@ dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params
 
 	must(nparams <= PARAMS_MAX);
 	for (int i = 0; i < nparams; i++)
-		own[i] = params[i] ? xstrdup(params[i]) : NULL;
+		own[i] = xstrdup_opt(params[i]);
 	dbq_give(q, stmt, nparams, own, done, ctx);
 }
 

@@ -133,12 +133,6 @@ context_bytes(const struct turn *t, const struct batch *b)
 	return n;
 }
 
-static char *
-text(const char *s)
-{
-	return s != NULL ? xstrdup(s) : NULL;
-}
-
 static void
 fill(struct sess *s, int64_t base, char *p[NPARAMS])
 {
@@ -153,33 +147,33 @@ fill(struct sess *s, int64_t base, char *p[NPARAMS])
 
 	batch_classes(&b->tokens, tokens);
 	batch_classes(&b->judged.usage, judged);
-	*at++ = text(t->id);
+	*at++ = xstrdup_opt(t->id);
 	*at++ = number_or_null(true, s->epoch);
 	*at++ = number_or_null(true, base);
 	for (int c = COL_ID; c <= COL_PRIVATE; c++)
 		*at++ = column(b, (enum column)c);
 	*at++ = numbers(b->taken, b->ntaken);
-	*at++ = text(b->status);
+	*at++ = xstrdup_opt(b->status);
 	*at++ = number_or_null(b->interval == INTERVAL_OPEN, b->interval_ev);
 	*at++ = number_or_null(b->interval == INTERVAL_CLOSE, b->interval_ev);
 	*at++ = b->span_ev >= 0 ? numbers(tokens, COST_CLASSES) : NULL;
 	*at++ = number_or_null(b->span_ev >= 0 || b->gap_ev >= 0, b->span_ev >= 0 ? b->span_ev : b->gap_ev);
-	*at++ = text(t->agent != NULL ? t->agent->model_id : NULL);
+	*at++ = xstrdup_opt(t->agent != NULL ? t->agent->model_id : NULL);
 	for (int c = ACT_ID; c <= ACT_INPUT; c++)
 		*at++ = actions(b, (enum action_column)c);
 	*at++ = closed(t);
-	*at++ = text(releases[s->plan.release]);
+	*at++ = xstrdup_opt(releases[s->plan.release]);
 	*at++ = number_or_null(true, t->wake_gen);
 	*at++ = number_or_null(retry, stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000);
-	*at++ = text(s->again ? "t" : "f");
+	*at++ = xstrdup_opt(s->again ? "t" : "f");
 	*at++ = number_or_null(true, context_bytes(t, b));
 	*at++ = number_or_null(!b->unpriced, b->token_nano);
 	*at++ = b->rates.known ? numbers(b->rates.token, COST_CLASSES) : NULL;
-	*at++ = text(b->paused ? "t" : "f");
-	*at++ = text(b->judged.model[0] != '\0' ? b->judged.model : NULL);
+	*at++ = xstrdup_opt(b->paused ? "t" : "f");
+	*at++ = xstrdup_opt(b->judged.model[0] != '\0' ? b->judged.model : NULL);
 	*at++ = b->judged.model[0] != '\0' ? numbers(judged, COST_CLASSES) : NULL;
 	*at++ = b->judged.rates.known ? numbers(b->judged.rates.token, COST_CLASSES) : NULL;
-	*at++ = text(b->judged.lost ? "t" : "f");
+	*at++ = xstrdup_opt(b->judged.lost ? "t" : "f");
 	must(at == p + NPARAMS);
 }
 

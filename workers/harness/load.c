@@ -27,12 +27,6 @@ copy(char *out, size_t size, const char *from)
 	out[size - 1] = '\0';
 }
 
-static char *
-dup_or_null(const char *s)
-{
-	return s != NULL ? xstrdup(s) : NULL;
-}
-
 /* Columns of an inbox item, in STMT_INBOX_TAKE and behind a claim's session; the first of them stands at: */
 enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_WAKES, IN_REFERS, IN_ANSWER, IN_DENIAL };
 #define TAKE_INBOX 1
@@ -51,11 +45,11 @@ store_item(struct inbox_item *item, const PGresult *r, int i, int at)
 	copy(item->type, sizeof(item->type), pg_str(r, i, at + IN_TYPE));
 	item->stem = xstrdup(pg_str(r, i, at + IN_STEM));
 	item->role = role != NULL ? role[0] : '\0';
-	item->fragment = dup_or_null(pg_str(r, i, at + IN_FRAGMENT));
+	item->fragment = xstrdup_opt(pg_str(r, i, at + IN_FRAGMENT));
 	item->wakes = pg_bool(r, i, at + IN_WAKES);
 	copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, at + IN_REFERS));
 	item->deny = answer != NULL && strcmp(answer, "deny") == 0;
-	item->deny_message = dup_or_null(pg_str(r, i, at + IN_DENIAL));
+	item->deny_message = xstrdup_opt(pg_str(r, i, at + IN_DENIAL));
 }
 
 /* The items of n rows from row `from` on; the one row of an empty inbox has none. */

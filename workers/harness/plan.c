@@ -637,7 +637,7 @@ plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verd
 	t->owed = false;
 	t->stop = reply->stop == MODEL_REFUSAL ? BATCH_STOP_REFUSAL : BATCH_STOP_END;
 	free(t->stop_details);
-	b->stop_details = t->stop_details = reply->refusal != NULL ? xstrdup(reply->refusal) : NULL;
+	b->stop_details = t->stop_details = xstrdup_opt(reply->refusal);
 	out->firm = reply->stop == MODEL_REFUSAL;
 	if ((!quiet && !out->firm) || foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
 		return;

@@ -167,12 +167,6 @@ system_text(const char *own, bool sandbox)
 	return buf_steal(&b);
 }
 
-static char *
-dup_or_null(const char *s)
-{
-	return s != NULL ? xstrdup(s) : NULL;
-}
-
 int
 agent_parse(const char *json, struct agent **out, struct err *e)
 {
@@ -191,9 +185,9 @@ agent_parse(const char *json, struct agent **out, struct err *e)
 	a->set = xcalloc(1, sizeof(*a->set));
 	a->model_id = xstrdup(model_id);
 	a->name = xstrdup(jx_str(doc, "name") != NULL ? jx_str(doc, "name") : "");
-	a->effort = dup_or_null(jx_str(json_object_get(model, "effort"), "type"));
-	a->speed = dup_or_null(jx_str(model, "speed"));
-	a->geo = dup_or_null(jx_str(model, "inference_geo"));
+	a->effort = xstrdup_opt(jx_str(json_object_get(model, "effort"), "type"));
+	a->speed = xstrdup_opt(jx_str(model, "speed"));
+	a->geo = xstrdup_opt(jx_str(model, "inference_geo"));
 	tools_read(a, json_object_get(doc, "tools"));
 	a->system = system_text(jx_str(doc, "system"), a->sandbox);
 	*out = a;

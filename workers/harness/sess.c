@@ -133,7 +133,7 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	t->paused = t->owed = pg_bool(r, i, 38);
 	s->bytes = pg_int(r, i, 22);
 	files = pg_str(r, i, PQfnumber(r, "mounts"));
-	s->files = files != NULL ? xstrdup(files) : NULL;
+	s->files = xstrdup_opt(files);
 	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
 		log_err("session_broken", &e, "session", t->id, NULL);
 		t->broken = true;

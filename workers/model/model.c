@@ -463,7 +463,7 @@ model_start(struct model_client *mc, const struct model_request *rq, const struc
 	if (nroutes)
 		memcpy(call->routes, rq->routes, nroutes * sizeof(*call->routes));
 	call->model_id = xstrdup(rq->model_id);
-	call->effort = rq->effort ? xstrdup(rq->effort) : NULL;
+	call->effort = xstrdup_opt(rq->effort);
 	call->fast = rq->speed && strcmp(rq->speed, "fast") == 0;
 	call->geo = rq->geo && strcmp(rq->geo, "global") != 0 ? xstrdup(rq->geo) : NULL;
 	call->max_output_tokens = rq->max_output_tokens;

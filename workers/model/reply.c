@@ -197,12 +197,6 @@ refusal(const struct reply *r)
 	return buf_steal(&out);
 }
 
-static const char *
-dup_or_null(const char *s)
-{
-	return s ? xstrdup(s) : NULL;
-}
-
 struct model_reply *
 model_reply_copy(const struct model_reply *r)
 {
@@ -213,11 +207,11 @@ model_reply_copy(const struct model_reply *r)
 	for (int i = 0; i < r->nblocks; i++) {
 		const struct model_block *b = &r->blocks[i];
 
-		c->blocks[i] = (struct model_block){ .kind = b->kind, .text = dup_or_null(b->text), .name = dup_or_null(b->name),
-		    .provider_id = dup_or_null(b->provider_id), .raw = dup_or_null(b->raw), .bad_input = b->bad_input };
+		c->blocks[i] = (struct model_block){ .kind = b->kind, .text = xstrdup_opt(b->text), .name = xstrdup_opt(b->name),
+		    .provider_id = xstrdup_opt(b->provider_id), .raw = xstrdup_opt(b->raw), .bad_input = b->bad_input };
 	}
-	c->request_id = dup_or_null(r->request_id);
-	c->refusal = dup_or_null(r->refusal);
+	c->request_id = xstrdup_opt(r->request_id);
+	c->refusal = xstrdup_opt(r->refusal);
 	return c;
 }
 

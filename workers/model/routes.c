@@ -117,7 +117,7 @@ on_rows(void *ctx, const PGresult *res, const struct err *e)
 		catalogue_row(res, i, &row);
 		if (!r->nentries || strcmp(r->entries[r->nentries - 1].id, row.model_id) != 0) {
 			r->entries[r->nentries++] =
-			    (struct entry){ xstrdup(row.model_id), row.price != NULL ? xstrdup(row.price) : NULL, (int)row.context_window,
+			    (struct entry){ xstrdup(row.model_id), xstrdup_opt(row.price), (int)row.context_window,
 			    (int)row.max_output_tokens, r->nall, 0 };
 		}
 		last = &r->entries[r->nentries - 1];
