@@ -13,15 +13,17 @@
 #include "xalloc.h"
 
 void
-harden_process(void)
+harden_process(bool lock)
 {
 	const struct rlimit none = { 0, 0 };
-	struct rlimit lock;
+	struct rlimit most;
 
+#ifndef __SANITIZE_ADDRESS__	/* whose search for leaks needs ptrace */
 	must(prctl(PR_SET_DUMPABLE, 0) == 0);
+#endif
 	must(setrlimit(RLIMIT_CORE, &none) == 0);
 	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
 	/* with a low limit and MCL_FUTURE, allocations would fail later */
-	if (getrlimit(RLIMIT_MEMLOCK, &lock) == 0 && lock.rlim_cur >= (512UL << 20) && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
+	if (lock && getrlimit(RLIMIT_MEMLOCK, &most) == 0 && most.rlim_cur >= (512UL << 20) && mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
 		log_debug("memory_not_locked", NULL);
 }

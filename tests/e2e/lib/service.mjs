@@ -21,7 +21,7 @@ export function pidOf(service) {
 // Is this process the program itself? Its run script first ends what the one before has left, like nginx's workers, who still answer.
 function begun(pid) {
 	try {
-		return pid > 1 && !['dash', 'bash', 'env', 'setpriv'].includes(path.basename(readlinkSync(`/proc/${pid}/exe`)));
+		return pid > 1 && !['dash', 'bash', 'env', 'unshare', 'setpriv'].includes(path.basename(readlinkSync(`/proc/${pid}/exe`)));
 	} catch {
 		return false;
 	}

@@ -56,7 +56,7 @@ main(int argc, char **argv)
 	struct conf c;
 	int rc;
 
-	harden_process();
+	harden_process(true);
 	conf_args(&c, argc, argv);
 	log_open("roost-probe", log_level_of(c.log_level));
 	bound();

@@ -79,7 +79,7 @@ main(int argc, char **argv)
 	socklen_t len = sizeof peer;
 	struct conf c;
 
-	harden_process();
+	harden_process(true);
 	conf_args(&c, argc, argv);
 	log_open("roost-opener", log_level_of(c.log_level));
 	if (getsockopt(EACH_FD, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
