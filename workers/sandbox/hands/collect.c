@@ -50,6 +50,7 @@ struct walk {
 	struct buf *out;
 	int skipped;
 	const char *why;
+	bool busy;		/* one changed while it was copied */
 	char *chunk;
 	struct blob_new batch[BATCH];
 	struct buf told[BATCH];	/* what is said of each when it is kept */
@@ -328,6 +329,7 @@ take(struct walk *w, int fd, const char *path, const char *name, const struct co
 	if (rc == 0)
 		tell(w->out, path, name, NULL, NULL, &stamp);
 	blobs_drop(w->blobs, id);
+	w->busy |= rc > 0;
 	if (rc != 0)
 		skip(w, rc > 0 ? "it was being written" : "they could not be stored");
 	return rc < 0 ? -1 : 0;
@@ -366,6 +368,7 @@ collect(int dir, struct blobs *blobs, const struct collect_known *known, int nkn
 	jw_obj(&j);
 	jw_kint(&j, "skipped", w.skipped);
 	jw_kstr(&j, "why", w.why ? w.why : "");
+	jw_kbool(&j, "busy", w.busy);
 	jw_obj_end(&j);
 	jw_end(&j);
 	buf_ch(out, '\n');

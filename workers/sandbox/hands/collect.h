@@ -41,7 +41,8 @@ int64_t collect_print(int dir);
  * Walk dir and copy into the store what is new or changed since known. Appends one JSON object per line to out:
  *   {"path","name","blob","sha256","size","mtime","ctime","ino"}   a new content, kept in the store
  *   {"path","same":true,"size","mtime","ctime","ino"}              a new stamp, the known content
- *   {"skipped":N,"why":"..."}                                      the last line: what was left out and why, 0 and "" for nothing
+ *   {"skipped":N,"why":"...","busy":false}                         the last line: what was left out and why, 0 and "" for nothing; busy:
+ *                                                                  some of it was being written and may be whole next time
  */
 void collect(int dir, struct blobs *blobs, const struct collect_known *known, int nknown, const struct collect_limits *lim, struct buf *out);
 

@@ -64,18 +64,29 @@ write_one(struct jw *w, const struct unpublished *u)
 	jw_obj_end(w);
 }
 
+/* Where the path is in the list, or belongs. */
 static int
-by_path(const void *a, const void *b)
+place(const struct outputs *o, const char *path)
 {
-	return strcmp(((const struct output *)a)->path, ((const struct output *)b)->path);
+	int from = 0, to = o->n;
+
+	while (from < to) {
+		int mid = (from + to) / 2;
+
+		if (strcmp(o->list[mid].path, path) < 0)
+			from = mid + 1;
+		else
+			to = mid;
+	}
+	return from;
 }
 
 static struct output *
 find(struct outputs *o, const char *path)
 {
-	struct output key = { .path = (char *)(uintptr_t)path };
+	int at = place(o, path);
 
-	return o->n ? bsearch(&key, o->list, (size_t)o->n, sizeof *o->list, by_path) : NULL;
+	return at < o->n && strcmp(o->list[at].path, path) == 0 ? &o->list[at] : NULL;
 }
 
 /* All that is pending, as the list's file: "NAME.new", then renamed. Nothing pending: no file. What only got shorter needs no sync. */
@@ -99,7 +110,7 @@ save(const struct session *s, bool sync)
 	jw_end(&w);
 	snprintf(tmp, sizeof tmp, "%s.new", s->id);
 	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, b.data, b.len) != (ssize_t)b.len || (sync && fdatasync(fd) < 0))
+	if (fd < 0 || fdio_write(fd, b.data, b.len) < b.len || (sync && fdatasync(fd) < 0))
 		return -1;
 	return renameat(dir, tmp, dir, s->id);
 }
@@ -107,10 +118,12 @@ save(const struct session *s, bool sync)
 static struct output *
 add(struct outputs *o, const char *path)
 {
+	const int at = place(o, path);
+
 	o->list = xrealloc(o->list, (size_t)(o->n + 1) * sizeof *o->list);
-	o->list[o->n++] = (struct output){ .path = xstrdup(path) };
-	qsort(o->list, (size_t)o->n, sizeof *o->list, by_path);
-	return find(o, path);
+	memmove(o->list + at + 1, o->list + at, (size_t)(o->n++ - at) * sizeof *o->list);
+	o->list[at] = (struct output){ .path = xstrdup(path) };
+	return &o->list[at];
 }
 
 /* What the child found about one path: a new content, or only a new stamp. */
@@ -234,6 +247,7 @@ outputs_done(struct session *s, const json_t *blobs, bool keep)
 	}
 	shortened(s, had);
 }
+
 struct session *
 outputs_forgotten(struct hands *h)
 {
@@ -354,6 +368,7 @@ take_found(struct session *s, int told)
 {
 	AUTO(buf) struct buf b = BUF_INIT(LIST_BYTES + 1);
 	struct stat st;
+	bool busy = false;
 	char *p, *nl;
 
 	if (fstat(told, &st) < 0 || st.st_size > LIST_BYTES || !(p = buf_reserve(&b, (size_t)st.st_size + 1)) ||
@@ -363,13 +378,14 @@ take_found(struct session *s, int told)
 	for (; (nl = strchr(p, '\n')) != NULL; p = nl + 1) {
 		AUTO(json) json_t *item = json_loadb(p, (size_t)(nl - p), 0, NULL);
 
-		if (item && json_object_get(item, "skipped"))
+		if (item && json_object_get(item, "skipped")) {
 			note(s, jx_int(item, "skipped", 0), jx_str(item, "why"));
-		else if (item)
+			busy = jx_bool(item, "busy", 0);
+		} else if (item) {
 			put(s, item);
+		}
 	}
-	/* what was left out because it was being written may be whole next time */
-	s->outputs.print = s->outputs.note && strstr(s->outputs.note, "being written") ? -1 : s->outputs.printing;
+	s->outputs.print = busy ? -1 : s->outputs.printing;	/* look again next time, whatever it looks like */
 }
 
 static void
