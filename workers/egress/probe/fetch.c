@@ -1,6 +1,7 @@
 /*
  * fetch: see fetch.h. One libcurl handle, reused so that a probe's requests share a connection. Each address is checked when its socket is
- * made, which is the address that is connected to: names are resolved once per connection, and what the resolver says is not trusted.
+ * made, which is the address that is connected to: names are resolved once per connection, and what the resolver says is not trusted. A connection that turns out to lead to this machine itself
+ * carries no request.
  *
  * The reply's header block and body are bounded; a longer body is cut there and the transfer ended. No answer says why in a word for the
  * log; who asked for the validation learns only that there was none, so that it is no scanner of our network.
@@ -43,6 +44,20 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *addr)
 		return CURL_SOCKET_BAD;
 	}
 	return socket(addr->family, addr->socktype | SOCK_CLOEXEC, addr->protocol);
+}
+
+/* Before anything of the request leaves. */
+static int
+on_connected(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+	struct fetch *f = arg;
+
+	(void)peer_port;
+	(void)own_port;
+	if (guard_allows_peer(&f->guard, peer, own))
+		return CURL_PREREQFUNC_OK;
+	f->out->refused = true;
+	return CURL_PREREQFUNC_ABORT;
 }
 
 static void
@@ -181,6 +196,8 @@ prepare(struct fetch *f, const struct fetch_ask *ask, struct curl_slist *headers
 		curl_easy_setopt(c, CURLOPT_CAINFO, f->conf->egress_ca_file);
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, f);
+	curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected);
+	curl_easy_setopt(c, CURLOPT_PREREQDATA, f);
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(c, CURLOPT_HEADERDATA, f);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);

@@ -70,6 +70,15 @@ within(const struct guard_net *n, const unsigned char a[16])
 	return memcmp(n->addr, a, (size_t)whole) == 0 && (rest == 0 || (n->addr[whole] ^ a[whole]) >> (8 - rest) == 0);
 }
 
+static bool
+listed(const struct guard *g, const unsigned char a[16])
+{
+	for (int i = 0; i < g->n; i++)
+		if (within(&g->nets[i], a))
+			return true;
+	return false;
+}
+
 bool
 guard_allows(const struct guard *g, const struct sockaddr *addr)
 {
@@ -83,10 +92,22 @@ guard_allows(const struct guard *g, const struct sockaddr *addr)
 	} else {
 		return false;
 	}
-	for (int i = 0; i < g->n; i++)
-		if (within(&g->nets[i], a))
-			return true;
-	return public6(a);
+	return listed(g, a) || public6(a);
+}
+
+/*
+ * A machine's own public address looks like any other, and what listens there may be meant for nobody outside: but from no other one
+ * does a connection have the same address at both ends.
+ */
+bool
+guard_allows_peer(const struct guard *g, const char *peer, const char *own)
+{
+	unsigned char a[16];
+
+	memcpy(a, mapped, sizeof mapped);
+	if (strcmp(peer, own) != 0)
+		return true;
+	return (inet_pton(AF_INET, peer, a + 12) == 1 || inet_pton(AF_INET6, peer, a) == 1) && listed(g, a);
 }
 
 static int

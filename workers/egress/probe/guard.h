@@ -26,4 +26,7 @@ int guard_parse(const char *list, struct guard *out, struct err *e);
 /* May it be connected to? Only AF_INET and AF_INET6 ever. */
 bool guard_allows(const struct guard *g, const struct sockaddr *addr);
 
+/* Connected: from `own` to `peer`, addresses as text. false: that is this machine itself, by an address that is not on the list. */
+bool guard_allows_peer(const struct guard *g, const char *peer, const char *own);
+
 #endif

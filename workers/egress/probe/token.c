@@ -70,7 +70,8 @@ seconds_at(const json_t *v, const char *name)
 {
 	const json_t *n = json_object_get(v, name);	/* borrowed */
 	const char *text = json_string_value(n);
-	int64_t s = json_is_number(n) ? (int64_t)json_number_value(n) : text && isdigit((unsigned char)*text) ? strtoll(text, NULL, 10) : -1;
+	double d = json_is_number(n) ? json_number_value(n) : 0;
+	int64_t s = json_is_number(n) ? (d >= 1 && d < 1e12 ? (int64_t)d : -1) : text && isdigit((unsigned char)*text) ? strtoll(text, NULL, 10) : -1;
 
 	return s > 0 && s < ((int64_t)1 << 40) ? s : -1;
 }
