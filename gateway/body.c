@@ -14,6 +14,25 @@
 #define DRAIN_MAX (64L << 20)
 #define CHUNK 65536
 
+/*
+ * Some of the next n bytes, 0 at the end. libfcgi keeps what it received in a buffer that it neither clears nor lets go soon: what has been
+ * taken out is wiped there. One byte makes it fill the buffer, the rest comes from the same filling.
+ */
+static int
+take(FCGX_Stream *in, char *to, int n)
+{
+	int c = FCGX_GetChar(in), more;
+
+	if (c == EOF)
+		return 0;
+	to[0] = (char)c;
+	more = (int)(in->stop - in->rdNext) < n - 1 ? (int)(in->stop - in->rdNext) : n - 1;
+	if (more > 0)
+		more = FCGX_GetStr(to + 1, more, in);
+	explicit_bzero(in->rdNext - more - 1, (size_t)more + 1);
+	return more + 1;
+}
+
 void
 body_drain(FCGX_Request *fcgi)
 {
@@ -21,8 +40,9 @@ body_drain(FCGX_Request *fcgi)
 	long total = 0;
 	int n;
 
-	while (total < DRAIN_MAX && (n = FCGX_GetStr(chunk, sizeof chunk, fcgi->in)) > 0)
+	while (total < DRAIN_MAX && (n = take(fcgi->in, chunk, sizeof chunk)) > 0)
 		total += n;
+	explicit_bzero(chunk, sizeof chunk);
 	if (total >= DRAIN_MAX)
 		fcgi->keepConnection = 0;
 }
@@ -43,7 +63,7 @@ body_read(FCGX_Request *fcgi, size_t cap, struct buf *out, struct err *e)
 		if (want > CHUNK * 16)
 			want = CHUNK * 16;
 		to = buf_reserve(out, want);
-		n = FCGX_GetStr(to, (int)want, fcgi->in);
+		n = take(fcgi->in, to, (int)want);
 		if (n <= 0)
 			break;
 		out->len += (size_t)n;

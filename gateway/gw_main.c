@@ -14,6 +14,7 @@
 
 #include "arena.h"
 #include "conns.h"
+#include "harden.h"
 #include "log.h"
 #include "once.h"
 #include "keep.h"
@@ -134,6 +135,7 @@ main(int argc, char **argv)
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* bodies and pages go back to the system when they are freed */
 	json_set_alloc_funcs(xmalloc, wipe_free);
 	conf_args(&c, argc, argv);
+	harden_process(false);
 	log_open("roost-gateway", level_of(c.log_level));
 	signals(&stop);
 	if (start(&c, &gw, &park, &e) < 0) {

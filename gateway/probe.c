@@ -119,7 +119,7 @@ ask_egress(struct probe *p, json_t **out, struct err *e)
 		return err_fault(e, EK_INTERNAL, 0, "roost-egress: not JSON");
 	if (ask_refused(doc, e) < 0) {
 		if (e->kind == EK_NOT_FOUND)
-			return err_set(e, EK_NOT_FOUND, 0, "Credential `%s` not found.", p->credential_id);
+			return err_set(e, EK_NOT_FOUND, 0, "Credential %s not found.", p->credential_id);
 		if (e->kind == EK_OVERLOADED)
 			return err_set(e, EK_OVERLOADED, 0, "Too many validations at the same time");
 		return err_wrap(e, "roost-egress");

@@ -1,5 +1,5 @@
 /*
- * credentials: create, read, update, archive, delete and list the credentials of a vault (contract 2.4, 7). Secrets come in, are sealed at
+ * credentials: create, read, update, archive, delete, list and validate the credentials of a vault (contract 2.4, 7). Secrets come in, are sealed at
  * once, and are not seen again: not in a reply, an error or a log line, not in what is kept of answered requests (a keyed hash of the body
  * is), not in the database. The request's own memory is wiped when it is given back (serve.c).
  *
@@ -17,6 +17,7 @@
 #include "jw.h"
 #include "jx.h"
 #include "page.h"
+#include "probe.h"
 #include "shape.h"
 #include "vault.h"
 
@@ -234,6 +235,23 @@ int
 api_credential_delete(struct gw_req *r, struct err *e)
 {
 	return locked(r, discard, false, e);
+}
+
+/* --- validate ----------------------------------------------------------------------------------------------------------------------- */
+
+int
+api_credential_validate(struct gw_req *r, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct credential_row c;
+
+	if (credential_get(r->db, r->who.workspace_id, r->param[0], r->param[1], &res, &c, e) < 0)
+		return -1;
+	if (c.archived)
+		return err_set(e, EK_INVALID, 0, "Credential is archived.");
+	if (strcmp(c.auth.type, "mcp_oauth") != 0)
+		return err_set(e, EK_INVALID, 0, "Only mcp_oauth credentials can be validated; this one is of type %s.", c.auth.type);
+	return probe_begin(r, c.vault_id, c.id, e);
 }
 
 /* --- read --------------------------------------------------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ SELECT id, body, wire_stamp(created_at), wire_stamp(updated_at), wire_stamp(arch
   FROM vault WHERE workspace_id = $1::text AND id = $2::text;
 
 -- in: workspace, cursor id or NULL, with archived, limit, bytes
--- stmt: vault_list  for: gw
+-- stmt: vault_list  for: gw  replan
 SELECT id, body, created, updated, archived, found FROM (
   SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT id, body, wire_stamp(created_at) AS created, wire_stamp(updated_at) AS updated, wire_stamp(archived_at) AS archived

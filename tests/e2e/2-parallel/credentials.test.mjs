@@ -338,6 +338,24 @@ describe('credentials', { concurrency: true }, () => {
 		assert.deepEqual(await boxes(x.id), before);
 	});
 
+	test('validate: only mcp_oauth, only active; a server that is not there says nothing about the token', async () => {
+		const vid = await vault();
+		const validate = (x) => credentials.mcpOAuthValidate(x.id, { vault_id: x.vault_id });
+		const x = await create(vid, oauth({ mcp_server_url: 'https://nowhere.invalid/mcp', refresh: refresh() }));
+		const v = await validate(x);
+		assert.deepEqual(without(v, 'validated_at'), { type: 'vault_credential_validation', credential_id: x.id, vault_id: vid, has_refresh_token: true,
+			status: 'unknown', mcp_probe: { method: 'initialize', http_response: null }, refresh: null });
+		micros(v.validated_at);
+		assert.equal((await post(`/v1/vaults/${vid}/credentials/${x.id}/mcp_oauth_validate`, {})).json.status, 'unknown');
+		assert.deepEqual(await read(x), x);
+		for (const auth of [bearer(), variable()]) await refused(validate(await create(vid, auth)), 400, /^Only mcp_oauth/);
+		await credentials.archive(x.id, { vault_id: vid });
+		await refused(validate(x), 400, exactly('Credential is archived.'));
+		await refused(validate({ id: NOBODY, vault_id: vid }), 404, exactly(`Credential ${NOBODY} not found.`));
+		const { apiKey } = await newTenant();
+		await refused(watched({ apiKey }).beta.vaults.credentials.mcpOAuthValidate(x.id, { vault_id: vid }), 404, exactly(`Vault ${vid} not found.`));
+	});
+
 	test('a repeated create makes one; what is kept of it has no secret', async () => {
 		const vid = await vault(), headers = { 'idempotency-key': unique('credential') };
 		const auth = bearer();

@@ -17,6 +17,7 @@ const known = (path, key) => ({ model: MODEL, agent: ids.agent_id, environment_i
 
 // What such a request cannot do: download an upload, give a token to what is no repository, archive the thread that a session is.
 const REFUSED = new Map([['GET /v1/files/{file_id}/content', /not downloadable/], ['POST /v1/sessions/{session_id}/resources/{resource_id}', /./],
+	['POST /v1/vaults/{vault_id}/credentials/{credential_id}/mcp_oauth_validate', /Only mcp_oauth/],
 	['POST /v1/sessions/{session_id}/threads/{thread_id}/archive', /primary thread/]]);
 
 function multipart(schema) {

@@ -88,6 +88,16 @@ INSERT INTO blob_drop SELECT lpad(n::text, 32, '0'), now() - interval '1 hour' F
 INSERT INTO file_usage SELECT 'org', 5, 1 FROM generate_series(1, 90);
 INSERT INTO file_usage SELECT 'org-' || n, 5, 1 FROM generate_series(1, 1000) n;
 RESET session_replication_role;
+-- A vault for each of many users, one in a hundred archived.
+INSERT INTO vault (id, organization_id, workspace_id, body, created_at, updated_at, archived_at)
+SELECT 'vlt_' || lpad(n::text, 9, '0'), 'org', CASE WHEN n % 2000 = 7 THEN 'wrkspc_small' ELSE 'wrkspc_big' END, '{"display_name":"v","metadata":{}}', now(), now(),
+       CASE WHEN n % 100 = 3 THEN now() END
+  FROM generate_series(1, 50000) n;
+INSERT INTO credential (id, vault_id, organization_id, workspace_id, type, match_key, secret_version, body, mcp_server_url, created_at, updated_at, archived_at)
+SELECT 'vcrd_' || lpad(n::text, 9, '0'), 'vlt_' || lpad((1 + n % 50000)::text, 9, '0'), 'org', 'wrkspc_big', 'static_bearer', 'https://' || n, 1,
+       '{"display_name":null,"metadata":{}}', 'https://' || n, now(), now(), CASE WHEN n % 50 = 3 THEN now() END
+  FROM generate_series(1, 100000) n;
+INSERT INTO credential_secret (credential_id, slot, version, key_id, sealed) SELECT id, 'token', 1, 'k', '\x00' FROM credential WHERE archived_at IS NULL;
 VACUUM (ANALYZE) file;
 VACUUM (ANALYZE) session;
 VACUUM (ANALYZE) work;
