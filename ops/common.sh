@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by up, down, demo, bin/roostctl: which instance this checkout is, where its files are, and small helpers.
 #
-# ROOST_INSTANCE  name of the instance (default: 8 hex digits of the checkout's real path)
+# ROOST_INSTANCE  name of the instance (default: instance.sh)
 # ROOST_VAR       where the links and dev.env go (default: var/ of the checkout)
 # Sets ROOT ID RUN STATE VAR OWNER_UID OWNER_GID. Nothing here changes the machine before become_root.
 
@@ -28,8 +28,10 @@ if [ "${1:-}" = --settings ]; then
 	shift 2
 fi
 
-ID=${ROOST_INSTANCE:-$(printf '%s' "$ROOT" | sha256sum | cut -c1-8)}
-[[ $ID =~ ^[a-z0-9]{1,16}$ ]] || die "ROOST_INSTANCE must be 1 to 16 of a-z and 0-9, not '$ID'"
+# shellcheck source=ops/instance.sh
+. "$ROOT/ops/instance.sh"
+ID=$(instance_id "$ROOT")
+[ -n "$ID" ] || die "ROOST_INSTANCE must be 1 to 16 of a-z and 0-9, not '${ROOST_INSTANCE:-}'"
 RUN=/run/roost/$ID
 STATE=/var/lib/roost/$ID
 # shellcheck disable=SC2034 # these are for the scripts that source this file
