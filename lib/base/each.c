@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -44,6 +43,24 @@ struct state {
 
 /* --- start ------------------------------------------------------------------------------------------------------------------- */
 
+/* A system user of this machine, straight from its file: name services would want libraries in a program that has none. */
+static bool
+find_user(const char *name, uid_t *out)
+{
+	FILE *f = fopen("/etc/passwd", "re");
+	const struct passwd *pw = NULL;
+	bool found = false;
+
+	while (f && !found && (pw = fgetpwent(f)) != NULL)
+		if (strcmp(pw->pw_name, name) == 0) {
+			*out = pw->pw_uid;
+			found = true;
+		}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static int
 find_users(struct state *st, struct err *e)
 {
@@ -51,11 +68,9 @@ find_users(struct state *st, struct err *e)
 	char *save = NULL;
 
 	for (char *name = strtok_r(names, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
-		const struct passwd *pw = getpwnam(name);
-
-		if (!pw || st->nusers == USERS_MAX)
-			return err_fault(e, EK_UNAVAILABLE, 0, "user %s: %s", name, pw ? "too many" : "there is none");
-		st->users[st->nusers++] = pw->pw_uid;
+		if (st->nusers == USERS_MAX || !find_user(name, &st->users[st->nusers]))
+			return err_fault(e, EK_UNAVAILABLE, 0, "user %s: there is none, or one too many", name);
+		st->nusers++;
 	}
 	return 0;
 }
@@ -78,17 +93,20 @@ static int
 open_socket(struct state *st, struct err *e)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const struct group *gr = st->s->group[0] ? getgrnam(st->s->group) : NULL;
+	AUTO(str) char *dir = xstrdup(st->s->socket);
+	char *slash = strrchr(dir, '/');
+	struct stat folder;
 
-	if (strlen(st->s->socket) >= sizeof addr.sun_path)
-		return err_fault(e, EK_UNAVAILABLE, 0, "socket path %s is too long", st->s->socket);
-	if (st->s->group[0] && !gr)
-		return err_fault(e, EK_UNAVAILABLE, 0, "group %s: there is none", st->s->group);
+	if (strlen(st->s->socket) >= sizeof addr.sun_path || !slash)
+		return err_fault(e, EK_UNAVAILABLE, 0, "socket path %s is too long, or not from the root", st->s->socket);
+	*slash = '\0';
+	if (stat(dir, &folder) < 0)
+		return err_fault(e, EK_UNAVAILABLE, errno, "cannot use folder %s", dir);
 	snprintf(addr.sun_path, sizeof addr.sun_path, "%s", st->s->socket);
 	st->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	(void)unlink(addr.sun_path);
 	(void)umask(0177);	/* nobody's between bind and chmod */
-	if (st->fd < 0 || bind(st->fd, (struct sockaddr *)&addr, sizeof addr) < 0 || (gr && chown(addr.sun_path, (uid_t)-1, gr->gr_gid) < 0) ||
+	if (st->fd < 0 || bind(st->fd, (struct sockaddr *)&addr, sizeof addr) < 0 || chown(addr.sun_path, (uid_t)-1, folder.st_gid) < 0 ||
 	    chmod(addr.sun_path, 0660) < 0 || listen(st->fd, BACKLOG) < 0)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot listen on %s: %s", addr.sun_path, strerror(errno));
 	(void)umask(022);

@@ -12,7 +12,7 @@
 #define EACH_FD 3	/* the connection, in the program */
 
 struct each {
-	const char *socket, *group;	/* where, mode 0660; group that may connect, or "" */
+	const char *socket;		/* where, mode 0660, with the group of its folder */
 	const char *users;		/* names of the system users that are served, separated by spaces; others are closed at once */
 	const char *program;		/* file name beside our own program */
 	const char *conf_path;		/* handed to it as -c */

@@ -77,6 +77,7 @@ DECLARE
 BEGIN
   SELECT c.id, c.organization_id, c.workspace_id, c.vault_id INTO v
     FROM credential_probe p JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
+                                             AND c.organization_id = p.organization_id
    WHERE p.id = p_probe AND p.ended_at IS NULL AND p.created_at > v_now - interval '1 minute' AND c.archived_at IS NULL
      FOR UPDATE OF c;
   IF NOT FOUND THEN
@@ -120,6 +121,7 @@ DECLARE
 BEGIN
   SELECT c.id, c.organization_id, c.workspace_id, c.vault_id, c.secret_version INTO v
     FROM credential_probe p JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
+                                             AND c.organization_id = p.organization_id
    WHERE p.id = p_probe AND c.archived_at IS NULL
      FOR UPDATE OF c;
   IF NOT FOUND THEN

@@ -319,7 +319,7 @@ memory(void)
 {
 	enum { STREAMS = 2000, SESSIONS = 50, FIRST = STREAMS / 4 };	/* the first let grow what grows once */
 	static struct http *s[STREAMS];
-	static const char *const classes[] = { "gateway", "stream", "worker", "hands", "nginx", "redis", "pg", "sv" };
+	static const char *const classes[] = { "gateway", "stream", "worker", "hands", "vault", "egress", "nginx", "redis", "pg", "sv" };
 	char id[SESSIONS][64], path[160];
 	double ours = 0, rss = 0, hub = 0, nginx = 0;
 
@@ -328,8 +328,8 @@ memory(void)
 		AUTO(str) char *what = xasprintf("idle memory (PSS): %s", strcmp(classes[i], "sv") == 0 ? "supervisor and its loggers" : classes[i]);
 		AUTO(str) char *amount = xasprintf("%.1f MB", kb / 1024);
 
-		ours += i < 4 ? kb : 0;
-		rss += i < 4 ? resident_kb(classes[i]) : 0;
+		ours += i < 6 ? kb : 0;
+		rss += i < 6 ? resident_kb(classes[i]) : 0;
 		row(what, -1, -1, amount, "", "");
 	}
 	AUTO(str) char *all = xasprintf("%.1f MB", rss / 1024), *fair = xasprintf("%.1f MB with what they share counted once", ours / 1024);

@@ -18,6 +18,6 @@ main(int argc, char **argv)
 
 	conf_args(&c, argc, argv);
 	log_open("roost-egress", log_level_of(c.log_level));
-	return each_run(&(struct each){ .socket = c.egress_socket, .group = c.egress_group, .users = c.egress_users, .program = "roost-probe",
+	return each_run(&(struct each){ .socket = c.egress_socket, .users = c.egress_users, .program = "roost-probe",
 	    .conf_path = argv[2], .max = c.probes_max, .seconds = c.probe_s + 10 });
 }

@@ -18,6 +18,6 @@ main(int argc, char **argv)
 
 	conf_args(&c, argc, argv);
 	log_open("roost-vault", log_level_of(c.log_level));
-	return each_run(&(struct each){ .socket = c.vault_socket, .group = c.vault_group, .users = c.vault_users, .program = "roost-opener",
+	return each_run(&(struct each){ .socket = c.vault_socket, .users = c.vault_users, .program = "roost-opener",
 	    .conf_path = argv[2], .max = c.openers_max, .seconds = c.opener_s });
 }
