@@ -118,7 +118,8 @@ token_refresh(struct fetch *f, const struct token_ask *ask, struct scrub *s, int
 	field(&body, "scope", ask->scope);
 	field(&body, "resource", ask->resource);
 	if (by_header)
-		http.headers[2] = authorization = basic(ask->client_id, ask->client_secret ? ask->client_secret : "", s);
+		authorization = basic(ask->client_id, ask->client_secret ? ask->client_secret : "", s);
+	http.headers[2] = authorization;
 	http.body = body.data;
 	fetch_run(f, &http, &out->reply);
 	out->outcome = read_answer(out, s);
