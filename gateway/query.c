@@ -135,6 +135,8 @@ take(struct query *q, size_t i, char *text, struct arena *a, struct err *e)
 
 	if (!utf8(text))
 		return err_set(e, EK_INVALID, 0, "%s: not valid UTF-8", p->name);
+	if (!text[0] && p->min == 0 && (p->kind == QK_TEXT || p->kind == QK_TEXTS))
+		return 0;		/* how the SDK writes null */
 	if (q->v[i].given && p->kind != QK_ENUMS && p->kind != QK_TEXTS)
 		return err_set(e, EK_INVALID, 0, "%s: given more than once", p->name);
 	q->v[i].given = true;

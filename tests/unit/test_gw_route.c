@@ -121,6 +121,9 @@ values(void **state)
 	q = parse(a, "statuses[]=idle&statuses=running&statuses%5b%5d=idle");
 	assert_int_equal(query_list(&q, "statuses", &list), 2);
 	assert_string_equal(list[1], "running");
+	q = parse(a, "page=&limit=7");			/* null, as the SDK writes it */
+	assert_false(query_given(&q, "page"));
+	assert_null(query_text(&q, "page"));
 }
 
 int
