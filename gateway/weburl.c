@@ -30,6 +30,8 @@ weburl_key(const char *url, struct arena *a)
 
 	if ((size_t)(rest - host) > n && strncmp(rest - n, dflt, n) == 0)
 		end = rest - n;
+	while (end > host + 1 && (end[-1] == '.' || end[-1] == ':'))	/* the root's dot, a port that is not given */
+		end--;
 	while (path > 0 && rest[path - 1] == '/')
 		path--;
 	key = arena_printf(a, "%.*s%.*s%.*s", (int)(end - url), url, (int)path, rest, (int)strcspn(query, "#"), query);

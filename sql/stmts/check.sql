@@ -211,3 +211,27 @@ SELECT f.session_id, 'the copy ' || f.id || ' is mounted by no resource'
 SELECT f.session_id, f.path || ' was published more than once: ' || string_agg(f.id, ', ')
   FROM file f WHERE f.origin = 'output' AND f.blob_id IS NOT NULL AND ($1::text IS NULL OR f.session_id = $1::text)
  GROUP BY f.session_id, f.path, f.blob_id HAVING count(*) > 1 LIMIT 1000
+
+-- stmt: check_vaults  for: admin
+SELECT NULL::text, c.id || ' is archived and has secrets'
+  FROM credential c
+ WHERE $1::text IS NULL AND c.archived_at IS NOT NULL AND EXISTS (SELECT FROM credential_secret s WHERE s.credential_id = c.id)
+UNION ALL
+SELECT NULL, c.id || ' has no ' || n.slot
+  FROM credential c
+ CROSS JOIN LATERAL (VALUES ('static_bearer', 'token', true), ('environment_variable', 'secret_value', true), ('mcp_oauth', 'access_token', true),
+   ('mcp_oauth', 'refresh_token', c.token_endpoint IS NOT NULL), ('mcp_oauth', 'client_secret', c.endpoint_auth <> 'none')) n (type, slot, needed)
+ WHERE $1::text IS NULL AND c.archived_at IS NULL AND n.type = c.type AND n.needed
+   AND NOT EXISTS (SELECT FROM credential_secret s WHERE s.credential_id = c.id AND s.slot = n.slot)
+UNION ALL
+SELECT NULL, s.credential_id || ' has a ' || s.slot || ' of version ' || s.version || ', beyond its newest'
+  FROM credential_secret s JOIN credential c ON c.id = s.credential_id WHERE $1::text IS NULL AND s.version > c.secret_version
+UNION ALL
+SELECT NULL, c.id || ' is not of its vault''s tenant, or outlives it'
+  FROM credential c JOIN vault v ON v.id = c.vault_id
+ WHERE $1::text IS NULL AND ((c.workspace_id, c.organization_id) IS DISTINCT FROM (v.workspace_id, v.organization_id)
+    OR (v.archived_at IS NOT NULL AND c.archived_at IS NULL))
+UNION ALL
+SELECT NULL, c.vault_id || ' has ' || count(*) || ' active credentials'
+  FROM credential c WHERE $1::text IS NULL AND c.archived_at IS NULL GROUP BY c.vault_id HAVING count(*) > 20
+ LIMIT 1000

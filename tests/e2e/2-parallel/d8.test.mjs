@@ -65,7 +65,7 @@ function* bodies() {
 		const schema = resolve(ops.post?.requestBody?.content['application/json']?.schema);
 		if (!schema) continue;
 		const path = template.replace('{agent_id}', b.agent.id).replace('{environment_id}', b.environment.id).replace('{session_id}', idle)
-			.replace(/\{(\w+)_id\}/g, (_, kind) => `${{ thread: 'sthr', resource: 'sesrsc', file: 'file' }[kind] ?? kind}_01${'1'.repeat(22)}`);
+			.replace(/\{(\w+)_id\}/g, (_, kind) => `${{ thread: 'sthr', resource: 'sesrsc', file: 'file', vault: 'vlt', credential: 'vcrd' }[kind] ?? kind}_01${'1'.repeat(22)}`);
 		yield { path, schema };
 	}
 }
@@ -98,7 +98,7 @@ const cases = {
 	6: ['an admin key on a session route', () => is(403, rawGet(S, { headers: { authorization: `Bearer ${adminKey}` } }))],
 	7: ['another workspace\'s objects: the same 404 as for none', async () => {
 		for (const [path, theirs, none] of [[A, strangers.agent, ABSENT.agent], [E, strangers.environment, ABSENT.environment], [S, strangers.session, ABSENT.session],
-			['/v1/files', strangers.file, 'file_01' + '1'.repeat(22)]]) {
+			['/v1/files', strangers.file, 'file_01' + '1'.repeat(22)], ['/v1/vaults', strangers.vault, 'vlt_01' + '1'.repeat(22)]]) {
 			const [x, y] = [await get(`${path}/${theirs}`), await get(`${path}/${none}`)];
 			await is(404, x);
 			assert.equal(x.json.error.message.replace(theirs, ''), y.json.error.message.replace(none, ''));
@@ -345,7 +345,8 @@ describe('D8', { concurrency: true }, () => {
 		const theirs = await bench(theirC);
 		const spare = await makeAgent(theirC);
 		const file = await theirC.beta.files.upload({ file: await Anthropic.toFile(Buffer.from('x'), 'x.txt') });
-		strangers = { agent: theirs.agent.id, environment: theirs.environment.id, session: (await theirs.session()).id, file: file.id, spare };
+		const vault = await theirC.beta.vaults.create({ display_name: 'theirs' });
+		strangers = { agent: theirs.agent.id, environment: theirs.environment.id, session: (await theirs.session()).id, file: file.id, vault: vault.id, spare };
 		for (const x of [w, a]) await x.close?.();
 	});
 

@@ -24,7 +24,8 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage", "session_resource" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage", "session_resource",
+	"vault", "credential", "credential_secret" };
 #define NTABLES (sizeof tables / sizeof *tables)
 
 static char blob[BLOB_PATH];	/* of the file that is there */
@@ -176,6 +177,23 @@ upload(void)
 	must(snprintf(blob, sizeof blob, "%s/%.2s/%s", dir, w.id, w.id) > 0);
 }
 
+/* Two credentials, and an archived one. */
+static void
+keep_secrets(void)
+{
+	static const char *const names[] = { "vcrd_a", "vcrd_b", "vcrd_c" };
+
+	free(rig_sql("INSERT INTO vault (id, organization_id, workspace_id, body, created_at, updated_at) SELECT 'vlt_a', organization_id, workspace_id, '{}',"
+	    " now(), now() FROM session WHERE id = 'sesn_tool'"));
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		AUTO(str) char *result = rig_sql("SELECT credential_insert(workspace_id, 'vlt_a', '%s', 'static_bearer', '%s', '{}', 'https://%s', NULL, NULL, NULL,"
+		    " NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{token}', '{k}', '{x}', 20) FROM session WHERE id = 'sesn_tool'", names[i], names[i], names[i]);
+
+		assert_string_equal(result, "ok");
+	}
+	free(rig_sql("SELECT credential_archive(workspace_id, 'vlt_a', 'vcrd_c') FROM session WHERE id = 'sesn_tool'"));
+}
+
 static int
 start(void **state)
 {
@@ -210,6 +228,7 @@ start(void **state)
 	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_admin\nblob_dir = %s/blobs\n", rig_dir, rig_dir);
 	assert_int_equal(fclose(f), 0);
 	upload();
+	keep_secrets();
 	return 0;
 }
 
@@ -330,6 +349,11 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	  " size_bytes, blob_id, downloadable, created_at) SELECT x, organization_id, workspace_id, 'sesn_tool', 'output', 'o', 'o', 'text/plain', 5,"
 	  " blob_id, true, now() FROM file, unnest('{file_c,file_d}'::text[]) x WHERE id = 'file_a'", "outputs" },
 	{ "a blob is smaller than its row", "UPDATE blob SET size_bytes = 6", "blobs files" },
+	{ "a secret is lost", "DELETE FROM credential_secret WHERE credential_id = 'vcrd_a'", "vaults" },
+	{ "a purged secret is back", "INSERT INTO credential_secret VALUES ('vcrd_c', 'token', 1, 'k', 'x')", "vaults" },
+	{ "a secret of a version to come", "UPDATE credential_secret SET version = 2 WHERE credential_id = 'vcrd_a'", "vaults" },
+	{ "a credential of another tenant", "UPDATE credential SET workspace_id = 'other' WHERE id = 'vcrd_b'", "vaults" },
+	{ "a credential that outlives its vault", "UPDATE vault SET archived_at = now()", "vaults" },
 	{ "an orphan",
 	    "DELETE FROM session WHERE id = 'sesn_plain'", "orphans" },
 };
