@@ -13,7 +13,7 @@ import { ENDPOINTS } from './endpoints.mjs';
 import * as policy from './policy.mjs';
 
 const e2e = fileURLToPath(new URL('../e2e/', import.meta.url));
-const ts = createRequire(path.join(e2e, 'package.json'))('typescript');
+export const ts = createRequire(path.join(e2e, 'package.json'))('typescript');
 
 // What is wanted beside the replies of methods: types by name. Replies reach most; these are reached by no method.
 const NAMED = ['ErrorResponse', 'ErrorDetails', 'BetaManagedAgentsSessionEvent', 'BetaManagedAgentsSessionEventType'];
@@ -40,7 +40,7 @@ function program() {
 	return ts.createProgram({ rootNames: [ROOT], options, host });
 }
 
-class Generator {
+export class Generator {
 	constructor() {
 		const p = program();
 		this.checker = p.getTypeChecker();
@@ -54,8 +54,8 @@ class Generator {
 		return this.checker.getTypeOfSymbolAtLocation(symbol, this.root);
 	}
 
-	// The type of `client.beta.agents.create`'s result: {kind, type}.
-	method(dotted) {
+	// Of `client.beta.agents.create`, by its name without the client.
+	signature(dotted) {
 		let type = this.exported('client');
 		for (const name of dotted.split('.')) {
 			const p = this.checker.getPropertyOfType(type, name);
@@ -64,7 +64,12 @@ class Generator {
 		}
 		const signatures = type.getCallSignatures();
 		if (signatures.length !== 1) throw new Error(`${dotted} has ${signatures.length} signatures`);
-		const promise = signatures[0].getReturnType();
+		return signatures[0];
+	}
+
+	// The type of a method's result: {kind, type}.
+	method(dotted) {
+		const promise = this.signature(dotted).getReturnType();
 		const name = promise.symbol?.name;
 		if (name !== 'APIPromise' && name !== 'PagePromise') throw new Error(`${dotted} returns ${this.checker.typeToString(promise)}`);
 		const result = this.checker.getTypeArguments(promise)[0];

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { before, describe, test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Anthropic, MODEL, bench, client, unique } from '../lib/client.mjs';
+import { differences } from '../../conformance/params.mjs';
 import { doc, resolve, sample } from '../lib/described.mjs';
 import { get, request } from '../lib/http.mjs';
 import { Sse } from '../lib/sse.mjs';
@@ -89,6 +90,16 @@ describe('openapi.json', { concurrency: false }, () => {
 			if (access !== 'OPEN') for (const status of [400, 401, 403, 404, 429, 503]) assert.ok(op.responses[status], `${method} ${path}: ${status}`);
 		}
 		assert.equal(new Set(operations.map((o) => o.op.operationId)).size, operations.length);
+	});
+
+	test('describes whatever the SDK\'s types let a user send', () => {
+		const { methods, found } = differences();
+		assert.ok(methods >= 38, `only ${methods} methods were compared`);
+		assert.deepEqual(found, [
+			// the wire has such blocks in replies only (contract 2.3)
+			'POST /v1/sessions initial_events[].content[]: {type: "redacted"}',
+			'POST /v1/sessions/{session}/events events[].content[]: {type: "redacted"}',
+		]);
 	});
 
 	test('the page for people is served, and nothing of it comes from elsewhere', async () => {
