@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "events.h"
 #include "jx.h"
 #include "xalloc.h"
 
@@ -33,72 +34,54 @@ struct mcp {
 
 /* --- replies ----------------------------------------------------------------------------------------------------------------- */
 
-/* The next event of a stream from *at on: its data, lines joined, in data. false: none that is complete. */
-static bool
-next_event(const struct buf *body, size_t *at, struct buf *data)
+/* JSON with this id, or NULL. The caller owns it. */
+static json_t *
+answer_of(const struct buf *text, int id)
 {
-	size_t i = *at;
-	bool any = false;
+	struct err ignored = ERR_INIT;
+	json_t *v = NULL;
 
-	buf_reset(data);
-	while (i < body->len) {
-		const char *line = body->data + i, *end = memchr(line, '\n', body->len - i);
-		size_t len;
-
-		if (!end)
-			return false;
-		len = (size_t)(end - line);
-		i += len + 1;
-		if (len > 0 && line[len - 1] == '\r')
-			len--;
-		if (len == 0) {
-			*at = i;
-			if (any)
-				return true;
-			continue;
-		}
-		if (len >= 5 && memcmp(line, "data:", 5) == 0) {
-			size_t skip = len > 5 && line[5] == ' ' ? 6 : 5;
-
-			buf_put(data, line + skip, len - skip);
-			any = true;
-		}
-	}
-	return false;
+	if (text->len == 0 || jx_parse(text->data, text->len, &v, &ignored) < 0)
+		return NULL;
+	if (jx_int(v, "id", -1) == id)
+		return v;
+	json_decref(v);
+	return NULL;
 }
 
-/* The JSON-RPC answer with this id in a reply, or NULL. The caller owns it. */
+/* The JSON-RPC answer with this id among the events from *s on. The caller owns it. */
+static json_t *
+answer_among(struct events *s, const struct buf *body, int id)
+{
+	json_t *v = NULL;
+
+	while (!v && events_next(s, body))
+		v = answer_of(&s->data, id);
+	return v;
+}
+
+/* The same in a whole reply. */
 static json_t *
 answer_in(const struct fetch_reply *r, int id)
 {
-	AUTO(buf) struct buf data = BUF_INIT(0);
-	struct err ignored = ERR_INIT;
-	json_t *v = NULL;
-	size_t at = 0;
+	struct events s = { 0 };
+	json_t *v = fetch_is(r, "text/event-stream") ? answer_among(&s, &r->body, id) : answer_of(&r->body, id);
 
-	if (!fetch_is(r, "text/event-stream")) {
-		if (r->body.len == 0 || jx_parse(r->body.data, r->body.len, &v, &ignored) < 0)
-			return NULL;
-		if (jx_int(v, "id", -1) == id)
-			return v;
-		json_decref(v);
-		return NULL;
-	}
-	while (next_event(&r->body, &at, &data)) {
-		if (data.len == 0 || jx_parse(data.data, data.len, &v, &ignored) < 0)
-			continue;
-		if (jx_int(v, "id", -1) == id)
-			return v;
-		json_decref(v);
-	}
-	return NULL;
+	events_free(&s);
+	return v;
 }
+
+/* What a request waits for, and how far its reply was read. */
+struct awaited {
+	int id;
+	struct events events;
+};
 
 static bool
 has_answer(void *arg, const struct buf *body)
 {
-	struct fetch_reply r = { .type = "text/event-stream", .body = *body };
-	json_t *v = answer_in(&r, *(const int *)arg);
+	struct awaited *w = arg;
+	json_t *v = answer_among(&w->events, body, w->id);
 	bool found = v != NULL;
 
 	json_decref(v);
@@ -116,9 +99,9 @@ left(const struct mcp *m)
 }
 
 static void
-post(struct mcp *m, const char *body, int *id, struct fetch_reply *out)
+post(struct mcp *m, const char *body, struct awaited *w, struct fetch_reply *out)
 {
-	struct fetch_ask ask = { .method = "POST", .url = m->url, .body = body, .ms = left(m), .enough = id ? has_answer : NULL, .arg = id,
+	struct fetch_ask ask = { .method = "POST", .url = m->url, .body = body, .ms = left(m), .enough = w ? has_answer : NULL, .arg = w,
 	    .headers = { "Content-Type: application/json", "Accept: application/json, text/event-stream", m->bearer } };
 	int n = 3;
 
@@ -143,10 +126,12 @@ by_status(const struct fetch_reply *r)
 static bool
 step(struct mcp *m, const char *method, const char *body, int id, struct mcp_result *out, json_t **out_answer)
 {
+	struct awaited w = { .id = id };
 	AUTO(json) json_t *answer = NULL;
 	const json_t *error;
 
-	post(m, body, &id, &out->reply);
+	post(m, body, &w, &out->reply);
+	events_free(&w.events);
 	out->method = method;
 	out->verdict = by_status(&out->reply);
 	if (out->verdict != MCP_ACCEPTED)
