@@ -2,7 +2,7 @@
 // waits in half a second, which is why it stands alone.
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { bench, client, log } from '../lib/client.mjs';
+import { bench, breakingStreams, client, log } from '../lib/client.mjs';
 import { call, message, script } from '../lib/script.mjs';
 import { assertLog } from '../lib/shape.mjs';
 import { within } from '../lib/until.mjs';
@@ -28,19 +28,8 @@ describe('appendix B 9', () => {
 	});
 
 	test('B9 the tool runner completes a turn of many calls over a stream that breaks, runs nothing twice, and exits 60 s after end_turn', async () => {
-		let broken = 0;
-		const breaking = client({ ...options, fetch: async (url, init) => {
-			const res = await fetch(url, init);
-			if (!String(url).includes('/events/stream') || broken >= 3) return res;
-			const cut = new TransformStream({ transform(chunk, out) {
-				out.enqueue(chunk);
-				if (Buffer.from(chunk).includes('agent.custom_tool_use')) {
-					broken++;
-					out.error(new Error('the connection broke'));
-				}
-			} });
-			return new Response(res.body.pipeThrough(cut), { status: res.status, headers: res.headers });
-		} });
+		const { fetch, broken } = breakingStreams(3, 'agent.custom_tool_use');
+		const breaking = client({ ...options, fetch });
 		const w = await Watch.begin(b);
 		const ran = [];
 		const results = [];
@@ -52,7 +41,7 @@ describe('appendix B 9', () => {
 		await w.until((e) => e.type === 'session.status_idle' && e.stop_reason.type === 'end_turn', { what: 'the end of the turn' });
 		const ended = performance.now();
 		await within('the runner exits', done);
-		assert.ok(broken >= 1, 'the stream was broken');
+		assert.ok(broken() >= 1, 'the stream was broken');
 		assert.ok(waits.some((t) => t >= ended - 1000), 'it waited its 60 s (shortened here) after the end of the turn');
 		assert.deepEqual(ran.sort(), ['ticket 1', 'ticket 3', 'ticket 5', 'weather 2', 'weather 4']);
 		assert.equal(results.length, 5);

@@ -1,7 +1,7 @@
 // Custom tools: the client runs them (contract 3.2, 4.4, appendix B 8, 9).
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { TOOLSET, bench, client, countingClient, log } from '../lib/client.mjs';
+import { TOOLSET, bench, breakingStreams, client, countingClient, log } from '../lib/client.mjs';
 import { answer, bash, call, interrupt, message, script, text } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
 import { assertLog, logShape, micros } from '../lib/shape.mjs';
@@ -169,19 +169,8 @@ describe('custom tools', { concurrency: true }, () => {
 	});
 
 	test('the tool runner survives a stream that breaks, and runs nothing twice', async () => {
-		let broken = 0;
-		const breaking = client({ maxRetries: 2, fetch: async (url, init) => {
-			const res = await fetch(url, init);
-			if (!String(url).includes('/events/stream') || broken >= 2) return res;
-			const cut = new TransformStream({ transform(chunk, out) {
-				out.enqueue(chunk);
-				if (Buffer.from(chunk).includes('agent.custom_tool_use')) {
-					broken++;
-					out.error(new Error('the connection broke'));
-				}
-			} });
-			return new Response(res.body.pipeThrough(cut), { status: res.status, headers: res.headers });
-		} });
+		const { fetch, broken } = breakingStreams(2, 'agent.custom_tool_use');
+		const breaking = client({ maxRetries: 2, fetch });
 		const w = await Watch.begin(b);
 		const ran = [];
 		const runner = breaking.beta.sessions.events.toolRunner(w.id, { maxIdleMs: 500, tools: [
@@ -190,7 +179,7 @@ describe('custom tools', { concurrency: true }, () => {
 		await w.send(message(script(call('ticket', { title: 'a' }), call('ticket', { title: 'b' }), call('ticket', { title: 'c' }))));
 		await w.until((e) => e.type === 'session.status_idle' && e.stop_reason.type === 'end_turn', { what: 'the end of the turn' });
 		await within('the runner stops', finished);
-		assert.ok(broken >= 1, 'the stream was broken');
+		assert.ok(broken() >= 1, 'the stream was broken');
 		assert.deepEqual(ran, ['a', 'b', 'c']);
 		assertLog(await log(c, w.id));
 		w.close();

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { ABSENT, Anthropic, BETA, MODEL, VERSION, adminKey, apiKey, bench, client, makeAgent, makeEnvironment, unique } from '../lib/client.mjs';
+import { ABSENT, Anthropic, BETA, MODEL, VERSION, adminKey, apiKey, bench, client, makeAgent, unique } from '../lib/client.mjs';
 import { ctl, newTenant } from '../lib/ctl.mjs';
 import { doc, resolve, sample } from '../lib/described.mjs';
 import { Wire, assertError, get as rawGet, rawRequest, request as rawRequested } from '../lib/http.mjs';

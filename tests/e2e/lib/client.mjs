@@ -42,6 +42,24 @@ export function countingClient(options = {}) {
 	return { c, hits };
 }
 
+// A fetch whose event streams break behind the chunk that holds `text`, the first `times` times; broken() says how often they did.
+export function breakingStreams(times, text) {
+	let broken = 0;
+	const breaking = async (url, init) => {
+		const res = await fetch(url, init);
+		if (!String(url).includes('/events/stream') || broken >= times) return res;
+		const cut = new TransformStream({ transform(chunk, out) {
+			out.enqueue(chunk);
+			if (Buffer.from(chunk).includes(text)) {
+				broken++;
+				out.error(new Error('the connection broke'));
+			}
+		} });
+		return new Response(res.body.pipeThrough(cut), { status: res.status, headers: res.headers });
+	};
+	return { fetch: breaking, broken: () => broken };
+}
+
 // Names that no other test, run or file uses.
 export function unique(stem) {
 	return `${stem}-${randomBytes(5).toString('hex')}`;
