@@ -308,6 +308,18 @@ describe('credentials', { concurrency: true }, () => {
 		assert.deepEqual(await sql(`SELECT count(*) FROM credential WHERE vault_id = :'vid'`, { vid }), [['0']]);
 	});
 
+	test('archive beside rotations: whoever comes first, no secret is left', async () => {
+		const vid = await vault();
+		for (let i = 0; i < 4; i++) {
+			const x = await create(vid, variable());
+			const rotate = () => update(x, { auth: { type: 'environment_variable', secret_value: secret() } });
+			const all = await Promise.allSettled([rotate(), rotate(), credentials.archive(x.id, { vault_id: vid }), rotate(), rotate()]);
+			for (const o of all) if (o.reason) assert.equal(`${o.reason.status} ${o.reason.error?.error?.message}`, '400 Credential is archived.');
+			assert.equal(all[2].status, 'fulfilled');
+			assert.equal((await boxes(x.id)).size, 0);
+		}
+	});
+
 	test('list: newest first, page by page; a cursor is of its vault', async () => {
 		const [vid, other] = [await vault(), await vault()];
 		const all = [];

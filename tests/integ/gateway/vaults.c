@@ -237,6 +237,28 @@ boxes_open_in_their_row_only(void **state)
 	assert_string_equal(kept, "fresh");
 }
 
+/* No key to seal with (F49): nothing is stored unsealed, and what needs no key goes on. */
+static void
+no_key_no_secret(void **state)
+{
+	AUTO(str) char *key = xasprintf("%s/vault.pub", gwr_dir), *away = xasprintf("%s.away", key), *before = NULL, *after = NULL;
+	AUTO(str) char *uri = xasprintf("/v1/vaults/%s/credentials", vault);
+	const char *body = "{\"auth\":{\"type\":\"static_bearer\",\"mcp_server_url\":\"https://nokey.example.com\",\"token\":\"t\"}}";
+	const char *id = made("\"type\":\"static_bearer\",\"mcp_server_url\":\"https://key.example.com\",\"token\":\"t\"");
+	AUTO(str) char *one = xasprintf("%s/%s", uri, id);
+
+	before = gwr_state();
+	assert_int_equal(rename(key, away), 0);
+	gwr_bad(GWR_A, "POST", uri, body, 503, "api_error", "");
+	gwr_bad(GWR_A, "POST", one, "{\"auth\":{\"type\":\"static_bearer\",\"token\":\"u\"}}", 503, "api_error", "");
+	after = gwr_state();
+	assert_string_equal(before, after);
+	json_decref(gwr_ok(GWR_A, "POST", one, "{\"display_name\":\"named\"}"));
+	json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("%s/archive", one), NULL));
+	assert_int_equal(rename(away, key), 0);
+	json_decref(gwr_ok(GWR_A, "POST", uri, body));
+}
+
 /* --- suspended --------------------------------------------------------------------------------------------------------------------- */
 
 /* Seen in the transaction, although the key is still known as good. */
@@ -346,7 +368,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(gateway_cannot_read_back), cmocka_unit_test(nobody_else_reads), cmocka_unit_test(rules_hold_for_every_writer),
-		cmocka_unit_test(boxes_open_in_their_row_only), cmocka_unit_test(suspended_at_once), cmocka_unit_test(no_core_dump), cmocka_unit_test(memory_forgets),
+		cmocka_unit_test(boxes_open_in_their_row_only), cmocka_unit_test(no_key_no_secret), cmocka_unit_test(suspended_at_once),
+		cmocka_unit_test(no_core_dump), cmocka_unit_test(memory_forgets),
 	};
 
 	return cmocka_run_group_tests_name("vaults", tests, start, stop);
