@@ -29,6 +29,7 @@
 #define ARENA_MAX (256UL << 20)
 #define LARGE (256 << 10)
 #define PROBES_MS 2000
+#define LOG_MS 250		/* how long a line may wait for others while there are requests */
 #define UPLOADS_MS 4000		/* how long uploads under way may go on after SIGTERM, behind the drain of handler threads */
 
 struct worker {
@@ -50,6 +51,7 @@ rest(void *arg, bool idle)
 {
 	struct worker *w = arg;
 
+	log_flush(LOG_MS);
 	if (!idle)
 		once_sweep(w->ctx.db);
 	keep_sweep(w->ctx.gw->conf, w->ctx.db);
@@ -137,6 +139,7 @@ main(int argc, char **argv)
 	conf_args(&c, argc, argv);
 	harden_process(false);
 	log_open("roost-gateway", level_of(c.log_level));
+	log_gather();
 	signals(&stop);
 	if (start(&c, &gw, &park, &e) < 0) {
 		log_err("start_failed", &e, NULL);

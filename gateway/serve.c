@@ -43,7 +43,7 @@ request_id(char out[ID_MAX])
 	unsigned char bytes[16];
 	char tail[23];
 
-	id_random(bytes, sizeof bytes);
+	id_noise(bytes, sizeof bytes);
 	id_base58(bytes, tail);
 	snprintf(out, ID_MAX, "req_011C%s", tail + 2);
 }

@@ -59,20 +59,38 @@ buf_put(struct buf *b, const void *data, size_t len)
 }
 
 void buf_str(struct buf *b, const char *s) { buf_put(b, s, strlen(s)); }
-void buf_ch(struct buf *b, char c) { buf_put(b, &c, 1); }
+
+void
+buf_ch(struct buf *b, char c)
+{
+	if (b->len + 1 >= b->cap || b->over || b->max) {
+		buf_put(b, &c, 1);
+		return;
+	}
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
+}
 
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
+	size_t room = b->over || b->max ? 0 : b->cap - b->len;	/* most texts fit where they go: then they are made once */
 	va_list ap, again;
 	char *at;
 	int n;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	n = vsnprintf(room > 0 ? b->data + b->len : NULL, room, fmt, ap);
 	va_end(ap);
 	must(n >= 0);
+	if ((size_t)n < room) {
+		b->len += (size_t)n;
+		va_end(again);
+		return;
+	}
+	if (room > 0)
+		b->data[b->len] = '\0';
 	at = buf_reserve(b, (size_t)n);
 	if (at) {
 		vsnprintf(at, (size_t)n + 1, fmt, again);

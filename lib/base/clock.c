@@ -21,15 +21,40 @@ int64_t clock_mono_us(void) { return read_us(CLOCK_MONOTONIC); }
 int64_t clock_mono_ms(void) { return read_us(CLOCK_MONOTONIC) / 1000; }
 int64_t clock_wall_us(void) { return read_us(CLOCK_REALTIME) + FAILPOINT_SHIFT(CLOCK); }
 
+/* Rounded down, before 1970 too. */
+static int64_t
+quotient(int64_t a, int64_t b)
+{
+	return a / b - (a % b < 0);
+}
+
+/* v as n decimal digits and a character behind them. */
+static char *
+put_digits(char *p, unsigned v, int n, char after)
+{
+	for (int i = n - 1; i >= 0; i--, v /= 10)
+		p[i] = (char)('0' + v % 10);
+	p[n] = after;
+	return p + n + 1;
+}
+
 char *
 clock_format(int64_t us, char out[CLOCK_TEXT])
 {
-	time_t s = (time_t)(us / 1000000);
-	struct tm t;
+	int64_t s = quotient(us, 1000000), day = quotient(s, 86400);
+	unsigned rest = (unsigned)(s - day * 86400);
+	unsigned z = (unsigned)(day + 719468), era = z / 146097, doe = z % 146097;	/* days since 0000-03-01, in eras of 400 years */
+	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365, doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+	unsigned mp = (5 * doy + 2) / 153, month = mp < 10 ? mp + 3 : mp - 9;
+	char *p = put_digits(out, yoe + era * 400 + (month <= 2), 4, '-');
 
-	gmtime_r(&s, &t);
-	snprintf(out, CLOCK_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%06uZ", (t.tm_year + 1900) % 10000, (t.tm_mon + 1) % 100, t.tm_mday % 100,
-	    t.tm_hour % 100, t.tm_min % 100, t.tm_sec % 100, (unsigned)(us % 1000000));
+	p = put_digits(p, month, 2, '-');
+	p = put_digits(p, doy - (153 * mp + 2) / 5 + 1, 2, 'T');
+	p = put_digits(p, rest / 3600, 2, ':');
+	p = put_digits(p, rest / 60 % 60, 2, ':');
+	p = put_digits(p, rest % 60, 2, '.');
+	p = put_digits(p, (unsigned)(us - s * 1000000), 6, 'Z');
+	*p = '\0';
 	return out;
 }
 

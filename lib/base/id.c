@@ -15,6 +15,8 @@
 #include "clock.h"
 #include "xalloc.h"
 
+#define TEN_DIGITS 430804206899405824	/* 58 to the tenth */
+
 static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 
 void
@@ -36,16 +38,47 @@ id_random(void *out, size_t n)
 void
 id_base58(const unsigned char bytes[16], char out[23])
 {
-	unsigned __int128 v = 0;
+	unsigned __int128 v = 0, high;
 	int i;
 
 	for (i = 0; i < 16; i++)
 		v = v << 8 | bytes[i];
-	for (i = 21; i >= 0; i--) {
-		out[i] = alphabet[(int)(v % 58)];
-		v /= 58;
+	for (i = 22; i > 0; i -= 10, v = high) {	/* long divisions are slow: ten digits of each */
+		high = v / TEN_DIGITS;
+		for (uint64_t low = (uint64_t)(v - high * TEN_DIGITS), k = 1; k <= 10 && (int)k <= i; k++, low /= 58)
+			out[i - (int)k] = alphabet[low % 58];
 	}
 	out[22] = '\0';
+}
+
+/* Random bytes for ids, which are no secrets: the kernel is asked for many at a time. */
+static __thread unsigned char pool[256];
+static __thread size_t left;
+
+static void
+pool_forget(void)
+{
+	left = 0;
+}
+
+/* A forked process must not make its parent's ids. */
+__attribute__((constructor)) static void
+pool_watch(void)
+{
+	(void)pthread_atfork(NULL, NULL, pool_forget);
+}
+
+void
+id_noise(void *out, size_t n)
+{
+	must(n <= sizeof pool);
+	if (left < n) {
+		id_random(pool, sizeof pool);
+		left = sizeof pool;
+	}
+	left -= n;
+	memcpy(out, pool + left, n);
+	explicit_bzero(pool + left, n);
 }
 
 /* The next (milliseconds, counter) of this process; never goes back, even when the wall clock does. */
@@ -73,7 +106,7 @@ id_new(const char *prefix, char out[ID_MAX])
 
 	for (i = 0; i < 8; i++)
 		bytes[i] = (unsigned char)(tick >> (56 - 8 * i));
-	id_random(bytes + 8, 8);
+	id_noise(bytes + 8, 8);
 	id_base58(bytes, tail);
 	snprintf(out, ID_MAX, "%s01%s", prefix, tail);
 	return out;

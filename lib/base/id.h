@@ -20,6 +20,9 @@ bool id_ok(const char *prefix, const char *text);
 /* 22 base58 characters for exactly these 16 bytes. */
 void id_base58(const unsigned char bytes[16], char out[23]);
 
+/* n <= 256 random bytes for a name that is no secret: the kernel is asked for many at a time. */
+void id_noise(void *out, size_t n);
+
 /* n random bytes; aborts when the kernel has none. */
 void id_random(void *out, size_t n);
 

@@ -32,11 +32,17 @@ void
 jw_quote(struct buf *out, const char *s, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
+	static const bool plain[256] = { [' ' ... '!'] = true, ['#' ... '['] = true, [']' ... 0x7f] = true };
 	const unsigned char *p = (const unsigned char *)s;
 	size_t i = 0, from = 0;
 
 	buf_ch(out, '"');
 	while (i < len) {
+		if (plain[p[i]]) {
+			i++;
+			continue;
+		}
+
 		char esc[7] = { '\\', 0, 0, 0, 0, 0, 0 };
 		const char *put = esc;
 		size_t n = 1, putlen = 2;

@@ -1,12 +1,17 @@
 /*
- * log: see log.h. A line is built on the stack and written by one write(2), so lines of several threads do not mix and a crash loses
- * at most the line being built. When stderr blocks the process blocks with it: the supervisor's logger reads at once.
+ * log: see log.h. A line is written by one write(2), so lines of several threads do not mix and a crash loses at most the line being built.
+ * When stderr blocks the process blocks with it: the supervisor's logger reads at once.
+ *
+ * A process that says so gathers lines below `warn` and writes many at once: each write wakes the logger, which costs more than a request's
+ * line is worth. What is gathered is lost when the process is killed, as the last second of nginx's access log is.
  */
 #include "log.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,9 +20,18 @@
 #include "jw.h"
 
 #define VALUE_MAX 400
+#define LINE_ROOM 512		/* of most lines */
 
 static const char *proc_name = "roost";
 static enum log_level lowest_level = LOG_INFO_LEVEL;
+static struct {
+	pthread_mutex_t lock;
+	bool on;
+	size_t len;
+	int64_t since_ms;	/* of the oldest line */
+	char text[16384];
+} gathered = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
 void
@@ -44,6 +58,68 @@ log_num(struct log_num *n, int64_t v)
 }
 
 static void
+put_out(const char *text, size_t len)
+{
+	ssize_t n;
+
+	for (; len > 0 && (n = write(STDERR_FILENO, text, len)) > 0; text += n, len -= (size_t)n)
+		;
+}
+
+static void
+put_gathered(void)
+{
+	put_out(gathered.text, gathered.len);
+	gathered.len = 0;
+}
+
+void
+log_flush(int64_t age_ms)
+{
+	if (pthread_mutex_trylock(&gathered.lock) != 0)
+		return;
+	if (gathered.len > 0 && clock_mono_ms() - gathered.since_ms >= age_ms)
+		put_gathered();
+	pthread_mutex_unlock(&gathered.lock);
+}
+
+static void
+flush_all(void)
+{
+	log_flush(0);
+}
+
+void
+log_gather(void)
+{
+	gathered.on = true;
+	(void)atexit(flush_all);
+}
+
+static void
+emit(enum log_level level, const char *text, size_t len)
+{
+	if (!gathered.on) {
+		put_out(text, len);
+		return;
+	}
+	pthread_mutex_lock(&gathered.lock);
+	if (gathered.len + len > sizeof gathered.text)
+		put_gathered();
+	if (gathered.len == 0)
+		gathered.since_ms = clock_mono_ms();
+	if (len > sizeof gathered.text) {
+		put_out(text, len);
+	} else {
+		memcpy(gathered.text + gathered.len, text, len);
+		gathered.len += len;
+	}
+	if (level >= LOG_WARN_LEVEL)
+		put_gathered();
+	pthread_mutex_unlock(&gathered.lock);
+}
+
+static void
 pair(struct jw *w, const char *key, const char *val)
 {
 	size_t len;
@@ -60,6 +136,7 @@ begin(struct jw *w, struct buf *b, enum log_level level, const char *event)
 {
 	char stamp[CLOCK_TEXT];
 
+	(void)buf_reserve(b, LINE_ROOM);
 	jw_begin(w, b);
 	jw_obj(w);
 	pair(w, "at", clock_format(clock_wall_us(), stamp));
@@ -69,7 +146,7 @@ begin(struct jw *w, struct buf *b, enum log_level level, const char *event)
 }
 
 static void
-finish(struct jw *w, struct buf *b, va_list ap)
+finish(struct jw *w, struct buf *b, enum log_level level, va_list ap)
 {
 	const char *key;
 
@@ -78,7 +155,7 @@ finish(struct jw *w, struct buf *b, va_list ap)
 	jw_obj_end(w);
 	jw_end(w);
 	buf_ch(b, '\n');
-	(void)!write(STDERR_FILENO, b->data, b->len);
+	emit(level, b->data, b->len);
 }
 
 void
@@ -92,7 +169,7 @@ log_line(enum log_level level, const char *event, ...)
 		return;
 	begin(&w, &b, level, event);
 	va_start(ap, event);
-	finish(&w, &b, ap);
+	finish(&w, &b, level, ap);
 	va_end(ap);
 }
 
@@ -111,6 +188,6 @@ log_err(const char *event, const struct err *e, ...)
 	if (e->sys)
 		pair(&w, "errno", strerrordesc_np(e->sys));
 	va_start(ap, e);
-	finish(&w, &b, ap);
+	finish(&w, &b, LOG_WARN_LEVEL, ap);
 	va_end(ap);
 }

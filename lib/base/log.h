@@ -4,7 +4,7 @@
  *   log_info("turn_done", "session", s->id, "ms", log_num(buf, ms), NULL)
  *
  * Keys and values are strings in pairs, closed by NULL; a NULL value is skipped. Values are escaped (no line or JSON break gets in)
- * and cut at 400 bytes. Never pass bodies, prompts, headers or secrets. Safe from several threads: one write(2) per line.
+ * and cut at 400 bytes. Never pass bodies, prompts, headers or secrets. Safe from several threads.
  */
 #ifndef ROOST_BASE_LOG_H
 #define ROOST_BASE_LOG_H
@@ -19,6 +19,13 @@ enum log_level { LOG_DEBUG_LEVEL, LOG_INFO_LEVEL, LOG_WARN_LEVEL, LOG_ERROR_LEVE
 void log_open(const char *proc, enum log_level lowest);
 /* The level of a setting's text; LOG_INFO_LEVEL when it names none. */
 enum log_level log_level_of(const char *name);
+
+/*
+ * From now on lines below `warn` may wait for others: the process calls log_flush(age) now and then, which writes them when the oldest has
+ * waited so long; 0: at once. A line of `warn` or above takes all with it, exit() too; kill -9 loses what waits.
+ */
+void log_gather(void);
+void log_flush(int64_t age_ms);
 
 void log_line(enum log_level level, const char *event, ...) __attribute__((sentinel));
 #define log_debug(...) log_line(LOG_DEBUG_LEVEL, __VA_ARGS__)

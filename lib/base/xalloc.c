@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+
 static void
 die_of_memory(void)
 {
@@ -55,6 +57,7 @@ must_fail(const char *file, int line, const char *what)
 	char text[512];
 	int n = snprintf(text, sizeof text, "{\"level\":\"error\",\"event\":\"invariant_broken\",\"at\":\"%s:%d\"}\n", file, line);
 
+	log_flush(0);
 	(void)!write(STDERR_FILENO, text, (size_t)n);
 	fprintf(stderr, "must: %s\n", what);
 	abort();

@@ -23,6 +23,7 @@
 #include "work.h"
 #include "xalloc.h"
 
+#define LOG_MS 250		/* how long a line may wait for others; a quiet worker ticks each second */
 #define LARGE (256 << 10)	/* allocations of their own mapping */
 
 static void
@@ -56,6 +57,7 @@ static void
 nothing_at_hand(void *ctx)
 {
 	note_clear(((struct wk *)ctx)->note);
+	log_flush(LOG_MS);
 }
 
 static int
@@ -112,6 +114,7 @@ main(int argc, char **argv)
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* messages and contexts go back to the system when they are freed */
 	conf_args(&wk.conf, argc, argv);
 	log_open("roost-worker", log_level_of(wk.conf.log_level));
+	log_gather();
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	sigfd = signals_open();
 	if (open_all(&wk, &e) < 0) {

@@ -22,7 +22,7 @@
 
 #define BUCKETS 4096
 #define CLAIM_MAX 64
-#define LATER_MS 5		/* how long a session is left to the worker that is likely to remember its context */
+#define LATER_MS 25		/* how long a session is left to the worker that is likely to remember its context */
 #define LOOK_MS 5000
 #define SECOND_MS 1000
 #define SLICE_MS 10000		/* how often whole minutes of long turns are billed */
