@@ -35,7 +35,7 @@ release_whole() { rm -f "$STATE/half"; }
 release_restore() {
 	local dir=$STATE/before name mode owner file
 	cp -a --remove-destination "$dir/bin/." "$STATE/bin/"
-	rm -f "$dir"/conf/postgresql.conf "$dir"/conf/pg_*.conf "$dir"/conf/redis.*
+	rm -f "$dir"/conf/postgresql.conf "$dir"/conf/pg_*.conf "$dir"/conf/redis.* "$dir"/conf/nginx/start	# nginx' name is of its latest start
 	cp -a --remove-destination "$dir/conf/." "$STATE/conf/"
 	for name in "$dir"/sv/*; do
 		name=${name##*/}
