@@ -71,6 +71,21 @@ page_end(struct gw_req *r, const struct cursor *next, bool bidirectional, const 
 	buf_ch(&r->out, '}');
 }
 
+int
+page_rows(struct gw_req *r, const PGresult *res, int64_t found, page_row *row, struct cursor *at, struct err *e)
+{
+	int n = PQntuples(res);
+
+	page_begin(&r->out);
+	for (int i = 0; i < n; i++) {
+		page_next(&r->out, i);
+		if (row(r, res, i, at, e) < 0)
+			return -1;
+	}
+	page_end(r, n > 0 && found > n ? at : NULL, false, NULL);
+	return 0;
+}
+
 void
 page_members(struct buf *b, const char *object)
 {

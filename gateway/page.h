@@ -2,6 +2,7 @@
 #ifndef ROOST_GATEWAY_PAGE_H
 #define ROOST_GATEWAY_PAGE_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,11 @@ void page_begin(struct buf *b);
 void page_next(struct buf *b, int item);
 /* next NULL: the last page. bidirectional adds prev_page (prev NULL: the first page). */
 void page_end(struct gw_req *r, const struct cursor *next, bool bidirectional, const struct cursor *prev);
+
+/* One item of a list: encode this row, and leave its position in *at, which has the list's kind and scope. */
+typedef int page_row(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e);
+/* The whole reply of a list forwards: res has its first rows of `found`. at: the list and its scope. */
+int page_rows(struct gw_req *r, const PGresult *res, int64_t found, page_row *row, struct cursor *at, struct err *e);
 
 /* The members of a stored JSON object ("{...}") behind what is already in b: `,"a":1`. */
 void page_members(struct buf *b, const char *object);

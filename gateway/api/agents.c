@@ -105,6 +105,19 @@ api_agent_archive(struct gw_req *r, struct err *e)
 	return reply(r, r->param[0], 0, e);
 }
 
+static int
+encode_listed(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e)
+{
+	struct agent_row a;
+
+	(void)e;
+	agent_row(res, row, &a);
+	encode(&r->out, &a);
+	snprintf(at->id, sizeof at->id, "%s", a.id);
+	at->at = agent_list_created(res, row);
+	return 0;
+}
+
 int
 api_agent_list(struct gw_req *r, struct err *e)
 {
@@ -113,28 +126,26 @@ api_agent_list(struct gw_req *r, struct err *e)
 	    .limit = query_int(&r->query, "limit"), .bytes = r->conf->page_bytes_max };
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_AGENTS };
-	struct agent_row a = { 0 };
 	int64_t found;
 	bool given;
-	int n;
 
 	if (page_cursor(r, CURSOR_AGENTS, false, "", &at, &given, e) < 0)
 		return -1;
 	f.after = given ? at.id : NULL;
 	if (agent_list(r->db, r->who.workspace_id, &f, &res, &found, e) < 0)
 		return -1;
-	page_begin(&r->out);
-	n = PQntuples(res);
-	for (int i = 0; i < n; i++) {
-		page_next(&r->out, i);
-		agent_row(res, i, &a);
-		encode(&r->out, &a);
-	}
-	if (n > 0 && found > n) {
-		snprintf(next.id, sizeof next.id, "%s", a.id ? a.id : "");
-		next.at = agent_list_created(res, n - 1);
-	}
-	page_end(r, found > n ? &next : NULL, false, NULL);
+	return page_rows(r, res, found, encode_listed, &next, e);
+}
+
+static int
+encode_version(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e)
+{
+	struct agent_row a;
+
+	(void)e;
+	agent_row(res, row, &a);
+	encode(&r->out, &a);
+	at->a = a.version;
 	return 0;
 }
 
@@ -143,29 +154,16 @@ api_agent_versions(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_VERSIONS };
-	struct agent_row a = { 0 };
 	int64_t found;
 	bool given;
-	int n;
 
 	if (page_cursor(r, CURSOR_VERSIONS, false, r->param[0], &at, &given, e) < 0)
 		return -1;
 	if (agent_versions(r->db, r->who.workspace_id, r->param[0], given ? at.a : 0, query_int(&r->query, "limit"),
 	    r->conf->page_bytes_max, &res, &found, e) < 0)
 		return -1;
-	n = PQntuples(res);
-	if (n == 0 && !given)
+	if (PQntuples(res) == 0 && !given)
 		return err_set(e, EK_NOT_FOUND, 0, "Agent not found.");
-	page_begin(&r->out);
-	for (int i = 0; i < n; i++) {
-		page_next(&r->out, i);
-		agent_row(res, i, &a);
-		encode(&r->out, &a);
-	}
-	if (n > 0 && found > n) {
-		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
-		next.a = a.version;
-	}
-	page_end(r, found > n ? &next : NULL, false, NULL);
-	return 0;
+	snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
+	return page_rows(r, res, found, encode_version, &next, e);
 }

@@ -271,33 +271,32 @@ vault_there(struct gw_req *r, struct err *e)
 	return vault_get(r->db, r->who.workspace_id, r->param[0], &res, &v, e);
 }
 
+static int
+encode_row(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e)
+{
+	struct credential_row c;
+
+	(void)e;
+	credential_row(res, row, &c);
+	encode(&r->out, &c);
+	snprintf(at->id, sizeof at->id, "%s", c.id);
+	return 0;
+}
+
 int
 api_credential_list(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_CREDENTIALS };
-	struct credential_row c = { 0 };
 	int64_t found;
 	bool given;
-	int n;
 
 	if (page_cursor(r, CURSOR_CREDENTIALS, false, r->param[0], &at, &given, e) < 0 ||
 	    credential_list(r->db, r->who.workspace_id, r->param[0], given ? at.id : NULL, query_bool(&r->query, "include_archived"),
 	    query_int(&r->query, "limit"), r->conf->page_bytes_max, &res, &found, e) < 0)
 		return -1;
-	n = PQntuples(res);
-	if (n == 0 && vault_there(r, e) < 0)
+	if (PQntuples(res) == 0 && vault_there(r, e) < 0)
 		return -1;
-	page_begin(&r->out);
-	for (int i = 0; i < n; i++) {
-		page_next(&r->out, i);
-		credential_row(res, i, &c);
-		encode(&r->out, &c);
-	}
-	if (n > 0 && found > n) {
-		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
-		snprintf(next.id, sizeof next.id, "%s", c.id ? c.id : "");
-	}
-	page_end(r, found > n ? &next : NULL, false, NULL);
-	return 0;
+	snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
+	return page_rows(r, res, found, encode_row, &next, e);
 }

@@ -34,18 +34,27 @@ api_thread_archive(struct gw_req *r, struct err *e)
 	return err_set(e, EK_INVALID, 0, "The primary thread cannot be archived; archive the session instead.");
 }
 
+static int
+encode_row(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e)
+{
+	struct thread_row t;
+
+	thread_row(res, row, &t);
+	snprintf(at->id, sizeof at->id, "%s", t.id);
+	return thread_encode(&r->out, r->param[0], &t, e);
+}
+
 int
 api_thread_list(struct gw_req *r, struct err *e)
 {
 	struct cursor at, next = { .list = CURSOR_THREADS };
 	const char *const *statuses;
-	int count = query_list(&r->query, "statuses", &statuses), n;
+	int count = query_list(&r->query, "statuses", &statuses);
 	int64_t found;
 	AUTO(str) char *array = count > 0 ? pg_array(statuses, count) : NULL;
 	struct thread_filter f = { .statuses = array, .limit = query_int(&r->query, "limit"),
 	    .bytes = r->conf->page_bytes_max };
 	AUTO(pgres) PGresult *res = NULL;
-	struct thread_row t = { 0 };
 	bool given;
 
 	if (page_cursor(r, CURSOR_THREADS, false, r->param[0], &at, &given, e) < 0)
@@ -53,20 +62,8 @@ api_thread_list(struct gw_req *r, struct err *e)
 	f.before = given ? at.id : NULL;
 	if (thread_list(r->db, r->who.workspace_id, r->param[0], &f, &res, &found, e) < 0)
 		return -1;
-	n = PQntuples(res);
-	if (n == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0)
+	if (PQntuples(res) == 0 && session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0)
 		return -1;
-	page_begin(&r->out);
-	for (int i = 0; i < n; i++) {
-		page_next(&r->out, i);
-		thread_row(res, i, &t);
-		if (thread_encode(&r->out, r->param[0], &t, e) < 0)
-			return -1;
-	}
-	if (found > n && t.id) {
-		snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
-		snprintf(next.id, sizeof next.id, "%s", t.id);
-	}
-	page_end(r, found > n ? &next : NULL, false, NULL);
-	return 0;
+	snprintf(next.scope, sizeof next.scope, "%s", r->param[0]);
+	return page_rows(r, res, found, encode_row, &next, e);
 }

@@ -133,30 +133,30 @@ api_vault_delete(struct gw_req *r, struct err *e)
 	return 0;
 }
 
+static int
+encode_row(struct gw_req *r, const PGresult *res, int row, struct cursor *at, struct err *e)
+{
+	struct vault_row v;
+
+	(void)e;
+	vault_row(res, row, &v);
+	encode(&r->out, &v);
+	snprintf(at->id, sizeof at->id, "%s", v.id);
+	return 0;
+}
+
 int
 api_vault_list(struct gw_req *r, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 	struct cursor at, next = { .list = CURSOR_VAULTS };
-	struct vault_row v = { 0 };
 	int64_t found;
 	bool given;
-	int n;
 
 	if (page_cursor(r, CURSOR_VAULTS, false, "", &at, &given, e) < 0)
 		return -1;
 	if (vault_list(r->db, r->who.workspace_id, given ? at.id : NULL, query_bool(&r->query, "include_archived"),
 	    query_int(&r->query, "limit"), r->conf->page_bytes_max, &res, &found, e) < 0)
 		return -1;
-	n = PQntuples(res);
-	page_begin(&r->out);
-	for (int i = 0; i < n; i++) {
-		page_next(&r->out, i);
-		vault_row(res, i, &v);
-		encode(&r->out, &v);
-	}
-	if (n > 0 && found > n)
-		snprintf(next.id, sizeof next.id, "%s", v.id ? v.id : "");
-	page_end(r, found > n ? &next : NULL, false, NULL);
-	return 0;
+	return page_rows(r, res, found, encode_row, &next, e);
 }
