@@ -1,6 +1,8 @@
 /*
  * health: GET /healthz, without a key: is this process alive (it answered), and can it do its work? Each dependency by name: Postgres,
- * Redis, a worker that beats, and hands, which a worker reaches. 200 when all are well, 503 otherwise. It says nothing that would help an attacker: no versions, no hosts.
+ * Redis, a worker that beats, and hands, which a worker reaches. 200 when all are well, 503 otherwise; an archive that takes nothing is
+ * said but does not count, because everything goes on. It says nothing that would help an attacker: no versions, no hosts.
+ * `timeline` is how often the database was restored to an earlier time: when it rises, clients list again what they hold.
  */
 #include "api.h"
 
@@ -45,10 +47,9 @@ int
 api_health(struct gw_req *r, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int64_t alive = 0;
-	bool hands = false;
-	bool postgres = health_workers(r->db, &alive, &hands, &why) == 0;
-	bool redis = redis_well(r->bus), all = true;
+	struct health h = { 0 };
+	bool postgres = health_ask(r->db, &h, &why) == 0;
+	bool redis = redis_well(r->bus), all = true, archive = true;
 	struct jw w;
 
 	jw_begin(&w, &r->out);
@@ -58,10 +59,12 @@ api_health(struct gw_req *r, struct err *e)
 	part(&w, "gateway", true, &all);
 	part(&w, "postgres", postgres, &all);
 	part(&w, "redis", redis, &all);
-	part(&w, "worker", alive > 0, &all);
-	part(&w, "hands", hands, &all);
+	part(&w, "worker", h.workers > 0, &all);
+	part(&w, "hands", h.hands, &all);
+	part(&w, "archive", !h.archive_fails, &archive);
 	jw_obj_end(&w);
-	jw_kint(&w, "workers", alive);
+	jw_kint(&w, "workers", h.workers);
+	jw_kint(&w, "timeline", h.timeline);
 	jw_kstr(&w, "status", all ? "ok" : "degraded");
 	jw_obj_end(&w);
 	jw_end(&w);

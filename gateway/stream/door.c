@@ -127,20 +127,34 @@ check(struct visit *v, struct err *e)
 	return target_resume("Last-Event-ID", param(v, "HTTP_LAST_EVENT_ID"), &v->target, e);
 }
 
+/* A number of before a restore is good up to where the log of then and that of now part; what followed there is no more. */
+static int
+fork_point(struct visit *v, int64_t *seq, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	int64_t fork;
+
+	if (DB_RUN(v->db, STMT_STREAM_FORK, &res, e, v->target.session, DBN(v->target.timeline)) < 0)
+		return err_wrap(e, "look up restore");
+	fork = PQntuples(res) > 0 ? pg_int(res, 0, 0) : *seq;
+	*seq = *seq < fork ? *seq : fork;
+	return 0;
+}
+
 /* Where the stream begins. */
 static int
-resume(struct visit *v, int64_t last_seq, int64_t *out_seq, struct err *e)
+resume(struct visit *v, int64_t last_seq, int64_t timeline, int64_t *out_seq, struct err *e)
 {
 	const struct target *t = &v->target;
 	AUTO(pgres) PGresult *res = NULL;
 
-	if (!t->resume || (!t->after_id[0] && t->after > last_seq)) {
+	if (!t->resume || (!t->after_id[0] && t->after > last_seq && t->timeline >= timeline)) {
 		*out_seq = last_seq;
 		return 0;
 	}
 	if (!t->after_id[0]) {
 		*out_seq = t->after;
-		return 0;
+		return t->timeline < timeline ? fork_point(v, out_seq, e) : 0;
 	}
 	if (DB_RUN(v->db, STMT_STREAM_EVENT_SEQ, &res, e, t->session, t->after_id) < 0)
 		return err_wrap(e, "look up event");
@@ -163,7 +177,8 @@ baseline(struct visit *v, struct hub_start *out, struct err *e)
 	if (v->target.thread[0] && strcmp(v->target.thread, pg_str(res, 0, 1)) != 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Thread not found: %s", v->target.thread);
 	out->known = pg_int(res, 0, 0);
-	return resume(v, out->known, &out->seen, e);
+	hub_frame_timeline(pg_int(res, 0, 2));
+	return resume(v, out->known, pg_int(res, 0, 2), &out->seen, e);
 }
 
 /*
@@ -177,7 +192,9 @@ put_head(const struct visit *v, int64_t seen, struct buf *out)
 
 	buf_str(&text, "Status: 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nX-Accel-Buffering: no\r\n");
 	reply_headers(&text, v->request_id, &v->key);
-	buf_printf(&text, "\r\nid: %" PRId64 "\n" HUB_PING, seen);
+	buf_str(&text, "\r\n");
+	hub_frame_place(&text, seen);
+	buf_str(&text, HUB_PING);
 	hub_frame_text(out, text.data, text.len);
 }
 

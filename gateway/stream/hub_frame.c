@@ -54,6 +54,25 @@ hub_frame_address(char *records, size_t len, unsigned id)
 	}
 }
 
+static _Atomic int64_t timeline;	/* set by the doors' threads, read by the loop */
+
+void
+hub_frame_timeline(int64_t now)
+{
+	timeline = now;
+}
+
+void
+hub_frame_place(struct buf *out, int64_t seq)
+{
+	int64_t t = timeline;
+
+	if (t > 0)
+		buf_printf(out, "id: %" PRId64 ".%" PRId64 "\n", seq, t);
+	else
+		buf_printf(out, "id: %" PRId64 "\n", seq);
+}
+
 void
 hub_frame_init(struct hub_frame *f, const struct hub_event *ev, int n)
 {
@@ -73,7 +92,7 @@ put_event(struct buf *text, const struct hub_event *ev, bool as_message)
 	size_t json;
 
 	if (ev->seq > 0)
-		buf_printf(text, "id: %" PRId64 "\n", ev->seq);
+		hub_frame_place(text, ev->seq);
 	buf_str(text, "event: ");
 	buf_str(text, as_message ? "message" : ev->type);
 	buf_str(text, "\ndata: ");

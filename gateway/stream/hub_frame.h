@@ -10,6 +10,13 @@
 
 #include "buf.h"
 
+/*
+ * The database's timeline: how often it was restored to an earlier time. A place in the log is written as `17`, on a later timeline as
+ * `17.2`, because a restore makes numbers come again. One value for the life of a process: a restore stops them all.
+ */
+void hub_frame_timeline(int64_t timeline);
+void hub_frame_place(struct buf *out, int64_t seq);
+
 /* seq 0: it has no place in the log, and no `id:` line. len 0: only its number is known. */
 struct hub_event {
 	int64_t seq;

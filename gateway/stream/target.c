@@ -13,6 +13,7 @@
 #include "percent.h"
 
 #define DELTAS_MAX 100		/* contract 3.9 */
+#define TIMELINE_DIGITS 9
 #define SEQ_DIGITS 18		/* of a number that certainly fits */
 
 static const struct { const char *name; enum target_delta bit; } delta_names[] = {
@@ -88,11 +89,21 @@ add_delta(struct target *out, int index, const char *value, size_t len, struct e
 	    index, text);
 }
 
+/* What follows the number: nothing, or ".3" for the third timeline. */
+static bool
+timeline_of(const char *text, int64_t *out)
+{
+	size_t digits = text[0] == '.' ? strspn(text + 1, "0123456789") : 0;
+
+	*out = digits ? strtoll(text + 1, NULL, 10) : 0;
+	return !text[0] || (digits > 0 && digits <= TIMELINE_DIGITS && !text[1 + digits] && text[1] != '0');
+}
+
 int
 target_resume(const char *name, const char *text, struct target *out, struct err *e)
 {
 	size_t digits = strspn(text, "0123456789");
-	bool number = digits > 0 && digits <= SEQ_DIGITS && !text[digits];
+	bool number = digits > 0 && digits <= SEQ_DIGITS && timeline_of(text + digits, &out->timeline);
 
 	if (!number && !id_ok("sevt_", text))
 		return err_set(e, EK_INVALID, 0, "%s: must be the sequence number or the id of an event", name);

@@ -15,6 +15,7 @@ struct target {
 	unsigned deltas;		/* bits of enum target_delta */
 	const char *resume;		/* the parameter that says where to resume (a literal), or NULL: live only */
 	int64_t after;			/* resume after this seq, or */
+	int64_t timeline;		/* of which timeline of the database (hub_frame.h); 0: the first */
 	char after_id[ID_MAX];		/* after this event; "" when after is given */
 };
 

@@ -29,13 +29,13 @@ modelinfo_get(struct db *db, const char *id, PGresult **res, struct modelinfo_ro
 }
 
 int
-health_workers(struct db *db, int64_t *out_alive, bool *out_hands, struct err *e)
+health_ask(struct db *db, struct health *out, struct err *e)
 {
 	AUTO(pgres) PGresult *res = NULL;
 
 	if (DB_RUN(db, STMT_HEALTH_WORKERS, &res, e) < 0)
 		return err_wrap(e, "look at workers");
-	*out_alive = pg_int(res, 0, 0);
-	*out_hands = pg_bool(res, 0, 1);
+	*out = (struct health){ .workers = pg_int(res, 0, 0), .hands = pg_bool(res, 0, 1), .timeline = pg_int(res, 0, 2),
+		.archive_fails = pg_bool(res, 0, 3) };
 	return 0;
 }

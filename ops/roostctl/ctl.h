@@ -57,6 +57,7 @@ CTL_COMMAND(cmd_models_apply);	/* models.c */
 CTL_COMMAND(cmd_models_list);	/* models.c */
 CTL_COMMAND(cmd_models_export);	/* models_export.c */
 CTL_COMMAND(cmd_migrate);
+CTL_COMMAND(cmd_restored);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);
 CTL_COMMAND(cmd_check);	/* check.c */

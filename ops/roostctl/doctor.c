@@ -283,6 +283,7 @@ static const struct {
 	{ "queue", check_queue },
 	{ "files", doctor_store },
 	{ "vault", doctor_vault },
+	{ "archive", doctor_archive },
 	{ "certificate", check_certificate },
 	{ "health", check_port },
 };

@@ -43,6 +43,7 @@ static const struct command {
 	{ "vault", "forget", cmd_vault_forget, "ID", "remove an old key that no secret needs any more" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },
+	{ "restored", NULL, cmd_restored, "", "after a restore, before anybody else may connect: nobody is at work, a new timeline (ops/restore)" },
 	{ "dead", "list", cmd_dead_list, "", "session, attempts, last worker, reason, when, waiting events of what was given up" },
 	{ "dead", "retry", cmd_dead_retry, "ID", "let a session that was given up try again" },
 	{ "failpoints", NULL, cmd_failpoints, "", "where a debug build can be made to fail, and what a crash there leaves" },

@@ -40,5 +40,5 @@ setup_conf() {
 		render "$ROOT/ops/conf/$program.conf" N="$index" PORT="$PORT" EGRESS_ALLOW="${ROOST_EGRESS_ALLOW:-}" \
 			EGRESS_HTTP="${ROOST_EGRESS_HTTP:-0}" EGRESS_CA="${ROOST_EGRESS_CA:-}" | put "$STATE/conf/$name.conf" 644 root:root
 	done < <(services)
-	render "$ROOT/ops/conf/roostctl.conf" PORT="$PORT" | put "$STATE/conf/roostctl.conf" 644 root:root
+	render "$ROOT/ops/conf/roostctl.conf" PORT="$PORT" ARCHIVE="$ARCHIVE" | put "$STATE/conf/roostctl.conf" 644 root:root
 }

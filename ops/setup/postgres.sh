@@ -13,7 +13,8 @@ postgres_conf() {
 		echo "$buffers $((wal > 128 ? wal : 128))" | put "$STATE/pg.sizes" 644 root:root
 	fi
 	read -r buffers wal <"$STATE/pg.sizes"
-	render "$ROOT/ops/conf/postgresql.conf" BUFFERS_MB="$buffers" WAL_MB="$wal"
+	render "$ROOT/ops/conf/postgresql.conf" BUFFERS_MB="$buffers" WAL_MB="$wal" \
+		ARCHIVE_COMMAND="$(archive_command)" ARCHIVE_S="$([ -z "$ARCHIVE" ] && echo 0 || echo 60)"
 }
 
 # initdb into a folder beside, then rename: a killed initdb leaves no half cluster behind.
@@ -35,6 +36,7 @@ setup_postgres() {
 	read -r have <"$STATE/pg/PG_VERSION"
 	want=$("$(pg_bin)/postgres" --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
 	[ "$have" = "$want" ] || die "the data in $STATE/pg is of Postgres $have, installed is $want: upgrade it first (pg_upgrade)"
+	setup_archive
 	postgres_conf | put "$STATE/conf/postgresql.conf" 644 root:root
 	put "$STATE/conf/pg_hba.conf" 644 root:root <"$ROOT/ops/conf/pg_hba.conf"
 	put "$STATE/conf/pg_ident.conf" 644 root:root <"$ROOT/ops/conf/pg_ident.conf"

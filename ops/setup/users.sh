@@ -69,5 +69,6 @@ setup_programs() {
 		fi
 		put "$STATE/bin/$program" 755 root:root <"$1/$program"
 	done
+	put "$STATE/bin/archive" 755 root:root <"$ROOT/ops/setup/archive"
 	put "$STATE/bin/sweep" 755 root:root <"$ROOT/ops/setup/sweep"
 }

@@ -125,3 +125,13 @@ SELECT d.session_id, d.attempts, d.worker, d.reason, to_char(d.at AT TIME ZONE '
 -- stmt: dead_retry  for: admin
 -- in: session     rows: 0..1
 SELECT id FROM dead_retry($1) AS id;
+
+-- stmt: restored  for: admin
+-- out: timeline, sessions that were at work
+SELECT timeline, sessions FROM restored();
+
+-- stmt: archive_state  for: admin
+-- out: does the latest attempt stand for a failure, seconds since the first one without success, how often
+SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false),
+       coalesce(extract(epoch FROM clock_timestamp() - coalesce(last_archived_time, stats_reset)), 0)::bigint, failed_count
+  FROM pg_stat_archiver;

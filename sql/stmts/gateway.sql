@@ -131,6 +131,9 @@ SELECT id, display_name, context_window, max_output_tokens, to_char(created_at A
 SELECT id, display_name, context_window, max_output_tokens, to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
   FROM model WHERE id = $1::text;
 
--- How many workers live, and for how many milliseconds the freshest has been silent.
 -- stmt: health_workers  for: gw
-SELECT count(*), coalesce(bool_or(hands), false) FROM worker WHERE lease_until > clock_timestamp();
+-- Workers that live, does one of them reach hands, how often the database was restored, does its archive refuse to take anything.
+SELECT count(*), coalesce(bool_or(w.hands), false),
+       (SELECT coalesce(max(timeline), 0) FROM restore),
+       (SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)
+  FROM worker w WHERE w.lease_until > clock_timestamp();

@@ -1,8 +1,8 @@
 -- What the stream hub reads. It writes nothing; its role may SELECT only.
 
 -- stmt: stream_session  for: stream
--- in: workspace, session     rows: 0..1     The start of a subscription; read after it was registered.
-SELECT last_seq, thread_id
+-- in: workspace, session     rows: 0..1     The start of a subscription; read after it was registered. And the database's timeline.
+SELECT last_seq, thread_id, (SELECT coalesce(max(r.timeline), 0) FROM restore r)
   FROM session
  WHERE workspace_id = $1::text AND id = $2::text;
 
@@ -36,6 +36,12 @@ SELECT seq, type, body
 SELECT seq
   FROM event
  WHERE session_id = $1::text AND id = $2::text;
+
+-- stmt: stream_fork  for: stream
+-- in: session, timeline     The last number that this earlier timeline has in common with what the log is now.
+SELECT coalesce((SELECT p.seq FROM restore_point p WHERE p.session_id = $1::text AND p.timeline = r.timeline),
+                (SELECT e.seq FROM event e WHERE e.session_id = $1::text AND e.processed_at < r.at ORDER BY e.seq DESC LIMIT 1), 0)
+  FROM restore r WHERE r.timeline > $2::int ORDER BY r.timeline LIMIT 1;
 
 -- stmt: stream_moved  for: stream
 -- in: sessions, the lowest seq a subscriber of each has     rows: those that moved on, and with NULL those that are gone

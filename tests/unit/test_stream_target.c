@@ -126,7 +126,11 @@ static const struct { const char *query, *header; int64_t after; const char *id;
 	{ "after",                        NULL,      -2, "after" },
 	{ "after=-1",                     NULL,      -2, "after" },
 	{ "after=%2B1",                   NULL,      -2, "after" },
+	{ "after=17.2",                   NULL,      17, "" },		/* of the second timeline */
 	{ "after=1.0",                    NULL,      -2, "after" },
+	{ "after=1.",                     NULL,      -2, "after" },
+	{ "after=1.2.3",                  NULL,      -2, "after" },
+	{ "after=1.1000000000",           NULL,      -2, "after" },
 	{ "after=0x10",                   NULL,      -2, "after" },
 	{ "after=17%00",                  NULL,      -2, "after" },
 	{ "after=1000000000000000000",    NULL,      -2, "after" },

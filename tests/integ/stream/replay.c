@@ -78,7 +78,7 @@ values(void **state)
 	refused("?after=-1", NULL, "after: must be");
 	refused("?after=1&after=2", NULL, "after: given more than once");
 	refused("?after=99999999999999999999", NULL, "after: must be");
-	refused("", "2.5", "Last-Event-ID: must be");
+	refused("", "2.0", "Last-Event-ID: must be");
 	refused("?after=x", "2", "after: must be");
 	refused("", id_of(4), "Last-Event-ID: no event sevt_01");
 	sr_new_session();
@@ -344,11 +344,49 @@ teardown(void **state)
 	return sr_stop();
 }
 
+/* The database was restored: ten events are left, four others have come since. */
+static void
+after_a_restore(void **state)
+{
+	static const struct { const char *header; int first; const char *id; } cases[] = {
+		{ "5", 6, "id: 5.1\n" }, { "10", 11, "id: 10.1\n" },
+		{ "12", 11, "id: 10.1\n" }, { "500", 11, "id: 10.1\n" },	/* from where the two pasts part */
+		{ "12.1", 13, "id: 12.1\n" }, { "500.1", 15, "id: 14.1\n" },
+	};
+
+	sr_new_session();
+	sr_commit_many("x", 10, 0);
+	sr_sql("INSERT INTO restore (timeline, at) VALUES (1, clock_timestamp() + interval '1 s')");
+	sr_commit_many("x", 4, 0);
+	sr_sql("UPDATE event SET processed_at = clock_timestamp() + interval '2 s' WHERE session_id = '%s' AND seq > 10", sr_session);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct sr_client c = resume("", cases[i].header);
+
+		sr_expect(&c, "event: ping\n");
+		if (!sr_heard(&c, cases[i].id))
+			fail_msg("%s: wanted %s", cases[i].header, cases[i].id);
+		if (cases[i].first <= 14)
+			sr_expect_seq(&c, 14, SR_SOON_MS);
+		assert_int_equal(c.events, 14 - cases[i].first + 1);
+		sr_hang_up(&c);
+	}
+	sr_sql("INSERT INTO restore_point VALUES ('%s', 1, 7)", sr_session);	/* it was at work then */
+	{
+		struct sr_client c = resume("", "12");
+
+		sr_expect_seq(&c, 14, SR_SOON_MS);
+		assert_int_equal(c.events, 7);
+		sr_hang_up(&c);
+	}
+	sr_sql("DELETE FROM restore");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values), cmocka_unit_test(from_any_place), cmocka_unit_test(no_seam_between_log_and_live),
+		cmocka_unit_test(values), cmocka_unit_test(from_any_place), cmocka_unit_test(after_a_restore),
+		cmocka_unit_test(no_seam_between_log_and_live),
 		cmocka_unit_test(ends), cmocka_unit_test(large_events), cmocka_unit_test(previews), cmocka_unit_test(a_long_log),
 		cmocka_unit_test(slow_readers),
 		cmocka_unit_test(slow_readers_of_large_events),
