@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "api.h"
-#include "dedupe.h"
 #include "jx.h"
 #include "page.h"
 #include "shape.h"
@@ -91,9 +90,9 @@ archive_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
 static int
 delete_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
 {
-	if (req_active(now->organization_state, e) < 0 || vault_delete(r->db, r->who.workspace_id, r->param[0], e) < 0)
+	if (req_active(now->organization_state, e) < 0)
 		return -1;
-	return dedupe_forget(r->db, r->param[0], e);
+	return vault_delete(r->db, r->who.workspace_id, r->param[0], e);
 }
 
 /* Run change() in one transaction, under the row's lock. */

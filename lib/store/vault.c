@@ -75,7 +75,9 @@ vault_archive(struct db *db, const char *workspace, const char *id, struct err *
 int
 vault_delete(struct db *db, const char *workspace, const char *id, struct err *e)
 {
-	return DB_RUN(db, STMT_VAULT_DELETE, NULL, e, workspace, id) < 0 ? err_wrap(e, "delete vault %s", id) : 0;
+	if (DB_RUN(db, STMT_VAULT_FORGET, NULL, e, workspace, id) < 0 || DB_RUN(db, STMT_VAULT_DELETE, NULL, e, workspace, id) < 0)
+		return err_wrap(e, "delete vault %s", id);
+	return 0;
 }
 
 int

@@ -29,7 +29,7 @@ int vault_put(struct db *db, const char *workspace, const char *id, const char *
 
 /* With all its credentials, whose secrets are purged; twice is once. */
 int vault_archive(struct db *db, const char *workspace, const char *id, struct err *e);
-/* With all its credentials. */
+/* Within a transaction that has locked it. With all its credentials, and what is kept of answers about them. */
 int vault_delete(struct db *db, const char *workspace, const char *id, struct err *e);
 
 /* Newest first; found as in agent_list(). */

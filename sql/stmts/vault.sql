@@ -34,6 +34,13 @@ UPDATE vault SET body = $3::text, updated_at = clock_timestamp() WHERE workspace
 -- stmt: vault_archive  for: gw
 SELECT vault_archive($1::text, $2::text);
 
+-- What was answered about a vault and its credentials is not shown again.
+-- stmt: vault_forget  for: gw
+SELECT request_forget(x.id) FROM (
+  SELECT v.id FROM vault v WHERE v.workspace_id = $1::text AND v.id = $2::text
+  UNION ALL
+  SELECT c.id FROM credential c WHERE c.workspace_id = $1::text AND c.vault_id = $2::text) x;
+
 -- Its credentials and their secrets go with it.
 -- stmt: vault_delete  for: gw
 DELETE FROM vault WHERE workspace_id = $1::text AND id = $2::text;

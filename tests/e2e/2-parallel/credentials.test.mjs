@@ -376,6 +376,11 @@ describe('credentials', { concurrency: true }, () => {
 		await refused(credentials.create(vid, { auth: bearer() }, { headers }), 409, /idempotency-key/);
 		const rows = await sql(`SELECT d::text FROM request_dedupe d WHERE object = :'id'`, { id: a.id });
 		assert.equal(rows.length, 1);
+		const gone = await vault(), late = { 'idempotency-key': unique('credential') }, once = { auth: bearer() };
+		const x = await credentials.create(gone, once, { headers: late });
+		assert.deepEqual(await credentials.create(gone, once, { headers: late }), x);
+		await vaults.delete(gone);
+		await refused(credentials.create(gone, once, { headers: late }), 404, exactly(`Vault ${gone} not found.`));
 		for (const text of rows.flat()) for (const s of [MARK, Buffer.from(auth.token).toString('hex'), Buffer.from(auth.token).toString('base64')]) assert.ok(!text.includes(s));
 	});
 
