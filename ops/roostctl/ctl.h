@@ -70,5 +70,6 @@ CTL_COMMAND(cmd_vault_rotate);	/* vault.c */
 CTL_COMMAND(cmd_vault_keys);	/* vault.c */
 CTL_COMMAND(cmd_vault_reseal);	/* vault.c */
 CTL_COMMAND(cmd_vault_forget);	/* vault.c */
+CTL_COMMAND(cmd_vault_uses);	/* vault.c */
 
 #endif

@@ -41,6 +41,7 @@ static const struct command {
 	{ "vault", "rotate", cmd_vault_rotate, "", "make a new key for what is sealed from now on" },
 	{ "vault", "reseal", cmd_vault_reseal, "", "seal with the current key what older ones sealed" },
 	{ "vault", "forget", cmd_vault_forget, "ID", "remove an old key that no secret needs any more" },
+	{ "vault", "uses", cmd_vault_uses, "ORG [--credential ID]", "the last openings: when, what, secrets, credential, vault, for which key and request" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },
 	{ "restored", NULL, cmd_restored, "", "after a restore, before anybody else may connect: nobody is at work, a new timeline (ops/restore)" },

@@ -162,3 +162,20 @@ cmd_vault_reseal(struct ctl *c, int argc, char **argv)
 	fprintf(stderr, "roostctl: vault: %lld secrets do not open and stay as they are: see roost-vault's log\n", (long long)failed);
 	return CTL_FAILED;
 }
+
+/* --- what was opened ---------------------------------------------------------------------------------------------------------- */
+
+int
+cmd_vault_uses(struct ctl *c, int argc, char **argv)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct err e = ERR_INIT;
+	const char *credential = ctl_option(&argc, argv, "--credential");
+
+	if (argc != 2)
+		return CTL_USAGE;
+	if (DB_RUN(c->db, STMT_CREDENTIAL_USES, &res, &e, argv[1], credential) < 0)
+		return ctl_fail("vault", &e);
+	ctl_print(c, res);
+	return CTL_OK;
+}

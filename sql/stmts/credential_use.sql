@@ -29,6 +29,13 @@ SELECT * FROM credential_old($1::text, $2::text, $3::text, $4::int);
 -- stmt: credential_reseal  for: vault
 SELECT credential_reseal($1::text, $2::text, $3::bigint, $4::text, $5::text, $6::bytea);
 
+-- The last openings of an organization's credentials, or of one. in: organization, credential or NULL
+-- stmt: credential_uses  for: admin replan
+SELECT wire_stamp(u.at), u.deed, array_to_string(u.slots, ','), u.credential_id, u.vault_id, p.asked_by, u.probe_id
+  FROM credential_use u LEFT JOIN credential_probe p ON p.id = u.probe_id
+ WHERE u.organization_id = $1::text AND ($2::text IS NULL OR u.credential_id = $2::text)
+ ORDER BY u.id DESC LIMIT 200;
+
 -- How many secrets each key opens.
 -- stmt: credential_keys  for: admin
 SELECT key_id, count(*) FROM credential_secret GROUP BY key_id;

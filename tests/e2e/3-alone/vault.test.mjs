@@ -29,7 +29,7 @@ async function store(more = {}) {
 	const access = secret();
 	const x = await credentials.create(vid, { auth: { type: 'mcp_oauth', mcp_server_url: `${site.url}/${unique('p')}`, access_token: access, ...more } });
 	site.accept(access);
-	return x;
+	return { ...x, access };
 }
 
 before(async () => {
@@ -115,6 +115,31 @@ describe('F49: without them', () => {
 			await until('and works', async () => (await validate(oauth)).status === 'valid');
 		});
 	}
+});
+
+describe('F58: a probe dies between the token server\'s answer and the commit', () => {
+	test('the rotated token is lost, and said to be; nobody waits for the dead; the customer authorizes again', async () => {
+		const first = secret();
+		const x = await store({ refresh: { token_endpoint: site.tokenUrl, client_id: 'c', refresh_token: first, token_endpoint_auth: { type: 'none' } } });
+		site.forget();
+		let current = first;
+		site.token = ({ refresh_token }) => {
+			if (refresh_token !== current) return { status: 400, body: { error: 'invalid_grant' } };
+			current = secret();
+			const pid = pidOf('egress');
+			for (const child of readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')) process.kill(Number(child), 'SIGKILL');
+			return { body: { access_token: secret(), refresh_token: current } };
+		};
+		await assert.rejects(validate(x), (e) => e.status === 503);
+		await until('its lease is gone', async () => (await sql(`SELECT * FROM credential_lease WHERE credential_id = :'id'`, { id: x.id })).length === 0);
+		const v = await validate(x);
+		assert.deepEqual([v.status, v.refresh.status, v.refresh.http_response.status_code], ['invalid', 'failed', 400]);
+		const access = secret();
+		site.accept(access);
+		await credentials.update(x.id, { vault_id: vid, auth: { type: 'mcp_oauth', access_token: access, refresh: { refresh_token: current } } });
+		assert.equal((await validate(x)).status, 'valid');
+		site.accept(oauth.access);
+	});
 });
 
 describe('keys', () => {

@@ -17,8 +17,10 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -118,10 +120,86 @@ own_address(void **state)
 	}
 }
 
+/* A server of openssl's with a certificate for this address only. Its pid. */
+static pid_t
+tls_server(const char *dir, const char *subject, int port)
+{
+	AUTO(str) char *make = xasprintf("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x -addext subjectAltName=%s"
+	    " -keyout %s/%d.key -out %s/%d.crt 2>/dev/null", subject, dir, port, dir, port);
+	AUTO(str) char *key = xasprintf("%s/%d.key", dir, port);
+	AUTO(str) char *crt = xasprintf("%s/%d.crt", dir, port);
+	AUTO(str) char *at = xasprintf("%d", port);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	pid_t pid;
+
+	assert_int_equal(system(make), 0);
+	must((pid = fork()) >= 0);
+	if (pid == 0) {
+		execlp("openssl", "openssl", "s_server", "-accept", at, "-cert", crt, "-key", key, "-www", "-quiet", NULL);
+		_exit(127);
+	}
+	for (int i = 0; i < 500; i++) {
+		AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+			return pid;
+		usleep(20000);
+	}
+	fail_msg("openssl s_server does not listen");
+	return -1;
+}
+
+/* The certificate must be known and be the server's; http only where a setting allows it; what a URL may not have is refused unsent. */
+static void
+tls(void **state)
+{
+	char dir[] = "/tmp/roost-fetch-XXXXXX";
+	AUTO(str) char *good = NULL, *other = NULL, *clean = NULL;
+	pid_t servers[2];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	good = xasprintf("%s/8443.crt", dir);
+	other = xasprintf("%s/8444.crt", dir);
+	clean = xasprintf("rm -rf %s", dir);
+	servers[0] = tls_server(dir, "IP:127.0.0.1", 8443);
+	servers[1] = tls_server(dir, "DNS:example.com", 8444);
+	const struct { const char *ca, *url; int http; int status; } cases[] = {
+		{ good, "https://127.0.0.1:8443/", 0, 200 }, { "", "https://127.0.0.1:8443/", 0, 0 }, { other, "https://127.0.0.1:8443/", 0, 0 },
+		{ other, "https://127.0.0.1:8444/", 0, 0 },			/* known, for another name */
+		{ good, "http://127.0.0.1:8080/", 0, 0 }, { good, "http://127.0.0.1:8080/", 1, 200 }, { good, "https://a:b@127.0.0.1:8443/", 0, 0 },
+		{ good, "https://a@127.0.0.1:8443/", 0, 0 }, { good, "ftp://127.0.0.1:8443/", 1, 0 }, { good, "file:///etc/passwd", 1, 0 },
+		{ good, "gopher://127.0.0.1:8080/x", 1, 0 }, { good, "127.0.0.1:8080", 1, 0 }, { good, "", 1, 0 },
+	};
+	snprintf(conf.egress_allow, sizeof conf.egress_allow, "127.0.0.0/8");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct fetch_ask ask = { .method = "GET", .url = cases[i].url, .ms = 5000 };
+		struct fetch_reply r = { 0 };
+		struct err e = ERR_INIT;
+		struct fetch *f;
+
+		snprintf(conf.egress_ca_file, sizeof conf.egress_ca_file, "%s", cases[i].ca);
+		conf.egress_http = cases[i].http;
+		f = fetch_open(&conf, &e);
+		assert_non_null(f);
+		fetch_run(f, &ask, &r);
+		if (r.status != cases[i].status)
+			fail_msg("case %zu: status %d, %s", i, r.status, r.why);
+		fetch_reply_free(&r);
+		fetch_close(&f);
+	}
+	for (int i = 0; i < 2; i++) {
+		kill(servers[i], SIGKILL);
+		(void)waitpid(servers[i], NULL, 0);
+	}
+	conf.egress_ca_file[0] = '\0';
+	assert_int_equal(system(clean), 0);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(own_address) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(own_address), cmocka_unit_test(tls) };
 
 	return cmocka_run_group_tests_name("fetch", tests, start, NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * fetch: see fetch.h. One libcurl handle, reused so that a probe's requests share a connection. Each address is checked when its socket is
- * made, which is the address that is connected to: names are resolved once per connection, and what the resolver says is not trusted. A connection that turns out to lead to this machine itself
- * carries no request.
+ * made, which is the address that is connected to: names are resolved once per connection, and what the resolver says is not trusted. A
+ * connection that turns out to lead to this machine itself carries no request.
  *
  * The reply's header block and body are bounded; a longer body is cut there and the transfer ended. No answer says why in a word for the
  * log; who asked for the validation learns only that there was none, so that it is no scanner of our network.

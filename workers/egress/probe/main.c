@@ -7,6 +7,7 @@
  * It reads what hostile servers send, with a token in its memory: hence a process for each, confined, that cannot be looked into and writes
  * nothing. A crash costs one validation, which the gateway answers with 503.
  */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -57,6 +58,7 @@ main(int argc, char **argv)
 	int rc;
 
 	harden_process(true);
+	(void)signal(SIGPIPE, SIG_IGN);
 	conf_args(&c, argc, argv);
 	log_open("roost-probe", log_level_of(c.log_level));
 	bound();

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "answer.h"
 #include "clock.h"
-#include "events.h"
 #include "jx.h"
 #include "xalloc.h"
 
@@ -32,62 +32,6 @@ struct mcp {
 	int64_t until;
 };
 
-/* --- replies ----------------------------------------------------------------------------------------------------------------- */
-
-/* JSON with this id, or NULL. The caller owns it. */
-static json_t *
-answer_of(const struct buf *text, int id)
-{
-	struct err ignored = ERR_INIT;
-	json_t *v = NULL;
-
-	if (text->len == 0 || jx_parse(text->data, text->len, &v, &ignored) < 0)
-		return NULL;
-	if (jx_int(v, "id", -1) == id)
-		return v;
-	json_decref(v);
-	return NULL;
-}
-
-/* The JSON-RPC answer with this id among the events from *s on. The caller owns it. */
-static json_t *
-answer_among(struct events *s, const struct buf *body, int id)
-{
-	json_t *v = NULL;
-
-	while (!v && events_next(s, body))
-		v = answer_of(&s->data, id);
-	return v;
-}
-
-/* The same in a whole reply. */
-static json_t *
-answer_in(const struct fetch_reply *r, int id)
-{
-	struct events s = { 0 };
-	json_t *v = fetch_is(r, "text/event-stream") ? answer_among(&s, &r->body, id) : answer_of(&r->body, id);
-
-	events_free(&s);
-	return v;
-}
-
-/* What a request waits for, and how far its reply was read. */
-struct awaited {
-	int id;
-	struct events events;
-};
-
-static bool
-has_answer(void *arg, const struct buf *body)
-{
-	struct awaited *w = arg;
-	json_t *v = answer_among(&w->events, body, w->id);
-	bool found = v != NULL;
-
-	json_decref(v);
-	return found;
-}
-
 /* --- steps ------------------------------------------------------------------------------------------------------------------- */
 
 static int64_t
@@ -98,10 +42,17 @@ left(const struct mcp *m)
 	return ms < STEP_MS ? ms : STEP_MS;
 }
 
-static void
-post(struct mcp *m, const char *body, struct awaited *w, struct fetch_reply *out)
+static bool
+enough(void *arg, const struct buf *body)
 {
-	struct fetch_ask ask = { .method = "POST", .url = m->url, .body = body, .ms = left(m), .enough = w ? has_answer : NULL, .arg = w,
+	return answer_more(arg, body);
+}
+
+/* scan NULL: no answer is expected. */
+static void
+post(struct mcp *m, const char *body, struct answer_scan *scan, struct fetch_reply *out)
+{
+	struct fetch_ask ask = { .method = "POST", .url = m->url, .body = body, .ms = left(m), .enough = scan ? enough : NULL, .arg = scan,
 	    .headers = { "Content-Type: application/json", "Accept: application/json, text/event-stream", m->bearer } };
 	int n = 3;
 
@@ -126,17 +77,19 @@ by_status(const struct fetch_reply *r)
 static bool
 step(struct mcp *m, const char *method, const char *body, int id, struct mcp_result *out, json_t **out_answer)
 {
-	struct awaited w = { .id = id };
+	struct answer_scan scan = ANSWER_SCAN(id);
 	AUTO(json) json_t *answer = NULL;
 	const json_t *error;
 
-	post(m, body, &w, &out->reply);
-	events_free(&w.events);
+	post(m, body, &scan, &out->reply);
 	out->method = method;
 	out->verdict = by_status(&out->reply);
+	answer = steal(scan.found);
+	answer_scan_free(&scan);
 	if (out->verdict != MCP_ACCEPTED)
 		return false;
-	answer = answer_in(&out->reply, id);
+	if (!answer && !fetch_is(&out->reply, "text/event-stream"))
+		answer = answer_text(out->reply.body.data, out->reply.body.len, id);
 	error = json_object_get(answer, "error");	/* borrowed */
 	/* a list too long to be looked at was given to this token all the same */
 	if ((!answer && !(out->reply.cut && out_answer == NULL)) || (error && jx_int(error, "code", 0) != METHOD_NOT_FOUND)) {

@@ -5,6 +5,7 @@
  * Each failure is logged with its reason; the peer learns its kind only. A connection that says nonsense is closed.
  */
 #include <sodium.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,6 +81,7 @@ main(int argc, char **argv)
 	struct conf c;
 
 	harden_process(true);
+	(void)signal(SIGPIPE, SIG_IGN);
 	conf_args(&c, argc, argv);
 	log_open("roost-opener", log_level_of(c.log_level));
 	if (getsockopt(EACH_FD, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
