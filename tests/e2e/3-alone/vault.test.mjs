@@ -131,6 +131,10 @@ describe('F58: a probe dies between the token server\'s answer and the commit', 
 			return { body: { access_token: secret(), refresh_token: current } };
 		};
 		await assert.rejects(validate(x), (e) => e.status === 503);
+		const [[organization]] = await sql(`SELECT organization_id FROM credential WHERE id = :'id'`, { id: x.id });
+		const uses = await ctl('vault', 'uses', organization, '--credential', x.id);
+		assert.deepEqual(uses.map((u) => [u[1], u[2], u[3], u[4]]), [['refresh', 'refresh_token', x.id, vid], ['release', 'access_token', x.id, vid]]);
+		assert.match(uses[0].slice(5).join(' '), /^apikey_\w+ req_\w+$/);
 		await until('its lease is gone', async () => (await sql(`SELECT * FROM credential_lease WHERE credential_id = :'id'`, { id: x.id })).length === 0);
 		const v = await validate(x);
 		assert.deepEqual([v.status, v.refresh.status, v.refresh.http_response.status_code], ['invalid', 'failed', 400]);
