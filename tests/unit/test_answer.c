@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <time.h>
+
 #include "answer.h"
 
 /* Feed in pieces of n bytes; how many bytes had come when it was found, 0: never. */
@@ -56,6 +58,25 @@ test_streams(void **state)
 	assert_int_equal(found_after("data: {\"id\":2,\"result\":1}\n\ndata: more", 1), 27);
 }
 
+/* A megabyte byte by byte: without an end of line, of empty lines, of one event that does not end, of many events. */
+static void
+test_byte_by_byte(void **state)
+{
+	static const char *const pieces[] = { "x", "\n", "data: x\n", "data: x\n\n", "data:\r\n" };
+
+	(void)state;
+	for (size_t k = 0; k < sizeof pieces / sizeof *pieces; k++) {
+		AUTO(buf) struct buf text = { 0 };
+		clock_t from = clock();
+
+		while (text.len < 1 << 20)
+			buf_str(&text, pieces[k]);
+		assert_int_equal(found_after(text.data, 1), 0);
+		if (clock() - from > 5 * CLOCKS_PER_SEC)
+			fail_msg("case %zu took %.1f s", k, (double)(clock() - from) / CLOCKS_PER_SEC);
+	}
+}
+
 static void
 test_texts(void **state)
 {
@@ -78,6 +99,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_streams),
+		cmocka_unit_test(test_byte_by_byte),
 		cmocka_unit_test(test_texts),
 	};
 
