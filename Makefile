@@ -175,7 +175,7 @@ clean: ## remove build products (not the instance's data)
 	rm -rf build
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: all fuzz unit integ test conformance soak asan lint bench bench-sse up rollback down restart demo clean help
 .DEFAULT_GOAL := all
