@@ -28,6 +28,8 @@
 #include "route.h"
 #include "upload.h"
 
+#define HEAD_ROOM 512		/* of most replies' headers */
+
 int
 req_active(const char *organization_state, struct err *e)
 {
@@ -197,6 +199,7 @@ reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *all
 {
 	AUTO(buf) struct buf head = BUF_INIT(8192);
 
+	(void)buf_reserve(&head, HEAD_ROOM);
 	buf_printf(&head, "Status: %d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", r->status,
 	    r->type && e->kind == EK_NONE ? r->type : "application/json", r->out.len);
 	reply_headers(&head, r->id, &r->who);

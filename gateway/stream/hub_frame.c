@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define EVENT_ROOM 96			/* what stands around an event's JSON */
+
 static void
 header(struct buf *out, int type, size_t len)
 {
@@ -22,6 +24,7 @@ header(struct buf *out, int type, size_t len)
 void
 hub_frame_text(struct buf *out, const char *text, size_t len)
 {
+	(void)buf_reserve(out, len + (len / FCGI_MAX_LENGTH + 1) * FCGI_HEADER_LEN);
 	while (len > 0) {
 		size_t n = len > FCGI_MAX_LENGTH ? FCGI_MAX_LENGTH : len;
 
@@ -108,9 +111,13 @@ hub_frame_bytes(struct hub_frame *f, bool as_message)
 {
 	struct buf *b = &f->bytes[as_message];
 	AUTO(buf) struct buf text = BUF_INIT(0);
+	size_t room = 0;
 
 	if (b->len > 0)
 		return b;
+	for (int i = 0; i < f->n; i++)
+		room += f->ev[i].len + EVENT_ROOM;
+	(void)buf_reserve(&text, room);
 	for (int i = 0; i < f->n; i++)
 		put_event(&text, &f->ev[i], as_message);
 	hub_frame_text(b, text.data, text.len);

@@ -45,6 +45,17 @@ buf_reserve(struct buf *b, size_t len)
 	return b->data + b->len;
 }
 
+/* What may be written without asking: bytes of memory that the ceiling allows, the NUL included. */
+static size_t
+room(const struct buf *b)
+{
+	size_t n = b->cap - b->len;
+
+	if (b->over)
+		return 0;
+	return b->max && b->max - b->len < n ? b->max - b->len + 1 : n;
+}
+
 void
 buf_put(struct buf *b, const void *data, size_t len)
 {
@@ -63,7 +74,7 @@ void buf_str(struct buf *b, const char *s) { buf_put(b, s, strlen(s)); }
 void
 buf_ch(struct buf *b, char c)
 {
-	if (b->len + 1 >= b->cap || b->over || b->max) {
+	if (room(b) < 2) {
 		buf_put(b, &c, 1);
 		return;
 	}
@@ -74,22 +85,22 @@ buf_ch(struct buf *b, char c)
 void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
-	size_t room = b->over || b->max ? 0 : b->cap - b->len;	/* most texts fit where they go: then they are made once */
+	size_t have = room(b);		/* most texts fit where they go: then they are made once */
 	va_list ap, again;
 	char *at;
 	int n;
 
 	va_start(ap, fmt);
 	va_copy(again, ap);
-	n = vsnprintf(room > 0 ? b->data + b->len : NULL, room, fmt, ap);
+	n = vsnprintf(have > 0 ? b->data + b->len : NULL, have, fmt, ap);
 	va_end(ap);
 	must(n >= 0);
-	if ((size_t)n < room) {
+	if ((size_t)n < have) {
 		b->len += (size_t)n;
 		va_end(again);
 		return;
 	}
-	if (room > 0)
+	if (have > 0)
 		b->data[b->len] = '\0';
 	at = buf_reserve(b, (size_t)n);
 	if (at) {

@@ -373,7 +373,7 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_fd);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, x->h);
-	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 4096L);		/* thousands of streams of small events */
+	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 2048L);		/* thousands of streams of small events */
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
 }
 
