@@ -161,6 +161,7 @@ export const faults = [
 	} },
 	{ f: 'F35', name: 'subscribers cut', strike({ clients }) { for (const r of clients.readers) r.abort?.abort(); } },
 	{ f: 'F37', name: 'nginx reloaded', strike: () => signal('nginx', 'SIGHUP') },
+	{ f: 'F49', name: 'kill -9 of roost-vault and roost-egress', brief, strike: () => Promise.all([kill('vault'), kill('egress')]) },
 	{ f: 'F37', name: 'kill -9 of nginx', brief, strike: () => kill('nginx') },
 	{ f: 'F1', name: 'kill -9 of the hub', brief, strike: ({ rng }) => kill(rng.pick(services('stream'))) },
 	{ f: 'F55', name: 'the hub stopped for two seconds', strike: ({ rng }) => frozen(rng.pick(services('stream')), 2000) },
