@@ -103,8 +103,8 @@ networking(const json_t *net, struct arena *a, const char **out, struct err *e)
 		const char *s = json_string_value(v);
 
 		if (s[0] == '*' && !strchr(s + 2, '.'))
-			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" is too wide: a wildcard needs a domain of two labels, as in "
-			    "\"*.example.com\".", s);
+			return err_set(e, EK_INVALID, 0, "`allowed_hosts` entry \"%.200s\" is too wide: a wildcard needs a domain of two "
+			    "labels, as in \"*.example.com\".", s);
 	}
 	text = jx_dump(hosts);
 	*out = arena_strdup(a, text);
