@@ -75,7 +75,7 @@ start(void **state)
 	pthread_t thread;
 
 	(void)state;
-	must(unshare(CLONE_NEWNET) == 0);
+	must(unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0);
 	up("lo", "127.0.0.1");
 	up("lo:1", OWN);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
