@@ -50,20 +50,18 @@ used_up(struct inbox_item *it, int which)
 	}
 }
 
-/* The batch as array parameters. keep: its texts are needed again. */
-static void
-arrays_make(struct inbox_item *const *items, int n, bool keep, char *out[A_COUNT])
+/* One column of the batch as an array parameter. The caller frees it. */
+static char *
+array_make(struct inbox_item *const *items, int n, int which)
 {
 	const char **cells = xcalloc((size_t)n, sizeof *cells);
+	char *out;
 
-	for (int a = 0; a < A_COUNT; a++) {
-		for (int i = 0; i < n; i++)
-			cells[i] = column(items[i], a);
-		out[a] = pg_array(cells, n);
-		for (int i = 0; i < n && !keep; i++)
-			used_up(items[i], a);
-	}
+	for (int i = 0; i < n; i++)
+		cells[i] = column(items[i], which);
+	out = pg_array(cells, n);
 	free(cells);
+	return out;
 }
 
 static void
@@ -81,9 +79,11 @@ inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *i
 	char *arrays[A_COUNT];
 	int rc;
 
-	arrays_make(items, n, false, arrays);
-	for (int a = 0; a < A_COUNT; a++)
-		params[1 + a] = arrays[a];
+	for (int a = 0; a < A_COUNT; a++) {
+		params[1 + a] = arrays[a] = array_make(items, n, a);
+		for (int i = 0; i < n; i++)
+			used_up(items[i], a);
+	}
 	rc = db_run_steps(db, DB_STEPS_COMMIT, &step, 1, e);
 	for (int a = 0; a < A_COUNT; a++)
 		free(arrays[a]);
@@ -97,22 +97,22 @@ int
 inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
     char owner[INBOX_OWNER], struct err *e)
 {
+	AUTO(str) char *ids = array_make(items, n, A_ID), *stems = array_make(items, n, A_STEM), *fragments = array_make(items, n, A_FRAGMENT);
 	AUTO(pgres) PGresult *res = NULL;
-	struct db_num events, bytes;
-	const char *params[2 + A_COUNT + 2] = { workspace, session };
-	char *arrays[A_COUNT];
-	int rc;
+	struct db_num num[4];
+	int64_t waiting = 0, read = 0;
+	const char *params[9] = { workspace, session, ids, stems, fragments };
 
-	arrays_make(items, n, true, arrays);
-	for (int a = 0; a < A_COUNT; a++)
-		params[2 + a] = arrays[a];
-	params[2 + A_COUNT] = db_num(&events, caps->events);
-	params[3 + A_COUNT] = db_num(&bytes, caps->bytes);
-	rc = db_run_alone(db, &(const struct db_step){ STMT_SESSION_SEND, 4 + A_COUNT, params, &res }, e);
-	for (int a = 0; a < A_COUNT; a++)
-		free(arrays[a]);
-	if (rc < 0)
-		return err_wrap(e, "send events to session %s", session);
+	for (int i = 0; i < n; i++) {
+		waiting += (int64_t)strlen(items[i]->stem);
+		read += (int64_t)strlen(items[i]->stem) + (items[i]->fragment ? (int64_t)strlen(items[i]->fragment) : 0);
+	}
+	params[5] = db_num(&num[0], waiting);
+	params[6] = db_num(&num[1], read);
+	params[7] = db_num(&num[2], caps->events);
+	params[8] = db_num(&num[3], caps->bytes);
+	if (db_run_alone(db, &(const struct db_step){ STMT_SESSION_MESSAGE, 9, params, &res }, e) < 0)
+		return err_wrap(e, "send messages to session %s", session);
 	owner_take(res, owner);
 	return 0;
 }

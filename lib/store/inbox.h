@@ -38,7 +38,7 @@ void inbox_item_free(struct inbox_item *it);
 int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
 /*
- * Lock, check and put at once, a transaction of its own (db_run_alone): for events that concern no call. EK_CONFLICT: something stands in
+ * Lock, check and put at once, a transaction of its own (db_run_alone): for messages (user.message). EK_CONFLICT: something stands in
  * the way, nothing was written, and the caller has to look; the items keep their texts.
  */
 struct inbox_caps { int64_t events, bytes; };

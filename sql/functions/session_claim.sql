@@ -13,33 +13,28 @@ CREATE OR REPLACE FUNCTION session_claim(p_worker text, p_max int, p_room bigint
     budget_cents bigint, unpriced boolean, paused boolean, outcomes boolean)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  d record;
-  v_at tid[] := '{}';
-  v_ids text[] := '{}';
+  v_at tid[];
 BEGIN
-  FOR d IN SELECT x.ctid AS at, x.session_id AS id, x.bytes FROM work x
-            WHERE x.due_at <= clock_timestamp() AND x.lease_owner IS NULL AND x.attempts < 2 AND x.bytes <= p_heavy AND NOT p_suspect
-            ORDER BY x.due_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED LOOP
-    p_room := p_room - d.bytes;
-    EXIT WHEN p_room < 0;
-    v_at := v_at || d.at;
-    v_ids := v_ids || d.id;
-  END LOOP;
-  IF p_take_heavy OR p_suspect THEN
-    SELECT x.ctid AS at, x.session_id AS id INTO d FROM work x
-     WHERE x.due_at <= clock_timestamp() AND x.lease_owner IS NULL
+  WITH light AS (
+    SELECT x.ctid AS at, x.bytes, x.due_at FROM work x
+     WHERE x.due_at <= clock_timestamp() AND x.lease_owner IS NULL AND x.attempts < 2 AND x.bytes <= p_heavy AND NOT p_suspect
+     ORDER BY x.due_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED),
+  heavy AS (
+    SELECT x.ctid AS at FROM work x
+     WHERE (p_take_heavy OR p_suspect) AND x.due_at <= clock_timestamp() AND x.lease_owner IS NULL
        AND CASE WHEN p_suspect THEN x.attempts >= 2 ELSE x.attempts < 2 AND x.bytes > p_heavy END
-     ORDER BY x.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-    IF FOUND THEN
-      v_at := v_at || d.at;
-      v_ids := v_ids || d.id;
-    END IF;
-  END IF;
-  IF array_length(v_ids, 1) IS NULL THEN
+     ORDER BY x.due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+  SELECT array_agg(f.at) INTO v_at
+    FROM (SELECT l.at FROM (SELECT light.at, sum(light.bytes) OVER (ORDER BY light.due_at, light.at) AS upto FROM light) l WHERE l.upto <= p_room
+          UNION ALL
+          SELECT heavy.at FROM heavy) f;
+  IF v_at IS NULL THEN
     RETURN;
   END IF;
-  UPDATE work w SET lease_owner = p_worker, lease_epoch = nextval('lease_epoch') WHERE w.ctid = ANY (v_at);
+  -- a statement of its own: it sees every put that was committed before the rows were locked, and later ones see the lease
   RETURN QUERY
+  WITH w AS (UPDATE work x SET lease_owner = p_worker, lease_epoch = nextval('lease_epoch') WHERE x.ctid = ANY (v_at)
+             RETURNING x.workspace_id, x.session_id, x.lease_epoch, x.attempts, x.bytes, x.due_at)
   SELECT s.id, w.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status::text, s.last_seq, us(s.last_at), s.wake_gen,
          w.attempts, CASE WHEN lag(s.id) OVER (ORDER BY w.due_at, s.id, i.inbox_seq) IS DISTINCT FROM s.id THEN s.agent END,
          s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens,
@@ -47,8 +42,8 @@ BEGIN
          EXISTS (SELECT FROM action a WHERE a.session_id = s.id AND a.state <> 'closed'),
          i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
          us(i.received_at), s.budget_cents, s.unpriced, s.paused, s.outcomes
-    FROM session s JOIN work w ON w.workspace_id = s.workspace_id AND w.session_id = s.id LEFT JOIN inbox i ON i.session_id = s.id
-   WHERE s.id = ANY (v_ids) ORDER BY w.due_at, s.id, i.inbox_seq;
+    FROM w JOIN session s ON s.id = w.session_id LEFT JOIN inbox i ON i.session_id = s.id
+   ORDER BY w.due_at, s.id, i.inbox_seq;
 END $$;
 REVOKE ALL ON FUNCTION session_claim FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION session_claim TO roost_worker;

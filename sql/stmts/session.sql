@@ -24,11 +24,10 @@ SELECT tool_use_id, kind, state, answer_id, answer_hash FROM (
 SELECT lease_owner, inbox_seq FROM session_inbox_put($1, $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[],
        $8::boolean[], $9::text[], $10::text[], $11::text[], $12::text[])
 
--- The whole of a send that concerns no call, in one statement; unique_violation: it has to go the longer way.
--- in: workspace, session, arrays as inbox_put, how many events and bytes may wait
--- stmt: session_send  for: gw
-SELECT lease_owner FROM session_send($1, $2, $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::boolean[],
-       $10::text[], $11::text[], $12::text[], $13::text[], $14::int, $15::bigint)
+-- The whole of a send of messages, in one statement; unique_violation: it has to go the longer way.
+-- in: workspace, session, ids, stems, fragments, bytes of stems, of both, how many events and bytes may wait
+-- stmt: session_message  for: gw
+SELECT session_message($1, $2, $3::text[], $4::text[], $5::text[], $6::bigint, $7::bigint, $8::int, $9::bigint)
 
 -- stmt: session_archive  for: gw
 SELECT result, seq, type, body FROM session_archive($1, $2, $3::text[], $4::text[], $5::text[])
