@@ -60,10 +60,12 @@ struct dbq {
 	int64_t backoff_ms;
 	bool swollen;			/* libpq's buffers have grown */
 	struct loop_timer *retry;
+	struct loop_task send;		/* what queued up in this round of the loop goes out before it waits */
 };
 
 static void on_socket(void *ctx, int fd, uint32_t events);
 static void connect_start(void *ctx);
+static void send_waiting(void *ctx);
 
 static void
 list_put(struct list *l, struct job *j)
@@ -107,6 +109,7 @@ dbq_new(struct loop *loop, const char *dsn, enum db_user user, int timeout_ms)
 	q->waiting.tail = &q->waiting.head;
 	q->sent.tail = &q->sent.head;
 	q->backoff_ms = BACKOFF_FIRST_MS;
+	q->send = (struct loop_task){ .fn = send_waiting, .ctx = q };
 	q->retry = loop_after(loop, 0, connect_start, q);
 	return q;
 }
@@ -119,6 +122,7 @@ dbq_free(struct dbq **qp)
 	if (!q)
 		return;
 	loop_cancel(q->loop, &q->retry);
+	loop_not(q->loop, &q->send);
 	if (q->fd >= 0)
 		loop_unwatch(q->loop, q->fd);
 	if (q->conn)
@@ -232,11 +236,13 @@ send_group(struct dbq *q)
 
 /*
  * Send what may go. While a joined group is being committed the next one gathers here, and what stands behind it waits with it: the
- * order of the queue is kept.
+ * order of the queue is kept. Called before the loop waits: what the answers of one group led to is one group again.
  */
 static void
-send_waiting(struct dbq *q)
+send_waiting(void *ctx)
 {
+	struct dbq *q = ctx;
+
 	if (q->state != READY)
 		return;
 	FAILPOINT(DBQ_SEND);
@@ -265,7 +271,7 @@ dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params, dbq
 	q->swollen = q->swollen || bytes > LARGE;
 	list_put(&q->waiting, j);
 	q->npending++;
-	send_waiting(q);
+	loop_soon(q->loop, &q->send);
 }
 
 void
@@ -404,8 +410,8 @@ read_results(struct dbq *q)
 	}
 	if (q->conn != conn)
 		return;
-	send_waiting(q);
-	if (q->conn == conn && q->swollen && q->npending == 0)
+	loop_soon(q->loop, &q->send);
+	if (q->swollen && q->npending == 0)
 		renew(q);
 }
 
@@ -444,7 +450,7 @@ prepare_read(struct dbq *q)
 			q->state = READY;
 			q->connections++;
 			q->backoff_ms = BACKOFF_FIRST_MS;
-			send_waiting(q);
+			loop_soon(q->loop, &q->send);
 			return;
 		}
 		if (st != PGRES_COMMAND_OK) {
