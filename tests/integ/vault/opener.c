@@ -468,6 +468,34 @@ test_life(void **state)
 	says(fd, "access_token", "access-one", RELEASE("m"));
 }
 
+/* F49: without keys, or without Postgres, the answer is that it is away; when they are back it is not. */
+static void
+test_away(void **state)
+{
+	AUTO(str) char *aside = xasprintf("%s.aside", keys);
+	AUTO(str) char *halt = xasprintf("tests/env/postgres halt %s", dir), *resume = xasprintf("tests/env/postgres resume %s", dir);
+	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	int fd;
+
+	(void)state;
+	make("q");
+	assert_int_equal(rename(keys, aside), 0);
+	fd = dial();
+	says(fd, "error", "UNAVAILABLE", RELEASE("q"));
+	close(fd);
+	assert_int_equal(rename(aside, keys), 0);
+	fd = dial();
+	says(fd, "access_token", "access-one", RELEASE("q"));
+	assert_int_equal(system(halt), 0);
+	says(fd, "error", "UNAVAILABLE", RELEASE("q"));
+	assert_int_equal(system(resume), 0);
+	says(fd, "access_token", "access-one", RELEASE("q"));
+	close(fd);
+	PQfinish(owner);
+	owner = PQconnectdb(dsn);
+	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+}
+
 /* An opener's memory and environment are nobody's, and it holds no key folder open. */
 static void
 test_process(void **state)
@@ -506,6 +534,7 @@ main(void)
 		cmocka_unit_test(test_races),
 		cmocka_unit_test(test_peer),
 		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_rotation),
 	};
