@@ -19,11 +19,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "clock.h"
 #include "conf.h"
 #include "fetch.h"
 #include "xalloc.h"
@@ -196,10 +199,41 @@ tls(void **state)
 	assert_int_equal(system(clean), 0);
 }
 
+/* A name server that takes questions and answers none: the deadline holds, also for what is left when the request is given up. */
+static void
+slow_names(void **state)
+{
+	char path[] = "/tmp/roost-resolv-XXXXXX";
+	const struct sockaddr_in dns = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct fetch_ask ask = { .method = "GET", .url = "https://slow.example.com/", .ms = 1500 };
+	AUTO(fd) int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	AUTO(fd) int file = mkstemp(path);
+	int64_t began = clock_mono_ms();
+	struct fetch_reply r = { 0 };
+	struct err e = ERR_INIT;
+	struct fetch *f;
+	bool mounted;
+
+	(void)state;
+	assert_true(file >= 0 && write(file, "nameserver 127.0.0.1\n", 21) == 21 && fchmod(file, 0644) == 0);
+	mounted = unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	    mount(path, "/etc/resolv.conf", NULL, MS_BIND, NULL) == 0;
+	unlink(path);
+	if (!mounted || bind(udp, (const struct sockaddr *)&dns, sizeof dns) < 0)
+		return skip();
+	f = fetch_open(&conf, &e);
+	assert_non_null(f);
+	fetch_run(f, &ask, &r);
+	assert_int_equal(r.status, 0);
+	fetch_reply_free(&r);
+	fetch_close(&f);
+	assert_in_range(clock_mono_ms() - began, 1000, 4000);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(own_address), cmocka_unit_test(tls) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(own_address), cmocka_unit_test(tls), cmocka_unit_test(slow_names) };
 
 	return cmocka_run_group_tests_name("fetch", tests, start, NULL);
 }
