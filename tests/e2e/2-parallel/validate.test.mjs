@@ -2,11 +2,14 @@
 // back of a secret is never in an answer: checked of every exchange of this file.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { client, unique } from '../lib/client.mjs';
-import { ctl } from '../lib/ctl.mjs';
+import { ctl, stateDir } from '../lib/ctl.mjs';
 import { closeAll, openSite } from '../lib/mcp.mjs';
 import { sql } from '../lib/sql.mjs';
+import { until } from '../lib/until.mjs';
 
 const MARK = `S3CR3T${randomBytes(6).toString('hex')}`;
 let made = 0;
@@ -100,17 +103,13 @@ describe('a server and a token', { concurrency: 2 }, () => {
 			res.write(': hello\r\n\r\nevent: message\r\ndata: {"jsonrpc":"2.0","method":"notifications/x"}\r\n\r\n');
 			res.write(`event: message\ndata: {"jsonrpc":"2.0","id":${id},\ndata: "result":{"protocolVersion":"2025-06-18"}}\n\n`);
 		};
-		let began = performance.now();
-		assert.equal((await validate(x)).status, 'valid');
-		assert.ok(performance.now() - began < 5000);
+		assert.equal((await validate(x)).status, 'valid');	// one that waits for the end gets none, and says unknown
 		site.answer = (req, res) => {
 			if (req.method !== 'GET') { res.writeHead(405).end(); return; }
 			res.writeHead(req.headers.authorization === `Bearer ${x.access}` ? 200 : 401, { 'content-type': 'text/event-stream' });
 			res.write('event: endpoint\ndata: /messages\n\n');
 		};
-		began = performance.now();
 		assert.equal((await validate(x)).status, 'valid');
-		assert.ok(performance.now() - began < 5000);
 	});
 
 	test('unknown: 500, 429, a page that is no MCP, an error of the protocol, a redirect, nobody there', async () => {
@@ -245,6 +244,10 @@ describe('a token that has expired', { concurrency: 2 }, () => {
 	});
 });
 
+// Not merely without an answer: the probe's own log says that it did not try. A probe has its request's id.
+const refusedIn = (v, url) => until(`${url} is refused`, () => readFileSync(path.join(stateDir(), 'log/egress/current'), 'utf8').split('\n')
+	.some((l) => l.includes(`"probe":"${v._request_id}"`) && /may not be reached|resolve host/.test(l)));	// not every machine knows ip6-localhost
+
 describe('what a tenant may not reach', { concurrency: 2 }, () => {
 	test('loopback, private, link-local, metadata, mapped and written otherwise, by name and by redirect', async () => {
 		const here = await openSite('127.0.0.1'), six = await openSite('::1');
@@ -262,10 +265,9 @@ describe('what a tenant may not reach', { concurrency: 2 }, () => {
 				assert.equal(e.status, 400, `${url}: ${e.message}`);	// not even taken
 				continue;
 			}
-			const began = performance.now();
 			const v = await validate(x);
 			assert.deepEqual([v.status, v.mcp_probe, v.refresh], ['unknown', { method: 'initialize', http_response: null }, null], url);
-			assert.ok(performance.now() - began < 5000, url);
+			await refusedIn(v, url);
 		}
 		// the token endpoint too
 		const site = await openSite();
@@ -282,13 +284,13 @@ describe('slow servers', () => {
 		const hanging = [];
 		site.answer = (req, res) => { hanging.push(res); };
 		const x = await store(site, { from });
-		const four = Array.from({ length: 4 }, () => validate(x, from));
-		for (const end = Date.now() + 20_000; hanging.length < 4 && Date.now() < end;) await new Promise((resolve) => { setTimeout(resolve, 20); });
-		assert.equal(hanging.length, 4);
+		let answered = 0;
+		const four = Array.from({ length: 4 }, () => validate(x, from).finally(() => { answered++; }));
+		await until('all four wait for their server', () => hanging.length === 4);
 		await assert.rejects(validate(x, from), (e) => e.status === 429 && /validations/.test(e.message));
-		const began = performance.now();
+		// a gateway has four handler threads: more reads than all gateways have, one after the other, while these wait
 		for (let i = 0; i < 40; i++) await from.beta.vaults.retrieve(x.vault_id);
-		assert.ok(performance.now() - began < 4000, 'forty reads while four validations wait');
+		assert.equal(answered, 0, 'forty reads are answered while four validations wait');
 		for (const res of hanging) res.writeHead(500).end();
 		site.answer = (req, res) => { res.writeHead(500).end(); };
 		assert.deepEqual((await Promise.all(four)).map((v) => v.status), ['unknown', 'unknown', 'unknown', 'unknown']);

@@ -90,9 +90,7 @@ describe('F49: without them', () => {
 			const b = await bench(c);
 			assert.equal((await validate(oauth)).status, 'valid');
 			await service('down', name);
-			const began = performance.now();
 			await assert.rejects(validate(oauth), (e) => e.status === 503 && e.type === 'api_error');
-			assert.ok(performance.now() - began < 5000, 'at once');
 			await healthy();
 			const x = await store();
 			assert.equal((await credentials.update(x.id, { vault_id: vid, auth: { type: 'mcp_oauth', access_token: secret() } })).id, x.id);
