@@ -3,6 +3,8 @@
 -- p_suspect: instead of these, one that has killed its worker twice, whatever its size. One row for each waiting item of each session,
 -- one with NULLs (inbox_seq) without any; what belongs to the session stands in its first row (epoch is NULL in the others). The items
 -- are read after the lease is taken: a put that does not see the lease has its items seen here.
+-- The commit is not waited for: nothing is done with a lease before its first append, whose commit takes this one along. A crash of
+-- Postgres that loses a claim has given the session back, and no later claim has the same epoch (worker_beat).
 CREATE OR REPLACE FUNCTION session_claim(p_worker text, p_max int, p_room bigint, p_heavy bigint, p_take_heavy boolean, p_suspect boolean)
   RETURNS TABLE (session_id text, epoch bigint, organization_id text, workspace_id text, thread_id text, status text, last_seq bigint,
     last_us bigint, wake_gen bigint, attempts int, agent text, environment_id text, running_us bigint, active_us bigint,
@@ -31,6 +33,7 @@ BEGIN
   IF v_at IS NULL THEN
     RETURN;
   END IF;
+  PERFORM set_config('synchronous_commit', 'off', true);
   -- a statement of its own: it sees every put that was committed before the rows were locked, and later ones see the lease
   RETURN QUERY
   WITH w AS (UPDATE work x SET lease_owner = p_worker, lease_epoch = nextval('lease_epoch') WHERE x.ctid = ANY (v_at)

@@ -1,11 +1,17 @@
 -- A worker's heartbeat, on the connection that holds its advisory lock, and whether it reaches hands. known = false: the row was gone, so
--- this worker had been declared dead: every lease it believes in is lost.
+-- this worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the
+-- epochs: of claims that were not on disk when it ended (session_claim), the epochs would come again. A worker claims after it has beaten.
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean)
   RETURNS TABLE (now_us bigint, known boolean)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   v_now timestamptz := clock_timestamp();
+  v_before timestamptz;
 BEGIN
+  SELECT w.beat_at INTO v_before FROM worker w WHERE w.id = p_id;
+  IF v_before IS NULL OR v_before < pg_postmaster_start_time() THEN
+    PERFORM setval('lease_epoch', nextval('lease_epoch') + 1000000);
+  END IF;
   UPDATE worker SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands WHERE id = p_id;
   known := FOUND;
   IF NOT FOUND THEN

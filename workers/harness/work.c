@@ -289,6 +289,7 @@ blame(struct work *w)
 	return false;
 }
 
+/* Only who has beaten on its present connection: after a crash of Postgres that is what keeps epochs from coming again. */
 void
 work_claim(struct work *w)
 {
@@ -296,7 +297,7 @@ work_claim(struct work *w)
 	int64_t bytes;
 
 	w->claim_again = w->claiming > 0;
-	if (w->claiming > 0 || room <= 0 || w->wk->draining || !beat_registered(w->wk->beat) || !blame(w))
+	if (w->claiming > 0 || room <= 0 || w->wk->draining || beat_since_us(w->wk->beat) == 0 || !blame(w))
 		return;
 	if ((w->alone != NULL && w->alone->t.attempts >= SUSPECT) || clock_mono_ms() < w->room_ms)
 		return;
@@ -408,7 +409,7 @@ on_waits(void *ctx, const PGresult *r, const struct err *e)
 static void
 look_for_suspects(struct work *w)
 {
-	if (w->wk->draining || w->claiming > 0 || !w->blamed)
+	if (w->wk->draining || w->claiming > 0 || beat_since_us(w->wk->beat) == 0 || !w->blamed)
 		return;
 	if (w->n == 0) {
 		w->claiming = 1;
