@@ -32,6 +32,7 @@
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
 #define ROW_MAX 32			/* events that are written together */
+#define UP_MS 1000			/* a stream that starts so soon after Redis came up may have missed something before it was registered */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
 #define RETRY "retry: %d\n\n"
 #define RETRY_MS 1000			/* a restart takes about that long */
@@ -68,6 +69,7 @@ struct hub {
 	struct loop_timer *ping_timer, *round_timer, *deadline;
 	int count;			/* subscribers, joining ones included */
 	bool redis_up, stopping;
+	int64_t up_ms;			/* when Redis was up last */
 	pthread_mutex_t lock;		/* guards mails and mails_tail, all that other threads touch */
 	struct mail *mails, **mails_tail;
 	int bell;
@@ -124,17 +126,24 @@ out_end(void *ctx, struct hub_sub *s)
 	hub_io_end(s);
 }
 
+static void
+fetch(struct hub *h, struct hub_watch *w, int64_t after)
+{
+	if (w->fetching)
+		return;
+	w->fetching = true;
+	w->fetching_from = after;
+	hub_feed_fetch(h->feed, w->session, after);
+}
+
 /* Read what someone on this session has missed, unless that is under way. */
 static void
 catch_up(struct hub *h, struct hub_watch *w)
 {
 	int64_t after = hub_watch_behind(w);
 
-	if (after < 0 || w->fetching)
-		return;
-	w->fetching = true;
-	w->fetching_from = after;
-	hub_feed_fetch(h->feed, w->session, after);
+	if (after >= 0)
+		fetch(h, w, after);
 }
 
 /* It had to wait: what it missed meanwhile it reads for itself. */
@@ -147,10 +156,20 @@ on_drained(void *ctx, struct hub_sub *s)
 		hub_replay_start(h->replay, s);
 }
 
+/* From here on it gets what comes; and first what came between reading last_seq and now, or before the first thing that was heard. */
+static void
+follow(struct hub *h, struct hub_sub *s)
+{
+	if (clock_mono_ms() - h->up_ms < UP_MS)
+		fetch(h, s->watch, s->seen);
+	else
+		catch_up(h, s->watch);
+}
+
 static void
 on_replayed(void *ctx, struct hub_sub *s)
 {
-	catch_up(ctx, s->watch);
+	follow(ctx, s);
 }
 
 /* --- the log ------------------------------------------------------------------------------------------------------------------- */
@@ -308,6 +327,7 @@ on_redis(void *ctx, bool up)
 	struct hub *h = ctx;
 
 	h->redis_up = up;
+	h->up_ms = up ? clock_mono_ms() : h->up_ms;
 	previews_cut(h);
 	log_info(up ? "redis_up" : "redis_down", NULL);
 	round_in(h, 0);
@@ -342,6 +362,21 @@ compare(struct hub *h)
 	free(seen);
 }
 
+/* Who has no subscribers reads nothing of what is published. */
+static void
+hear(struct hub *h)
+{
+	if (!h->tail)
+		h->tail = busq_tail_new(h->loop, h->conf, BUS_SSE, on_entry, on_redis, h);
+}
+
+static void
+unhear(struct hub *h)
+{
+	busq_tail_free(&h->tail);
+	h->redis_up = false;
+}
+
 static void
 on_round(void *ctx)
 {
@@ -351,6 +386,8 @@ on_round(void *ctx)
 	h->round_timer = NULL;
 	if (h->watches.count > 0)
 		compare(h);
+	if (h->count == 0)
+		unhear(h);
 	if (!h->redis_up && ms > BLIND_ROUND_MS)
 		ms = BLIND_ROUND_MS;
 	round_in(h, ms);
@@ -407,6 +444,7 @@ do_join(struct hub *h, struct mail *m)
 	memcpy(s->key_id, m->key_id, sizeof s->key_id);
 	hub_watch_add(hub_table_get(&h->watches, m->session), s);
 	h->count++;
+	hear(h);
 	m->sub = s;
 }
 
@@ -440,7 +478,7 @@ do_start(struct hub *h, struct mail *m)
 	if (s->seen < m->start.known)
 		hub_replay_start(h->replay, s);
 	else
-		catch_up(h, s->watch);	/* what came between reading last_seq and now */
+		follow(h, s);
 }
 
 static void
@@ -571,7 +609,6 @@ hub_new(struct loop *loop, const struct conf *c)
 	loop_watch(loop, h->bell, EPOLLIN, on_bell, h);
 	h->feed = hub_feed_new(loop, c, &fn);
 	h->replay = hub_replay_new(loop, c, &h->io, on_replayed, h);
-	h->tail = busq_tail_new(loop, c, BUS_SSE, on_entry, on_redis, h);
 	round_in(h, BLIND_ROUND_MS);
 	return h;
 }

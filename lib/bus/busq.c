@@ -144,7 +144,13 @@ busq_dropped(const struct busq *b)
 static int
 id_parse(const char *text, struct stream_id *out)
 {
-	return sscanf(text, "%" SCNu64 "-%" SCNu64, &out->ms, &out->n) == 2 ? 0 : -1;
+	char *end, *last;
+
+	out->ms = strtoull(text, &end, 10);
+	if (end == text || *end != '-')
+		return -1;
+	out->n = strtoull(end + 1, &last, 10);
+	return last == end + 1 ? -1 : 0;
 }
 
 static bool

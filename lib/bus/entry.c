@@ -197,6 +197,18 @@ whole(const struct busq_field *e, int *out_previews)
 	return true;
 }
 
+static bool
+mark_read(const char *text, uint64_t *out_writer, int64_t *out_number)
+{
+	char *end, *last;
+
+	*out_writer = strtoull(text, &end, 16);
+	if (end == text || *end != '-')
+		return false;
+	*out_number = strtoll(end + 1, &last, 10);
+	return last != end + 1;
+}
+
 int
 entry_events_read(const struct busq_field *f, int n, struct entry_events *out)
 {
@@ -216,7 +228,7 @@ entry_events_read(const struct busq_field *f, int n, struct entry_events *out)
 		if (errno || *end || seq <= 0)
 			return -1;
 	}
-	if ((mark && sscanf(mark->val, "%" SCNx64 "-%" SCNd64, &writer, &number) != 2) || (items && !whole(items, &previews)))
+	if ((mark && !mark_read(mark->val, &writer, &number)) || (items && !whole(items, &previews)))
 		return -1;
 	*out = (struct entry_events){ .session = s->val, .at = items ? items->val : NULL, .end = items ? items->val + items->len : NULL,
 		.one = { .type = t->val, .seq = seq, .body = p ? p->val : "", .len = p ? p->len : 0 },

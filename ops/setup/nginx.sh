@@ -28,10 +28,10 @@ nginx_errors() {
 	done <"$ROOT/nginx/errors.def"
 }
 
-# nginx_upstream PROGRAM FOLDER: a server line per process of that program.
+# nginx_upstream PROGRAM FOLDER [REST]: a server line per process of that program; REST: what those behind the first have more.
 nginx_upstream() {
-	ROOST_SERVICES='' services | awk -v program="$1" -v path="$RUN/$2/$2" \
-		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0;" }'
+	ROOST_SERVICES='' services | awk -v program="$1" -v path="$RUN/$2/$2" -v rest="${3:-}" \
+		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0" (n++ ? rest : "") ";" }'
 }
 
 # ROOST_LISTEN: all for every interface; default: this machine only.
@@ -68,7 +68,7 @@ nginx_render() {
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
 		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |
-		nginx_insert STREAMS "$(nginx_upstream roost-stream stream)" |
+		nginx_insert STREAMS "$(nginx_upstream roost-stream stream " backup")" |
 		nginx_insert LISTEN "$(nginx_listen)" | put "$dir/nginx.conf" 644 "$user"
 }
 

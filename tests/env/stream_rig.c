@@ -260,7 +260,7 @@ sr_nginx_start(void)
 	    "error_log %s/nginx.log;\nevents { worker_connections 1000; }\nhttp {\naccess_log off;\n", sr_dir, sr_dir);
 	for (const char *const *p = (const char *const[]){ "client_body", "fastcgi", "proxy", "uwsgi", "scgi", NULL }; *p; p++)
 		buf_printf(&text, "%s_temp_path %s/nginx-%s;\n", *p, sr_dir, *p);
-	buf_str(&text, "upstream hubs {\n");
+	buf_printf(&text, "include %s/nginx/limits.inc;\nupstream hubs {\n", cwd);
 	for (int i = 0; i < SR_HUBS; i++)
 		buf_printf(&text, "server unix:%s max_fails=0;\n", hub_socket(i));
 	buf_printf(&text, "}\nserver {\nlisten unix:%s;\nlocation / {\ninclude %s/nginx/stream.inc;\nfastcgi_pass hubs;\n}\n}\n}\n", sock, cwd);

@@ -113,6 +113,42 @@ live_and_gapless(void **state)
 	sr_hang_up(&old);
 }
 
+/* Connections that wait for something in Redis: the hub's. */
+static int
+listening(void)
+{
+	char command[300], line[100];
+	int n = -1;
+	FILE *f;
+
+	snprintf(command, sizeof command, "redis-cli -s %s INFO clients", sr_conf.redis_socket);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f))
+		(void)sscanf(line, "blocked_clients:%d", &n);
+	pclose(f);
+	return n;
+}
+
+/* It begins to read with its first stream, and that one misses nothing, whenever it comes. */
+static void
+without_streams_it_reads_nothing(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		struct sr_client c;
+		int64_t end = clock_mono_ms() + SR_SOON_MS;
+
+		while (listening() != 0)
+			assert_true(clock_mono_ms() < end);
+		sr_new_session();
+		c = sr_open_stream("");
+		sr_emit("one");
+		assert_in_range(sr_expect(&c, "event: one\n"), 0, SR_PING_MS / 2);
+		assert_int_equal(listening(), 1);
+		sr_hang_up(&c);
+	}
+}
+
 static void
 a_lost_publication_arrives(void **state)
 {
@@ -436,6 +472,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(checks_in_order), cmocka_unit_test(headers_and_ping), cmocka_unit_test(live_and_gapless),
+		cmocka_unit_test(without_streams_it_reads_nothing),
 		cmocka_unit_test(a_lost_publication_arrives), cmocka_unit_test(large_bodies_come_from_the_log),
 		cmocka_unit_test(redis_dies), cmocka_unit_test(previews), cmocka_unit_test(previews_with_holes), cmocka_unit_test(ends),
 		cmocka_unit_test(a_revoked_key_loses_its_streams), cmocka_unit_test(a_silent_reader_is_cut),
