@@ -22,6 +22,7 @@
 #include "auth.h"
 #include "conf.h"
 #include "door.h"
+#include "harden.h"
 #include "hub.h"
 #include "log.h"
 #include "xalloc.h"
@@ -139,6 +140,7 @@ main(int argc, char **argv)
 	struct err e = ERR_INIT;
 
 	conf_args(&conf, argc, argv);
+	harden_process(false);		/* it has the pepper */
 	log_open("roost-stream", log_level_of(conf.log_level));
 	if (run(&conf, &e) == 0)
 		return 0;		/* door threads may still be in a query: exit ends them, they hold nothing that needs saving */

@@ -17,6 +17,7 @@
 
 #include "beat.h"
 #include "ctxcache.h"
+#include "harden.h"
 #include "harness.h"
 #include "id.h"
 #include "log.h"
@@ -113,6 +114,7 @@ main(int argc, char **argv)
 
 	(void)mallopt(M_MMAP_THRESHOLD, LARGE);	/* messages and contexts go back to the system when they are freed */
 	conf_args(&wk.conf, argc, argv);
+	harden_process(false);		/* it opens the providers' keys */
 	log_open("roost-worker", log_level_of(wk.conf.log_level));
 	log_gather();
 	curl_global_init(CURL_GLOBAL_DEFAULT);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -80,6 +80,13 @@ describe('who may talk to whom', () => {
 			assert.match(status, /^CapEff:\s+0+$/m);
 			assert.match(status, /^CapBnd:\s+0+$/m);
 			assert.match(status, /^NoNewPrivs:\s+1$/m);
+		}
+	});
+	test('who holds a secret cannot be looked into by others of its user, and leaves no picture of its memory', () => {
+		for (const name of ['gateway-0', 'stream-0', 'worker-0']) {
+			const proc = `/proc/${pidOf(name)}`;
+			assert.match(readFileSync(`${proc}/limits`, 'utf8'), /^Max core file size +0 +0 /m, name);
+			if (!readFileSync(`${proc}/maps`, 'utf8').includes('libasan')) assert.equal(statSync(`${proc}/environ`).uid, 0, name);
 		}
 	});
 });
