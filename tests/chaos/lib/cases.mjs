@@ -5,6 +5,7 @@ import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
+import { storeFull } from './store.mjs';
 import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
@@ -104,6 +105,7 @@ export const cases = [
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
+	{ f: 'F19', name: 'the file store full: uploads 503, no part of a file, outputs left out, sessions go on; with room everything does', run: storeFull },
 	{ f: 'F9', brief, name: 'readiness says that hands are away, and sessions without tools go on', async run(x) {
 		const health = async () => (await (await fetch(`${process.env.ROOST_BASE_URL}/healthz`)).json()).checks.hands.status;
 		if (await health() !== 'ok') throw new Error('not well to begin with');
