@@ -1,7 +1,8 @@
 // The mixed load: actors that live through sessions the way clients do. Every choice comes from the actor's own seed; what faults make of
 // it is seen by the history, not here.
+import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { TOOLSET, unique } from '../../e2e/lib/client.mjs';
+import { BETA, TOOLSET, unique } from '../../e2e/lib/client.mjs';
 import { random } from './clients.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
@@ -62,26 +63,69 @@ export class Actor {
 	async #life(go) {
 		const { rng, clients, stage: s } = this;
 		const kind = rng.pick(['scripted', 'scripted', 'asking', 'provider', 'provider', 'openai']);
+		const file = rng.chance(0.25) ? await this.#upload() : undefined;
 		const first = rng.chance(0.3) ? clients.mark() : undefined;
 		const session = await clients.create({
 			agent: rng.chance(0.7) ? s[kind].id : { type: 'agent', id: s[kind].id, version: 1 }, environment_id: s.environment.id,
+			...(file ? { resources: [{ type: 'file', file_id: file.id, mount_path: 'in.txt' }] } : {}),
 			...(first ? { initial_events: [{ type: 'user.message', content: [{ type: 'text', text: `${first}\nhello` }] }] } : {}),
 		});
 		if (!session) return void await pause(200);
 		this.sessions++;
+		this.mounted = file?.sha256;
+		this.outputs = false;
+		if (file && rng.chance(0.5)) await clients.op('delete file', () => clients.c.beta.files.delete(file.id));	// its copy stays
 		if (rng.chance(0.5)) clients.read(session.id);
 		if (rng.chance(0.3)) clients.view(session.id);
 		for (let left = 2 + rng.below(5); left > 0 && go(); left--) {
 			if (!await this.#turn(session.id, kind)) return;
 			if (rng.chance(0.2)) await clients.list(session.id);
+			if (this.mounted) await this.#mount(session.id);
+			if (this.outputs && rng.chance(0.5)) await this.#published(session.id);
 			if (rng.chance(0.15)) await this.#update(session.id, kind);
 		}
 		await this.#end(session.id, kind);
 	}
 
+	// --- files: what is in them is known, so whoever reads one knows whether it is right ---
+
+	async #upload() {
+		const { rng, clients } = this;
+		const bytes = Buffer.alloc(1 + rng.below(200_000), `${rng.below(1e9)} `);
+		const f = await clients.op('upload', () => clients.c.beta.files.upload({ file: new File([bytes], 'in.txt') }));
+		if (f && f.size_bytes !== bytes.length) clients.wrong.push(`${f.id} has ${f.size_bytes} of ${bytes.length} bytes`);
+		return f && { id: f.id, sha256: createHash('sha256').update(bytes).digest('hex') };
+	}
+
+	// What sha256sum said in the sandbox.
+	async #mount(session) {
+		const listed = await this.clients.list(session);
+		for (const e of listed?.data ?? []) {
+			const [said] = e.type === 'agent.tool_result' ? e.content[0]?.text.match(/^[0-9a-f]{64}(?=  -\n)/) ?? [] : [];
+			if (said && said !== this.mounted) this.clients.wrong.push(`${session}: the mounted file is ${said}, not ${this.mounted}`);
+		}
+	}
+
+	// An output is named after what it holds.
+	async #published(session) {
+		const { clients } = this;
+		const page = await clients.op('files', () => clients.c.beta.files.list({ scope_id: session, betas: [BETA] }));
+		for (const f of (page?.data ?? []).slice(0, 3)) {
+			if (!/^o\d+$/.test(f.filename)) continue;
+			const text = await clients.op('download', async () => (await clients.c.beta.files.download(f.id)).text());
+			if (text !== undefined && text !== `${f.filename}\n`) clients.wrong.push(`${session}: output ${f.filename} holds ${JSON.stringify(text.slice(0, 99))}`);
+		}
+	}
+
 	#script(kind) {
 		const { rng } = this;
 		const behave = /provider|openai/.test(kind) && rng.chance(0.4) ? `!provider ${JSON.stringify(rng.pick(this.provider))}\n` : '';
+		if (this.mounted && rng.chance(0.4)) return `${behave}${bash('sha256sum < /mnt/session/uploads/in.txt')}`;
+		if (rng.chance(0.12)) {
+			this.outputs = true;
+			const name = `o${rng.below(1e6)}`;
+			return `${behave}${bash(`echo ${name} > /mnt/session/outputs/${name}`)}\n\nput out`;
+		}
 		return behave + rng.pick([
 			() => 'just words, and some more of them',
 			() => 'just words',
