@@ -1,6 +1,6 @@
 // The archive full (F18), and back to a point in time under live workers (F57). TAP. See README.md.
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -195,6 +195,29 @@ await test('what clients were told until then is in the log', async () => {
 	return `${report.acknowledged} events acknowledged, ${report.read} read`;
 });
 await test('it works on', () => underLoad(x, () => pause(5000), { seed: 30, quick: true }));
+await test('another machine takes over from the archive alone, keys of it kept apart', async () => {
+	const keys = path.join(dir, 'keys'), other = path.join(dir, 'other');
+	const there = { ...here, ROOST_INSTANCE: `o${process.pid}`, ROOST_VAR: other, ROOST_PORT: 'free', ROOST_ARCHIVE: undefined };
+	sh('mkdir', keys, other);
+	await ops('backup', ['--keys', keys]);
+	const s = await session(), sent = await x.clients.say(s.id, 'words for the other machine');
+	await x.clients.settled(s.id);
+	const [[end]] = await sql('SELECT pg_walfile_name(pg_switch_wal())', 'postgres');
+	await until('its log is archived', () => existsSync(path.join(archive, 'wal', `${end}.gz`)), 90_000);
+	try {
+		await ops('up', [], there);
+		await ops('restore', ['--from', archive, '--to', 'latest'], there).then(() => want(false, 'restored without the keys'), (e) => want(/--keys/.test(e.message), e.message));
+		await ops('restore', ['--from', archive, '--keys', path.join(keys, readdirSync(keys)[0]), '--to', 'latest'], there);
+		const url = `https://localhost:${readFileSync(path.join(other, 'lib/port'), 'utf8').trim()}`;
+		const res = await fetch(`${url}/v1/sessions/${s.id}/events`, { headers: { authorization: `Bearer ${apiKey}`, 'anthropic-version': VERSION, 'anthropic-beta': BETA } });
+		const log = await res.json();
+		want(res.status === 200 && log.data.some((e) => e.id === sent[0].id) && log.data.at(-1).type === 'session.status_idle', JSON.stringify(log).slice(0, 300));
+		const found = JSON.parse(sh('sh', '-c', `${other}/lib/bin/roostctl -c ${other}/lib/conf/roostctl.conf check --json || true`));
+		want(found.ok, violations(found).slice(0, 10).join('\n'));
+	} finally {
+		await ops('down', ['--purge'], there);
+	}
+});
 await test('everything comes to rest, nothing lost or doubled (roostctl check)', async () => {
 	const found = await verdict(x);
 	want(found.length === 0, found.slice(0, 20).join('\n'));
