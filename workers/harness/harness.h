@@ -5,6 +5,7 @@
 #define ROOST_HARNESS_HARNESS_H
 
 #include <stdbool.h>
+#include <sys/queue.h>
 
 #include "busq.h"
 #include "conf.h"
@@ -32,6 +33,7 @@ struct wk {
 	struct routes *routes;
 	struct stamp stamp;
 	struct plan_limits limits;
+	LIST_HEAD(, publish) publishing;	/* publish.c: outputs on their way into the database */
 	struct work *work;
 	struct beat *beat;
 	struct ctxcache *contexts;	/* of sessions given back */

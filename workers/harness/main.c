@@ -21,6 +21,7 @@
 #include "harness.h"
 #include "id.h"
 #include "log.h"
+#include "publish.h"
 #include "work.h"
 #include "xalloc.h"
 
@@ -100,6 +101,7 @@ close_all(struct wk *wk)
 	hands_free(&wk->hands);
 	busq_free(&wk->bus);
 	dbq_free(&wk->db);
+	publish_close(wk);
 	note_close(&wk->note);
 	loop_free(&wk->loop);
 }

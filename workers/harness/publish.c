@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "failpoint.h"
 #include "file.h"
@@ -18,6 +19,7 @@
 #include "xalloc.h"
 
 struct publish {
+	LIST_ENTRY(publish) link;	/* of all that are under way */
 	struct wk *wk;
 	char session[ID_MAX];
 	int64_t epoch;
@@ -27,23 +29,42 @@ struct publish {
 	json_t *outputs;		/* of the present offer */
 	size_t n, asked, answered;
 	bool *keep, *drop;		/* by output: published; thrown away; neither: later */
-};
-
-/* An output's row, asked for. */
-struct put {
-	struct publish *p;
-	size_t i;
+	struct put {
+		struct publish *p;
+		size_t i;
+	} *puts;			/* by output: its row, asked for */
 };
 
 static void on_offer(void *owner, const char *call, enum hands_outcome outcome, const json_t *doc);
 
+static struct publish *
+publish_new(struct wk *wk)
+{
+	struct publish *p = xcalloc(1, sizeof(*p));
+
+	p->wk = wk;
+	LIST_INSERT_HEAD(&wk->publishing, p, link);
+	return p;
+}
+
 static void
 publish_free(struct publish *p)
 {
+	LIST_REMOVE(p, link);
 	json_decref(p->outputs);
 	free(p->keep);
 	free(p->drop);
+	free(p->puts);
 	free(p);
+}
+
+void
+publish_close(struct wk *wk)
+{
+	struct publish *p;
+
+	while ((p = LIST_FIRST(&wk->publishing)))
+		publish_free(p);
 }
 
 static void
@@ -114,7 +135,6 @@ on_put(void *ctx, const PGresult *r, const struct err *e)
 	size_t i = x->i;
 	const char *result = r != NULL ? pg_str(r, 0, 0) : "";
 
-	free(x);
 	if (e != NULL) {
 		log_err("output_not_published", e, "session", p->session, NULL);
 	} else if (strcmp(result, "ok") == 0 || strcmp(result, "again") == 0) {
@@ -133,7 +153,7 @@ put(struct publish *p, size_t i)
 {
 	const json_t *o = json_array_get(p->outputs, i);
 	const char *name = jx_str(o, "name"), *blob = jx_str(o, "blob"), *sha256 = jx_str(o, "sha256"), *path = jx_str(o, "path");
-	struct put *x = xcalloc(1, sizeof(*x));
+	struct put *x = &p->puts[i];
 	char id[ID_MAX];
 
 	x->p = p;
@@ -165,10 +185,12 @@ on_offer(void *owner, const char *call, enum hands_outcome outcome, const json_t
 	json_decref(p->outputs);
 	free(p->keep);
 	free(p->drop);
+	free(p->puts);
 	p->outputs = json_deep_copy(list);
 	p->n = json_array_size(list);
 	p->keep = xcalloc(p->n, sizeof(bool));
 	p->drop = xcalloc(p->n, sizeof(bool));
+	p->puts = xcalloc(p->n, sizeof(*p->puts));
 	p->more = jx_bool(doc, "more", false) != 0;
 	p->asked = p->answered = 0;
 	FAILPOINT(OUTPUTS);
@@ -184,9 +206,8 @@ on_offer(void *owner, const char *call, enum hands_outcome outcome, const json_t
 void
 publish_pause(struct wk *wk, const char *session, int64_t epoch, bool destroy)
 {
-	struct publish *p = xcalloc(1, sizeof(*p));
+	struct publish *p = publish_new(wk);
 
-	p->wk = wk;
 	p->epoch = epoch;
 	p->destroy = destroy;
 	strncpy(p->session, session, sizeof(p->session) - 1);
@@ -200,8 +221,7 @@ publish_look(struct wk *wk)
 
 	if (!hands_up(wk->hands) || !dbq_ready(wk->db))
 		return;
-	p = xcalloc(1, sizeof(*p));
-	p->wk = wk;
+	p = publish_new(wk);
 	p->looking = true;
 	ask(p, "outputs", -1);
 }

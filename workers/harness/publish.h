@@ -16,5 +16,7 @@
 void publish_pause(struct wk *wk, const char *session, int64_t epoch, bool destroy);
 /* Now and then: publish what hands offers and nobody seems to take care of. */
 void publish_look(struct wk *wk);
+/* The process leaves, and nothing answers any more: forget what is under way. */
+void publish_close(struct wk *wk);
 
 #endif
