@@ -6,7 +6,7 @@
 //                the page cache and not synced is gone
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { rmSync, statfsSync } from 'node:fs';
+import { readFileSync, rmSync, statfsSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { below, healthy, pidOf, sql, stateDir, sv, until } from './instance.mjs';
@@ -175,6 +175,23 @@ export function broken(x) {
 
 const signalAll = (pids, sig) => pids.forEach((pid) => { try { process.kill(pid, sig); } catch { /* gone */ } });
 
+// What the device has been given to write so far, and what of it is under way.
+function writes(device) {
+	const f = readFileSync(`/sys/block/${path.basename(device)}/stat`, 'utf8').trim().split(/\s+/);
+	return `${f[4]} ${f[8]}`;
+}
+
+// The device as it is at one moment: when the kernel has written pages meanwhile, that was not one.
+async function moment(device, to) {
+	for (let i = 0; i < 50; i++) {
+		const before = writes(device);
+		sh('cp', '--sparse=always', image, to);
+		if (before.endsWith(' 0') && writes(device) === before) return;
+		await pause(100);
+	}
+	throw new Error('the device never rests');
+}
+
 // The machine goes down: Postgres' processes stop between two instructions, and only what the device holds is left.
 async function cut(disk) {
 	const lost = `${image}.lost`, postmaster = pidOf('postgres');
@@ -182,7 +199,7 @@ async function cut(disk) {
 	signalAll([postmaster], 'SIGSTOP');		// who is stopped makes no more of them
 	const pids = [...below(postmaster), postmaster];
 	signalAll(pids, 'SIGSTOP');
-	sh('cp', '--sparse=always', image, lost);
+	await moment(disk.device, lost);
 	signalAll(pids, 'SIGKILL');
 	await until('Postgres is gone', () => pidOf('postgres') < 2);
 	detach(disk.device);
