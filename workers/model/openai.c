@@ -156,6 +156,18 @@ put_words(struct buf *out, struct jspan block, struct filesrc_room *room)
 	}
 }
 
+/* The same of a block whose kind is known: text, almost always. */
+static void
+put_block(struct buf *out, const struct context_block *b, struct filesrc_room *room)
+{
+	struct jspan text;
+
+	if (b->kind != CONTEXT_TEXT)
+		put_words(out, b->text, room);
+	else if (jspan_get(b->text, "text", &text))
+		put_inside(out, text);
+}
+
 /* {"type":"file",...} or {"type":"image_url",...} for a file. false, and nothing is written: it cannot be sent, *why. */
 static bool
 put_file(struct buf *out, const struct filesrc *f, struct filesrc_room *room, const char **why)
@@ -320,7 +332,7 @@ put_user(struct buf *out, const struct context_block *b, size_t n, struct filesr
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text, room);
+		put_block(out, &b[i], room);
 	}
 	buf_str(out, "\"}");
 }
@@ -333,7 +345,7 @@ put_system(struct buf *out, const struct context_block *b, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text, NULL);
+		put_block(out, &b[i], NULL);
 	}
 	buf_str(out, "\"}");
 }
@@ -409,7 +421,7 @@ put_assistant_run(struct buf *out, const struct context_block *b, size_t n)
 			continue;
 		if (seen++)
 			buf_str(out, "\\n\\n");
-		put_words(out, b[i].text, NULL);
+		put_block(out, &b[i], NULL);
 	}
 	buf_str(out, texts ? "\"" : "");
 	if (calls)
