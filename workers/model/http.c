@@ -26,6 +26,7 @@
 #define SWEEP_MS 250
 #define KEEP_CONNECTIONS 256L
 #define UPLOAD_BUFFER 16384	/* the smallest that libcurl takes */
+#define READ_BUFFER 2048L	/* thousands of streams of small events */
 
 struct http_xfer {
 	TAILQ_ENTRY(http_xfer) all;
@@ -220,6 +221,20 @@ wipe_headers(struct http_xfer *x)
 	x->headers = NULL;
 }
 
+/*
+ * A handle may be used again when libcurl lets its read buffer be sized. That of a transfer which was cut keeps the buffer, small as it was,
+ * and refuses; curl_easy_reset() sets the size back to the default all the same, and the next transfer would be read past the buffer's end.
+ */
+static void
+easy_put(struct http *h, CURL *easy)
+{
+	curl_easy_reset(easy);
+	if (h->nidle < IDLE_HANDLES && curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BUFFER) == CURLE_OK)
+		h->idle[h->nidle++] = easy;
+	else
+		curl_easy_cleanup(easy);
+}
+
 static void
 xfer_free(struct http_xfer *x)
 {
@@ -229,11 +244,7 @@ xfer_free(struct http_xfer *x)
 		TAILQ_REMOVE(&h->dirty, x, dirty);
 	TAILQ_REMOVE(&h->all, x, all);
 	curl_multi_remove_handle(h->multi, x->easy);
-	curl_easy_reset(x->easy);
-	if (h->nidle < IDLE_HANDLES)
-		h->idle[h->nidle++] = x->easy;
-	else
-		curl_easy_cleanup(x->easy);
+	easy_put(h, x->easy);
 	wipe_headers(x);
 	buf_free(&x->head);
 	buf_free(&x->in);
@@ -373,7 +384,7 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_fd);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, x->h);
-	curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 2048L);		/* thousands of streams of small events */
+	must(curl_easy_setopt(e, CURLOPT_BUFFERSIZE, READ_BUFFER) == CURLE_OK);
 	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
 }
 
