@@ -25,7 +25,7 @@
 #define RETRY_AFTER_MS 600000	/* a longer wish is cut to this */
 #define SWEEP_MS 250
 #define KEEP_CONNECTIONS 256L
-#define UPLOAD_BUFFER 16384	/* the smallest that libcurl takes */
+#define UPLOAD_BUFFER 16384L	/* the smallest that libcurl takes */
 #define READ_BUFFER 2048L	/* thousands of streams of small events */
 
 struct http_xfer {
@@ -221,15 +221,23 @@ wipe_headers(struct http_xfer *x)
 	x->headers = NULL;
 }
 
+/* Both are refused while the handle has such a buffer. */
+static bool
+sized(CURL *easy)
+{
+	return curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BUFFER) == CURLE_OK &&
+	    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER) == CURLE_OK;
+}
+
 /*
- * A handle may be used again when libcurl lets its read buffer be sized. That of a transfer which was cut keeps the buffer, small as it was,
- * and refuses; curl_easy_reset() sets the size back to the default all the same, and the next transfer would be read past the buffer's end.
+ * A handle may be used again when libcurl lets its buffers be sized. That of a transfer which was cut keeps them, small as they were;
+ * curl_easy_reset() sets the sizes back to the defaults all the same, and the next transfer would go past their ends.
  */
 static void
 easy_put(struct http *h, CURL *easy)
 {
 	curl_easy_reset(easy);
-	if (h->nidle < IDLE_HANDLES && curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BUFFER) == CURLE_OK)
+	if (h->nidle < IDLE_HANDLES && sized(easy))
 		h->idle[h->nidle++] = easy;
 	else
 		curl_easy_cleanup(easy);
@@ -384,8 +392,7 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, x);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_fd);
 	curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, x->h);
-	must(curl_easy_setopt(e, CURLOPT_BUFFERSIZE, READ_BUFFER) == CURLE_OK);
-	curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BUFFER);
+	must(sized(e));
 }
 
 /* libcurl holds its upload buffer until the end of the reply: a request that is smaller goes in one piece without it. */
