@@ -132,7 +132,7 @@ static void
 pack_round_trip(void **state)
 {
 	static const struct { const char *type; int64_t seq; const char *body; size_t len; } items[] = {
-		{ "user.message", 7, "{\"a\":\"\n 1 2 x\"}", 17 }, { "event_start", 0, "{}", 2 }, { "agent.message", 8, "", 0 },
+		{ "user.message", 7, "{\"a\":\"\n 1 2 x\"}", 15 }, { "event_start", 0, "{}", 2 }, { "agent.message", 8, "", 0 },
 		{ "event_delta", 0, "a\0b", 3 }, { "session.status_idle", 9, "{}", 2 }, { "event_delta", 0, "", 0 },
 	};
 	struct entry_pack p = { 0 };
