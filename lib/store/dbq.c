@@ -342,6 +342,7 @@ finish_group(struct dbq *q)
 		again_alone(q, group);
 		return;
 	}
+	send_waiting(q);	/* what gathered meanwhile: the server works while these answers are handed out */
 	while ((j = group) != NULL) {
 		struct err e = ERR_INIT;
 
