@@ -10,8 +10,8 @@ replaced() { [ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]; }
 children() { tr ' ' '\n' 2>/dev/null <"/proc/$1/task/$1/children" | sort; }
 # A process below $1 that was not there before.
 other_child() { [ -n "$(comm -13 <(echo "$2") <(children "$1"))" ]; }
-# Names of the workers that the database knows.
-workers() { "$STATE/bin/roostctl" -c "$STATE/conf/roostctl.conf" status | awk '$1 == "worker" { print $2 }' | sort; }
+# Names of the workers that the database knows. The status fails when anything is away, hands in its restart for instance; they stand in it all the same.
+workers() { { "$STATE/bin/roostctl" -c "$STATE/conf/roostctl.conf" status || true; } | awk '$1 == "worker" { print $2 }' | sort; }
 newcomer() { [ -n "$(comm -13 <(echo "$1") <(workers))" ]; }
 
 # back NAME PID WORKERS: the process that took this one's place does its work.
