@@ -90,6 +90,7 @@ async function stranger() {
 	copyFileSync(`${stateDir}/conf/worker-0.conf`, path.join(dir, 'stranger.conf'));
 	const child = spawn('setpriv', ['--reuid=roost-worker', '--regid=roost-worker', '--groups=roost-hands,roost-blob', `${stateDir}/bin/roost-worker`, '-c',
 		path.join(dir, 'stranger.conf')], { cwd: home, stdio: ['ignore', 'ignore', 'pipe'] });
+	process.on('exit', () => child.kill('SIGKILL'));
 	child.said = '';
 	child.stderr.on('data', (d) => { child.said += d; });
 	child.name = await until('the stranger is at work', async () => (await sql('SELECT id FROM worker')).flat().find((id) => !known.includes(id)));
