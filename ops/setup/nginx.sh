@@ -28,10 +28,21 @@ nginx_errors() {
 	done <"$ROOT/nginx/errors.def"
 }
 
-# nginx_upstream PROGRAM FOLDER [REST]: a server line per process of that program; REST: what those behind the first have more.
+# A hub reads everything that is published, so a second one is of use only when the first has much to send.
+HUB_STREAMS=4096
+
+# nginx_upstream PROGRAM FOLDER: a server line per process of that program.
 nginx_upstream() {
-	ROOST_SERVICES='' services | awk -v program="$1" -v path="$RUN/$2/$2" -v rest="${3:-}" \
-		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0" (n++ ? rest : "") ";" }'
+	ROOST_SERVICES='' services | awk -v program="$1" -v path="$RUN/$2/$2" \
+		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0;" }'
+}
+
+# nginx_hubs: streams go to the first hub; beyond HUB_STREAMS of them, or without it, to the others; to the first again when these are away.
+nginx_hubs() {
+	nginx_upstream roost-stream stream | awk -v most="$HUB_STREAMS" '
+		{ sub(/;$/, "") }
+		NR == 1 { print "        zone roost_sse 64k;"; print $0 " max_conns=" most ";"; print $0 " backup;" }
+		NR > 1 { print $0 " backup weight=1000;" }'
 }
 
 # ROOST_LISTEN: all for every interface; default: this machine only.
@@ -68,7 +79,7 @@ nginx_render() {
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
 		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |
-		nginx_insert STREAMS "$(nginx_upstream roost-stream stream " backup")" |
+		nginx_insert STREAMS "$(nginx_hubs)" |
 		nginx_insert LISTEN "$(nginx_listen)" | put "$dir/nginx.conf" 644 "$user"
 }
 
