@@ -61,10 +61,12 @@ publish_free(struct publish *p)
 void
 publish_close(struct wk *wk)
 {
-	struct publish *p;
+	struct publish *next;
 
-	while ((p = LIST_FIRST(&wk->publishing)))
+	for (struct publish *p = LIST_FIRST(&wk->publishing); p; p = next) {
+		next = LIST_NEXT(p, link);
 		publish_free(p);
+	}
 }
 
 static void
