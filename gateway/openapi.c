@@ -479,7 +479,7 @@ openapi_init(void)
 	jw_obj(&w);
 	jw_kstr(&w, "title", "Roost");
 	jw_kstr(&w, "version", ROOST_VERSION);
-	jw_kstr(&w, "description", "Managed agents on your own machines: agents, environments, sessions, events, files and models, in the wire "
+	jw_kstr(&w, "description", "Managed agents on your own machines: agents, environments, sessions, events, files, vaults and models, in the wire "
 	    "protocol of Claude Managed Agents.");
 	jw_obj_end(&w);
 	jw_kraw(&w, "servers", "[{\"url\":\"/\"}]");
