@@ -4,13 +4,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { check, pidOf, quiet, services, signal, sql, until, violations } from './lib/instance.mjs';
 import { close, open } from './lib/scene.mjs';
+import { finish, test } from './lib/tap.mjs';
 
 const N = Number(process.env.SESSIONS ?? 1000), all = process.env.KILL === 'all';
-let passed = 0, failed = 0;
-function test(name, ok, more = '') {
-	ok ? passed++ : failed++;
-	console.log(`${ok ? 'ok' : 'not ok'} ${passed + failed} - ${name}${more ? ` # ${more}` : ''}`);
-}
+const shown = (name, ok, more = '') => test(name, () => {
+	if (!ok) throw new Error(more);
+	return more;
+});
 
 const x = await open({ worker: 'model_stall_s = 60\n' });	// the provider plays a thousand streams in one process
 const { clients, stage } = x;
@@ -27,12 +27,12 @@ await Promise.all(Array.from({ length: 24 }, async () => {
 		if (s) sessions.push(s.id);
 	}
 }));
-test(`${N} sessions created`, sessions.length === N, `${sessions.length}`);
+await shown(`${N} sessions created`, sessions.length === N, `${sessions.length}`);
 const count = async (where) => Number((await sql(`SELECT count(*) FROM session WHERE ${where}`))[0][0]);
 const atWork = "status = 'running' AND id IN (SELECT session_id FROM work WHERE lease_owner IS NOT NULL)";
 await until('all of them run', async () => await count(atWork) === N, 60_000).catch(() => undefined);
 const running = await count(atWork);
-test('all are at work at the same moment', running === N, `${running}`);
+await shown('all are at work at the same moment', running === N, `${running}`);
 
 const owners = await sql('SELECT w.id, count(*) FROM work k JOIN worker w ON w.id = k.lease_owner GROUP BY 1');
 const victims = services('worker').slice(0, all ? undefined : 1);
@@ -51,21 +51,20 @@ const ms = resumed.map(([, v]) => v).sort((a, b) => a - b);
 const q = (p) => Math.round(ms[Math.min(ms.length - 1, Math.floor(ms.length * p))] ?? 0);
 const restart = (Number(back) - Number(at)) / 1000;
 const share = owners.map(([, n]) => n).join(' and ');
-test('the dead worker had sessions', ms.length > 0, `owners had ${share}; ${ms.length} were rescheduled`);
-test('all resume within 2 s of the restart or on the surviving worker', ms.length > 0 && ms.at(-1) < 2000 + (all ? restart : 0),
+await shown('the dead worker had sessions', ms.length > 0, `owners had ${share}; ${ms.length} were rescheduled`);
+await shown('all resume within 2 s of the restart or on the surviving worker', ms.length > 0 && ms.at(-1) < 2000 + (all ? restart : 0),
 	`p50 ${q(0.5)} ms, p99 ${q(0.99)} ms, last ${Math.round(ms.at(-1) ?? 0)} ms after the kill; supervisor's restart ${Math.round(restart)} ms`);
 
 const [[messages, answered, doubled]] = await sql(`SELECT count(*), count(*) FILTER (WHERE said = 1), count(*) FILTER (WHERE said > 1)
 	FROM (SELECT session_id, count(*) FILTER (WHERE type = 'user.message') AS asked, count(*) FILTER (WHERE type = 'agent.message') AS said
 	FROM event GROUP BY 1) t WHERE asked = 1`);
-test('every acknowledged message is answered exactly once', Number(messages) === N && Number(answered) === N,
+await shown('every acknowledged message is answered exactly once', Number(messages) === N && Number(answered) === N,
 	`${messages} messages, ${answered} answered once, ${doubled} more than once`);
 const starts = Number((await sql("SELECT count(*) FROM event WHERE type = 'span.model_request_start'"))[0][0]);
-test('requests are repeated only where one was lost', starts <= N + ms.length, `${starts} requests for ${N} messages and ${ms.length} lost`);
+await shown('requests are repeated only where one was lost', starts <= N + ms.length, `${starts} requests for ${N} messages and ${ms.length} lost`);
 await x.history.flush();
 await pause(100);
 const report = await check('--history', x.history.file);
-test('meters exact, nothing lost or doubled (roostctl check)', report.ok, violations(report).slice(0, 5).join('; '));
+await shown('meters exact, nothing lost or doubled (roostctl check)', report.ok, violations(report).slice(0, 5).join('; '));
 await close(x);
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed > 0 ? 1 : 0);
+finish();

@@ -12,34 +12,19 @@ import { Actor } from './lib/load.mjs';
 import { points, ways } from './lib/points.mjs';
 import { races } from './lib/races.mjs';
 import { close, open, verdict } from './lib/scene.mjs';
+import { finish, skip, test as tap } from './lib/tap.mjs';
 
 const seed = Number(process.env.SEED ?? 1);
 const some = (name) => new RegExp(process.env[name] ?? '.');
 const brief = process.env.BRIEF === '1';
 const wanted = (name, v) => some(name).test(`${v.f} ${v.name}`) && (!brief || v.brief);
-let passed = 0, failed = 0;
 let stopping = false;
 process.on('SIGTERM', () => { stopping = true; });
 
 async function test(name, fn, needs) {
 	if (stopping) return;
 	const lacking = needs?.();
-	if (lacking) {
-		console.log(`ok ${++passed + failed} - ${name} # SKIP ${lacking}`);
-		return;
-	}
-	const began = performance.now();
-	let problem, more;
-	try {
-		more = await fn();
-		passed++;
-	} catch (e) {
-		failed++;
-		problem = e.stack;
-	}
-	const n = passed + failed;
-	console.log(`${problem ? 'not ok' : 'ok'} ${n} - ${name} (${Math.round(performance.now() - began)} ms)${typeof more === 'string' ? ` # ${more}` : ''}`);
-	if (problem) console.log(problem.split('\n').map((l) => `# ${l}`).join('\n'));
+	lacking ? skip(name, lacking) : await tap(name, fn);
 }
 
 const x = await open();
@@ -119,5 +104,4 @@ for (const c of x.report?.checks ?? [])
 	});
 await close(x);
 console.log(`# ${clients.ops} operations, ${x.report?.events} events, ${x.report?.read} read by ${clients.readers.size + clients.views.size} readers`);
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(failed > 0 ? 1 : 0);
+finish();

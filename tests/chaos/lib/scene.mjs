@@ -51,6 +51,13 @@ export async function verdict(x) {
 	return [...found, ...violations(x.report)];
 }
 
+// For programs whose last test it is.
+export async function atRest(x) {
+	const found = await verdict(x);
+	if (found.length > 0) throw new Error(found.slice(0, 20).join('\n'));
+	return `${x.report.acknowledged} events acknowledged, ${x.report.read} read`;
+}
+
 export async function close(x) {
 	await x.history.close();
 	await x.provider.close();
