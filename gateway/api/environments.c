@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "change.h"
 #include "dedupe.h"
 #include "envcfg.h"
 #include "environment.h"
@@ -62,13 +63,11 @@ api_environment_get(struct gw_req *r, struct err *e)
 }
 
 static int
-update_locked(struct gw_req *r, const struct environment_locked *now, struct err *e)
+update_locked(struct gw_req *r, const struct object_locked *now, struct err *e)
 {
 	AUTO(json) json_t *stored = NULL, *cfg = NULL;
 	AUTO(str) char *body = NULL;
 
-	if (req_active(now->organization_state, e) < 0)
-		return -1;
 	if (now->archived)
 		return err_coded(e, EC_ENVIRONMENT_ARCHIVED, "Environment %s is archived.", r->param[0]);
 	if (jx_parse(now->body, strlen(now->body), &stored, e) < 0 || envcfg_update(stored, r->body, &cfg, e) < 0)
@@ -80,12 +79,10 @@ update_locked(struct gw_req *r, const struct environment_locked *now, struct err
 }
 
 static int
-delete_locked(struct gw_req *r, const struct environment_locked *now, struct err *e)
+delete_locked(struct gw_req *r, const struct object_locked *now, struct err *e)
 {
 	int64_t busy = 0;
 
-	if (req_active(now->organization_state, e) < 0)
-		return -1;
 	if (!query_bool(&r->query, "force") && environment_busy(r->db, r->who.workspace_id, r->param[0], &busy, e) < 0)
 		return -1;
 	if (busy > 0)
@@ -93,32 +90,16 @@ delete_locked(struct gw_req *r, const struct environment_locked *now, struct err
 	return environment_delete(r->db, r->who.workspace_id, r->param[0], e) < 0 ? -1 : dedupe_forget(r->db, r->param[0], e);
 }
 
-/* Run change() in one transaction, under the row's lock. */
-static int
-locked(struct gw_req *r, int (*change)(struct gw_req *r, const struct environment_locked *now, struct err *e), struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-	struct environment_locked now;
-
-	if (db_begin(r->db, e) < 0)
-		return -1;
-	if (environment_lock(r->db, r->who.workspace_id, r->param[0], &res, &now, e) < 0 || change(r, &now, e) < 0) {
-		db_rollback(r->db);
-		return -1;
-	}
-	return db_commit(r->db, e);
-}
-
 int
 api_environment_update(struct gw_req *r, struct err *e)
 {
-	return locked(r, update_locked, e) < 0 ? -1 : reply(r, e);
+	return object_change(r, environment_lock, update_locked, e) < 0 ? -1 : reply(r, e);
 }
 
 int
 api_environment_delete(struct gw_req *r, struct err *e)
 {
-	if (locked(r, delete_locked, e) < 0)
+	if (object_change(r, environment_lock, delete_locked, e) < 0)
 		return -1;
 	buf_printf(&r->out, "{\"id\":\"%s\",\"type\":\"environment_deleted\"}", r->param[0]);
 	return 0;

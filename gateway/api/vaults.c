@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "change.h"
 #include "jx.h"
 #include "page.h"
 #include "shape.h"
@@ -58,13 +59,11 @@ api_vault_get(struct gw_req *r, struct err *e)
 }
 
 static int
-update_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
+update_locked(struct gw_req *r, const struct object_locked *now, struct err *e)
 {
 	AUTO(json) json_t *stored = NULL, *cfg = NULL;
 	AUTO(str) char *body = NULL;
 
-	if (req_active(now->organization_state, e) < 0)
-		return -1;
 	if (now->archived)
 		return err_set(e, EK_INVALID, 0, "Vault is archived.");
 	if (jx_parse(now->body, strlen(now->body), &stored, e) < 0)
@@ -80,53 +79,33 @@ update_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
 }
 
 static int
-archive_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
+archive_locked(struct gw_req *r, const struct object_locked *now, struct err *e)
 {
-	if (req_active(now->organization_state, e) < 0)
-		return -1;
 	return vault_archive(r->db, r->who.workspace_id, r->param[0], e);
 }
 
 static int
-delete_locked(struct gw_req *r, const struct vault_locked *now, struct err *e)
+delete_locked(struct gw_req *r, const struct object_locked *now, struct err *e)
 {
-	if (req_active(now->organization_state, e) < 0)
-		return -1;
 	return vault_delete(r->db, r->who.workspace_id, r->param[0], e);
-}
-
-/* Run change() in one transaction, under the row's lock. */
-static int
-locked(struct gw_req *r, int (*change)(struct gw_req *r, const struct vault_locked *now, struct err *e), struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-	struct vault_locked now;
-
-	if (db_begin(r->db, e) < 0)
-		return -1;
-	if (vault_lock(r->db, r->who.workspace_id, r->param[0], &res, &now, e) < 0 || change(r, &now, e) < 0) {
-		db_rollback(r->db);
-		return -1;
-	}
-	return db_commit(r->db, e);
 }
 
 int
 api_vault_update(struct gw_req *r, struct err *e)
 {
-	return locked(r, update_locked, e) < 0 ? -1 : reply(r, e);
+	return object_change(r, vault_lock, update_locked, e) < 0 ? -1 : reply(r, e);
 }
 
 int
 api_vault_archive(struct gw_req *r, struct err *e)
 {
-	return locked(r, archive_locked, e) < 0 ? -1 : reply(r, e);
+	return object_change(r, vault_lock, archive_locked, e) < 0 ? -1 : reply(r, e);
 }
 
 int
 api_vault_delete(struct gw_req *r, struct err *e)
 {
-	if (locked(r, delete_locked, e) < 0)
+	if (object_change(r, vault_lock, delete_locked, e) < 0)
 		return -1;
 	buf_printf(&r->out, "{\"id\":\"%s\",\"type\":\"vault_deleted\"}", r->param[0]);
 	return 0;

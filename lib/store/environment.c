@@ -55,7 +55,7 @@ environment_get(struct db *db, const char *workspace, const char *id, PGresult *
 }
 
 int
-environment_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct environment_locked *out, struct err *e)
+environment_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct object_locked *out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
@@ -63,7 +63,7 @@ environment_lock(struct db *db, const char *workspace, const char *id, PGresult 
 		return err_wrap(e, "lock environment %s", id);
 	if (PQntuples(r) == 0)
 		return not_found(id, e);
-	*out = (struct environment_locked){ .body = pg_str(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
+	*out = (struct object_locked){ .body = pg_str(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
 	*res = steal(r);
 	return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "err.h"
+#include "object.h"
 
 /* Strings are borrowed from the result. */
 struct environment_row {
@@ -22,9 +23,7 @@ int environment_create(struct db *db, const char *workspace, const char *organiz
 /* EK_NOT_FOUND environment_not_found. The caller owns *res. */
 int environment_get(struct db *db, const char *workspace, const char *id, PGresult **res, struct environment_row *out, struct err *e);
 
-/* Within a transaction. body is borrowed from *res. EK_NOT_FOUND. */
-struct environment_locked { const char *body; bool archived; const char *organization_state; };
-int environment_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct environment_locked *out, struct err *e);
+object_lock environment_lock;
 /* EK_CONFLICT: the new name is taken. */
 int environment_put(struct db *db, const char *workspace, const char *id, const char *name, const char *body, struct err *e);
 int environment_archive(struct db *db, const char *workspace, const char *id, struct err *e);

@@ -47,7 +47,7 @@ vault_get(struct db *db, const char *workspace, const char *id, PGresult **res, 
 }
 
 int
-vault_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct vault_locked *out, struct err *e)
+vault_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct object_locked *out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
@@ -55,7 +55,7 @@ vault_lock(struct db *db, const char *workspace, const char *id, PGresult **res,
 		return err_wrap(e, "lock vault %s", id);
 	if (PQntuples(r) == 0)
 		return not_found(id, e);
-	*out = (struct vault_locked){ .body = pg_str(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
+	*out = (struct object_locked){ .body = pg_str(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
 	*res = steal(r);
 	return 0;
 }

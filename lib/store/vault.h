@@ -7,6 +7,7 @@
 
 #include "db.h"
 #include "err.h"
+#include "object.h"
 
 /* Strings are borrowed from the result. */
 struct vault_row {
@@ -22,9 +23,7 @@ int vault_create(struct db *db, const char *workspace, const char *organization,
 /* EK_NOT_FOUND. The caller owns *res. */
 int vault_get(struct db *db, const char *workspace, const char *id, PGresult **res, struct vault_row *out, struct err *e);
 
-/* Within a transaction. body is borrowed from *res. EK_NOT_FOUND. */
-struct vault_locked { const char *body; bool archived; const char *organization_state; };
-int vault_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct vault_locked *out, struct err *e);
+object_lock vault_lock;
 int vault_put(struct db *db, const char *workspace, const char *id, const char *body, struct err *e);
 
 /* With all its credentials, whose secrets are purged; twice is once. */
