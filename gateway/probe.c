@@ -85,47 +85,25 @@ set_fd(struct probe *p, int fd, struct err *e)
 }
 
 static int
-talk(struct probe *p, int fd, struct buf *answer, struct err *e)
-{
-	AUTO(str) char *question = xasprintf("{\"probe\":\"%s\"}", p->r.id);
-	int64_t until = clock_mono_ms() + p->r.conf->probe_s * 1000 + LATE_MS;
-	struct err unsent = ERR_INIT;
-	int rc;
-
-	/* who is too busy says so before it reads */
-	(void)ask_send(fd, question, strlen(question), until, &unsent);
-	rc = ask_recv(fd, ANSWER_MAX, until, answer, e);
-	if (rc < 0 && e->kind == EK_TIMEOUT)
-		e->kind = EK_UNAVAILABLE;
-	return rc;
-}
-
-static int
 ask_egress(struct probe *p, json_t **out, struct err *e)
 {
-	AUTO(buf) struct buf answer = BUF_INIT(ANSWER_MAX + 1);
-	AUTO(json) json_t *doc = NULL;
-	struct err quoting = ERR_INIT;
+	AUTO(str) char *question = xasprintf("{\"probe\":\"%s\"}", p->r.id);
 	AUTO(fd) int fd = ask_connect(p->r.conf->egress_socket, e);
 	int rc;
 
 	if (fd < 0 || set_fd(p, fd, e) < 0)
 		return -1;
-	rc = talk(p, fd, &answer, e);
+	rc = ask_json(fd, question, ANSWER_MAX, clock_mono_ms() + p->r.conf->probe_s * 1000 + LATE_MS, out, e);
 	(void)set_fd(p, -1, e);
-	if (rc < 0)
-		return err_wrap(e, "roost-egress");
-	if (jx_parse(answer.data, answer.len, &doc, &quoting) < 0 || !json_is_object(doc))
-		return err_fault(e, EK_INTERNAL, 0, "roost-egress: not JSON");
-	if (ask_refused(doc, e) < 0) {
-		if (e->kind == EK_NOT_FOUND)
-			return err_set(e, EK_NOT_FOUND, 0, "Credential %s not found.", p->credential_id);
-		if (e->kind == EK_OVERLOADED)
-			return err_set(e, EK_OVERLOADED, 0, "Too many validations at the same time");
-		return err_wrap(e, "roost-egress");
-	}
-	*out = steal(doc);
-	return 0;
+	if (rc == 0)
+		return 0;
+	if (e->kind == EK_NOT_FOUND)
+		return err_set(e, EK_NOT_FOUND, 0, "Credential %s not found.", p->credential_id);
+	if (e->kind == EK_OVERLOADED)
+		return err_set(e, EK_OVERLOADED, 0, "Too many validations at the same time");
+	if (e->kind != EK_INTERNAL)
+		e->kind = EK_UNAVAILABLE;	/* late, gone: nothing that the client did */
+	return err_wrap(e, "roost-egress");
 }
 
 static int

@@ -127,5 +127,25 @@ ask_refused(const json_t *reply, struct err *e)
 	for (int kind = EK_NONE + 1; kind < EK_COUNT; kind++)
 		if (strcmp(name, err_name((enum err_kind)kind)) == 0)
 			return err_fault(e, (enum err_kind)kind, 0, "the answer: %s", name);
+	/* "busy": each.c of the previous release says it so; to be dropped with the next one */
 	return err_fault(e, strcmp(name, "busy") == 0 ? EK_OVERLOADED : EK_INTERNAL, 0, "the answer: %.40s", name);
+}
+
+int
+ask_json(int fd, const char *question, size_t max, int64_t until, json_t **out, struct err *e)
+{
+	AUTO(buf) struct buf answer = { .max = max, .secret = true };
+	AUTO(json) json_t *doc = NULL;
+	struct err quoting = ERR_INIT, unsent = ERR_INIT;
+
+	/* who is too busy says so before it reads, and may be gone by now */
+	(void)ask_send(fd, question, strlen(question), until, &unsent);
+	if (ask_recv(fd, max, until, &answer, e) < 0)
+		return -1;
+	if (jx_parse(answer.data, answer.len, &doc, &quoting) < 0 || !json_is_object(doc))
+		return err_fault(e, EK_INTERNAL, 0, "the answer is no JSON object");
+	if (ask_refused(doc, e) < 0)
+		return -1;
+	*out = steal(doc);
+	return 0;
 }

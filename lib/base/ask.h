@@ -25,7 +25,14 @@ int ask_recv(int fd, size_t max, int64_t deadline, struct buf *out, struct err *
 
 /* The frame that says why there is no answer, {"error":"<kind>"}: the kind is all that leaves the process. */
 void ask_refuse(struct buf *out, enum err_kind kind);
-/* -1 with the kind when reply is such a frame, or {"error":"busy"} (EK_OVERLOADED). */
+/* -1 with the kind when reply is such a frame. */
 int ask_refused(const json_t *reply, struct err *e);
+
+/*
+ * One question and its answer, a JSON object of at most max bytes. until: of clock_mono_ms(). 0 with *out the caller's; or -1, *out untouched:
+ * what ask_send() and ask_recv() say, EK_INTERNAL when the answer is no object, or the kind of a refusal. No error quotes more of the answer, and
+ * its text is wiped: it may hold a secret.
+ */
+int ask_json(int fd, const char *question, size_t max, int64_t until, json_t **out, struct err *e);
 
 #endif

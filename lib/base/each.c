@@ -150,11 +150,11 @@ become(const struct state *st, int conn, pid_t parent)
 static void
 say_busy(int conn)
 {
-	static const char text[] = "{\"error\":\"busy\"}";
-	char frame[4 + sizeof text - 1] = { 0, 0, 0, sizeof text - 1 };
+	char frame[64] = { 0 };
+	int n = snprintf(frame + 4, sizeof frame - 4, "{\"error\":\"%s\"}", err_name(EK_OVERLOADED));
 
-	memcpy(frame + 4, text, sizeof text - 1);
-	(void)send(conn, frame, sizeof frame, MSG_NOSIGNAL | MSG_DONTWAIT);
+	frame[3] = (char)n;	/* as ask_refuse() makes it, without its JSON library */
+	(void)send(conn, frame, 4 + (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static bool

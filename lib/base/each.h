@@ -16,7 +16,7 @@ struct each {
 	const char *users;		/* names of the system users that are served, separated by spaces; others are closed at once */
 	const char *program;		/* file name beside our own program */
 	const char *conf_path;		/* handed to it as -c */
-	int64_t max;			/* how many at a time; beyond, the answer is the frame {"error":"busy"} */
+	int64_t max;			/* how many at a time; beyond, the answer is the frame {"error":"OVERLOADED"} (ask.h) */
 	int64_t seconds;		/* a program that runs longer is killed */
 };
 

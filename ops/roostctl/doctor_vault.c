@@ -58,15 +58,11 @@ check_rows(struct doctor *d, const struct conf *c)
 static bool
 check_door(struct doctor *d, const struct conf *c)
 {
-	static const char question[] = "{\"op\":\"end\"}";
-	AUTO(buf) struct buf answer = BUF_INIT(4096);
 	AUTO(json) json_t *v = NULL;
 	struct err e = ERR_INIT;
 	AUTO(fd) int fd = ask_connect(c->vault_socket, &e);
-	int64_t until = clock_mono_ms() + ASK_MS;
 
-	if (fd < 0 || ask_send(fd, question, sizeof question - 1, until, &e) < 0 || ask_recv(fd, 4096, until, &answer, &e) < 0 ||
-	    jx_parse(answer.data, answer.len, &v, &e) < 0 || ask_refused(v, &e) < 0) {
+	if (fd < 0 || ask_json(fd, "{\"op\":\"end\"}", 4096, clock_mono_ms() + ASK_MS, &v, &e) < 0) {
 		doctor_fail(d, "validations answer 503 until it is back: see its log", "roost-vault: %s", ctl_reason(&e));
 		return false;
 	}

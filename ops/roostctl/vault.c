@@ -132,15 +132,9 @@ cmd_vault_forget(struct ctl *c, int argc, char **argv)
 static int
 reseal(const struct ctl *c, json_t **out, struct err *e)
 {
-	static const char question[] = "{\"op\":\"reseal\"}";
-	AUTO(buf) struct buf answer = BUF_INIT(FRAME_MAX);
 	AUTO(fd) int fd = ask_connect(c->conf.vault_socket, e);
-	int64_t until = clock_mono_ms() + RESEAL_MS;
 
-	if (fd < 0 || ask_send(fd, question, sizeof question - 1, until, e) < 0 || ask_recv(fd, FRAME_MAX, until, &answer, e) < 0 ||
-	    jx_parse(answer.data, answer.len, out, e) < 0)
-		return -1;
-	return ask_refused(*out, e);
+	return fd < 0 ? -1 : ask_json(fd, "{\"op\":\"reseal\"}", FRAME_MAX, clock_mono_ms() + RESEAL_MS, out, e);
 }
 
 int

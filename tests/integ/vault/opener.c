@@ -456,7 +456,7 @@ test_life(void **state)
 	}
 	fds[8] = dial();
 	v = say(fds[8], RELEASE("m"));
-	assert_true(!v || strcmp(jx_str(v, "error"), "busy") == 0);
+	assert_true(!v || strcmp(jx_str(v, "error"), "OVERLOADED") == 0);
 	vault_stop(SIGKILL);
 	assert_null(say(fds[0], RELEASE("m")));
 	assert_int_equal(ask_connect(sock, &e), -1);

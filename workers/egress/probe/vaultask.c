@@ -49,23 +49,14 @@ vaultask_close(struct vaultask **v)
 }
 
 static int
-ask(struct vaultask *v, const struct buf *question, json_t **out, struct err *e)
+ask(struct vaultask *v, const char *question, json_t **out, struct err *e)
 {
-	AUTO(buf) struct buf answer = BUF_INIT(FRAME_MAX);
-	AUTO(json) json_t *doc = NULL;
-	struct err quoting = ERR_INIT;		/* it may quote a token */
+	json_t *doc = NULL;
 
-	/* who says that it is busy says so before it has read anything */
-	if (ask_send(v->fd, question->data, question->len, v->until, e) < 0 && ask_recv(v->fd, FRAME_MAX, v->until, &answer, e) < 0)
-		return -1;
-	if (answer.len == 0 && ask_recv(v->fd, FRAME_MAX, v->until, &answer, e) < 0)
-		return err_wrap(e, "roost-vault");
-	if (jx_parse(answer.data, answer.len, &doc, &quoting) < 0)
-		return err_fault(e, EK_INTERNAL, 0, "roost-vault: not JSON");
-	if (ask_refused(doc, e) < 0)
+	if (ask_json(v->fd, question, FRAME_MAX, v->until, &doc, e) < 0)
 		return err_wrap(e, "roost-vault");
 	json_decref(*out);
-	*out = steal(doc);
+	*out = doc;
 	return 0;
 }
 
@@ -81,7 +72,7 @@ vault_release(struct vaultask *v, const char *probe, struct vault_credential *ou
 	jw_kstr(&w, "probe", probe);
 	jw_obj_end(&w);
 	jw_end(&w);
-	if (ask(v, &q, &v->released, e) < 0)
+	if (ask(v, q.data, &v->released, e) < 0)
 		return -1;
 	*out = (struct vault_credential){ .access_token = jx_str(v->released, "access_token"), .url = jx_str(v->released, "mcp_server_url"),
 	    .endpoint = jx_str(v->released, "token_endpoint"), .client_id = jx_str(v->released, "client_id"),
@@ -94,11 +85,9 @@ int
 vault_refresh(struct vaultask *v, enum vault_go *out, const char **refresh_token, const char **client_secret, struct err *e)
 {
 	static const char *const states[] = { [VAULT_GO] = "go", [VAULT_BUSY] = "busy", [VAULT_CHANGED] = "changed", [VAULT_NONE] = "none" };
-	AUTO(buf) struct buf q = BUF_INIT(0);
 	const char *state;
 
-	buf_str(&q, "{\"op\":\"refresh\"}");
-	if (ask(v, &q, &v->refresh, e) < 0)
+	if (ask(v, "{\"op\":\"refresh\"}", &v->refresh, e) < 0)
 		return -1;
 	state = jx_str(v->refresh, "state");
 	*refresh_token = jx_str(v->refresh, "refresh_token");
@@ -115,7 +104,7 @@ int
 vault_store(struct vaultask *v, const char *access, const char *refresh, int64_t expires_in, bool *out_stored, struct err *e)
 {
 	const struct timespec pause = { .tv_nsec = AGAIN_MS * 1000000L };
-	AUTO(buf) struct buf q = BUF_INIT(0);
+	AUTO(buf) struct buf q = { .secret = true };
 	AUTO(json) json_t *answer = NULL;
 	const char *state;
 	struct jw w;
@@ -132,7 +121,7 @@ vault_store(struct vaultask *v, const char *access, const char *refresh, int64_t
 		jw_null(&w);
 	jw_obj_end(&w);
 	jw_end(&w);
-	while (ask(v, &q, &answer, e) < 0) {
+	while (ask(v, q.data, &answer, e) < 0) {
 		if (e->kind == EK_TIMEOUT || clock_mono_ms() + AGAIN_MS >= v->until)
 			return -1;
 		err_clear(e);
@@ -146,9 +135,7 @@ vault_store(struct vaultask *v, const char *access, const char *refresh, int64_t
 int
 vault_end(struct vaultask *v, struct err *e)
 {
-	AUTO(buf) struct buf q = BUF_INIT(0);
 	AUTO(json) json_t *answer = NULL;
 
-	buf_str(&q, "{\"op\":\"end\"}");
-	return ask(v, &q, &answer, e);
+	return ask(v, "{\"op\":\"end\"}", &answer, e);
 }

@@ -50,7 +50,7 @@ answer(struct opener *o, const char *text, size_t len, struct buf *out, struct e
 static void
 serve(struct opener *o)
 {
-	struct buf in = BUF_INIT(ASK_MAX), out = BUF_INIT(FRAME_MAX);
+	struct buf in = { .max = ASK_MAX, .secret = true }, out = { .max = FRAME_MAX, .secret = true };
 	struct err e = ERR_INIT;
 
 	while (ask_recv(EACH_FD, ASK_MAX, clock_mono_ms() + IDLE_MS, &in, &e) == 0) {
@@ -65,8 +65,6 @@ serve(struct opener *o)
 	}
 	if (opener_end(o, &e) < 0)
 		log_err("lease_left", &e, "probe", o->probe, NULL);
-	sodium_memzero(in.data, in.cap);
-	sodium_memzero(out.data, out.cap);
 	buf_free(&in);
 	buf_free(&out);
 }

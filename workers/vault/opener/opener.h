@@ -24,7 +24,8 @@
 #include "id.h"
 #include "jx.h"
 
-#define OPENER_LEASE_MS 40000	/* longer than a probe may take */
+/* How long a refresh is one caller's: longer than a probe may live (roost-egress ends it at probe_s + 10). */
+#define OPENER_LEASE_MS(conf) (((conf)->probe_s + 10) * 1000)
 
 struct opener {
 	const struct conf *conf;

@@ -92,7 +92,7 @@ opener_refresh(struct opener *o, struct buf *out, struct err *e)
 
 	if (!o->row)
 		return err_set(e, EK_INVALID, 0, "refresh: nothing was released");
-	if (DB_RUN(o->db, STMT_CREDENTIAL_REFRESH_BEGIN, &r, e, o->probe, o->owner, DBN(o->seen), DBN(OPENER_LEASE_MS)) < 0)
+	if (DB_RUN(o->db, STMT_CREDENTIAL_REFRESH_BEGIN, &r, e, o->probe, o->owner, DBN(o->seen), DBN(OPENER_LEASE_MS(o->conf))) < 0)
 		return -1;
 	o->leased = strcmp(pg_str(r, 0, STATE), "go") == 0;
 	o->used = pg_int(r, 0, REFRESH_VERSION);
