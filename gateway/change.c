@@ -14,7 +14,7 @@ object_change(struct gw_req *r, object_lock *lock, object_step *step, struct err
 
 	if (db_begin(r->db, e) < 0)
 		return -1;
-	if (lock(r->db, r->who.workspace_id, r->param[0], &res, &now, e) < 0 || req_active(now.organization_state, e) < 0 ||
+	if (lock(r->db, r->who.workspace_id, r->param, &res, &now, e) < 0 || req_active(now.organization_state, e) < 0 ||
 	    step(r, &now, e) < 0) {
 		db_rollback(r->db);
 		return -1;

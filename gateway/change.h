@@ -9,7 +9,7 @@
 typedef int object_step(struct gw_req *r, const struct object_locked *now, struct err *e);
 
 /*
- * Lock the object that the first path parameter names, do step(), commit. EK_NOT_FOUND as lock() says it; EK_FORBIDDEN: the organization
+ * Lock the object that the path parameters name, do step(), commit. EK_NOT_FOUND as lock() says it; EK_FORBIDDEN: the organization
  * is suspended; otherwise step()'s. A crash before the commit leaves nothing.
  */
 int object_change(struct gw_req *r, object_lock *lock, object_step *step, struct err *e);

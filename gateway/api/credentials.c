@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "change.h"
 #include "clock.h"
 #include "credcfg.h"
 #include "credential.h"
@@ -108,7 +109,7 @@ reply(struct gw_req *r, const char *id, struct err *e)
 	return 0;
 }
 
-/* --- create, update ------------------------------------------------------------------------------------------------------------- */
+/* --- create, update, archive, delete ------------------------------------------------------------------------------------------------ */
 
 /* Seal what a request brought, for this credential and version. */
 static int
@@ -157,10 +158,10 @@ api_credential_create(struct gw_req *r, struct err *e)
 	return db_commit(r->db, e);
 }
 
-/* Of one that is locked. */
 static int
-change(struct gw_req *r, const char *id, struct err *e)
+update_locked(struct gw_req *r, const struct object_locked *locked, struct err *e)
 {
+	const char *id = r->param[1];
 	AUTO(pgres) PGresult *res = NULL;
 	AUTO(boxes) struct credential_boxes boxes = { .n = 0 };
 	AUTO(json) json_t *stored = NULL, *shown = NULL;
@@ -187,54 +188,37 @@ change(struct gw_req *r, const char *id, struct err *e)
 	return credential_put(r->db, r->who.workspace_id, r->param[0], id, &cfg.auth, body, now.secret_version + (cfg.n > 0), &boxes, e);
 }
 
-/* --- under the lock --------------------------------------------------------------------------------------------------------------- */
-
 static int
-archive(struct gw_req *r, const char *id, struct err *e)
+archive_locked(struct gw_req *r, const struct object_locked *locked, struct err *e)
 {
-	return credential_archive(r->db, r->who.workspace_id, r->param[0], id, e);
+	return credential_archive(r->db, r->who.workspace_id, r->param[0], r->param[1], e);
 }
 
 static int
-discard(struct gw_req *r, const char *id, struct err *e)
+delete_locked(struct gw_req *r, const struct object_locked *locked, struct err *e)
 {
-	if (credential_delete(r->db, r->who.workspace_id, r->param[0], id, e) < 0)
-		return -1;
-	return dedupe_forget(r->db, id, e);
-}
-
-static int
-locked(struct gw_req *r, int (*act)(struct gw_req *r, const char *id, struct err *e), bool shown, struct err *e)
-{
-	const char *id = r->param[1];
-
-	if (db_begin(r->db, e) < 0)
-		return -1;
-	if (credential_lock(r->db, r->who.workspace_id, r->param[0], id, e) < 0 || act(r, id, e) < 0 || (shown && reply(r, id, e) < 0)) {
-		db_rollback(r->db);
-		return -1;
-	}
-	if (!shown)
-		buf_printf(&r->out, "{\"id\":\"%s\",\"type\":\"vault_credential_deleted\"}", id);
-	return db_commit(r->db, e);
+	return credential_delete(r->db, r->who.workspace_id, r->param[0], r->param[1], e) < 0 ? -1 : dedupe_forget(r->db, r->param[1], e);
 }
 
 int
 api_credential_update(struct gw_req *r, struct err *e)
 {
-	return locked(r, change, true, e);
+	return object_change(r, credential_lock, update_locked, e) < 0 ? -1 : reply(r, r->param[1], e);
 }
 
 int
 api_credential_archive(struct gw_req *r, struct err *e)
 {
-	return locked(r, archive, true, e);
+	return object_change(r, credential_lock, archive_locked, e) < 0 ? -1 : reply(r, r->param[1], e);
 }
 
 int
 api_credential_delete(struct gw_req *r, struct err *e)
 {
-	return locked(r, discard, false, e);
+	if (object_change(r, credential_lock, delete_locked, e) < 0)
+		return -1;
+	buf_printf(&r->out, "{\"id\":\"%s\",\"type\":\"vault_credential_deleted\"}", r->param[1]);
+	return 0;
 }
 
 /* --- validate ----------------------------------------------------------------------------------------------------------------------- */

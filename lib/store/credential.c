@@ -118,15 +118,17 @@ credential_get(struct db *db, const char *workspace, const char *vault, const ch
 }
 
 int
-credential_lock(struct db *db, const char *workspace, const char *vault, const char *id, struct err *e)
+credential_lock(struct db *db, const char *workspace, const char *const *ids, PGresult **res, struct object_locked *out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
-	if (DB_RUN(db, STMT_CREDENTIAL_LOCK, &r, e, workspace, vault, id) < 0)
-		return err_wrap(e, "lock credential %s", id);
+	if (DB_RUN(db, STMT_CREDENTIAL_LOCK, &r, e, workspace, ids[0], ids[1]) < 0)
+		return err_wrap(e, "lock credential %s", ids[1]);
 	if (!pg_str(r, 0, 0))
-		return not_found(db, workspace, vault, id, e);
-	return strcmp(pg_str(r, 0, 0), "active") == 0 ? 0 : err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
+		return not_found(db, workspace, ids[0], ids[1], e);
+	*out = (struct object_locked){ .organization_state = pg_str(r, 0, 0) };
+	*res = steal(r);
+	return 0;
 }
 
 int

@@ -11,6 +11,7 @@
 #include "credseal.h"
 #include "db.h"
 #include "err.h"
+#include "object.h"
 
 #define CREDENTIALS_MAX 20	/* active ones of a vault (contract 1.15) */
 #define CREDENTIAL_BOXES 3	/* secrets of one credential, at most */
@@ -62,8 +63,8 @@ int credential_create(struct db *db, const char *workspace, const char *vault, c
 int credential_get(struct db *db, const char *workspace, const char *vault, const char *id, PGresult **res, struct credential_row *out,
     struct err *e);
 
-/* Within a transaction. EK_NOT_FOUND; EK_FORBIDDEN the organization is suspended. Read it afterwards. */
-int credential_lock(struct db *db, const char *workspace, const char *vault, const char *id, struct err *e);
+/* ids: vault, credential. EK_NOT_FOUND of either. What it holds is read afterwards. */
+object_lock credential_lock;
 /* Change one that is locked and active. version: of the boxes, the next one; without boxes the stored one. */
 int credential_put(struct db *db, const char *workspace, const char *vault, const char *id, const struct credential_auth *auth,
     const char *body, int64_t version, const struct credential_boxes *boxes, struct err *e);

@@ -47,14 +47,14 @@ vault_get(struct db *db, const char *workspace, const char *id, PGresult **res, 
 }
 
 int
-vault_lock(struct db *db, const char *workspace, const char *id, PGresult **res, struct object_locked *out, struct err *e)
+vault_lock(struct db *db, const char *workspace, const char *const *ids, PGresult **res, struct object_locked *out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 
-	if (DB_RUN(db, STMT_VAULT_LOCK, &r, e, workspace, id) < 0)
-		return err_wrap(e, "lock vault %s", id);
+	if (DB_RUN(db, STMT_VAULT_LOCK, &r, e, workspace, ids[0]) < 0)
+		return err_wrap(e, "lock vault %s", ids[0]);
 	if (PQntuples(r) == 0)
-		return not_found(id, e);
+		return not_found(ids[0], e);
 	*out = (struct object_locked){ .body = pg_str(r, 0, 0), .archived = pg_bool(r, 0, 1), .organization_state = pg_str(r, 0, 2) };
 	*res = steal(r);
 	return 0;
