@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "credential.h"
 #include "jx.h"
 #include "xalloc.h"
 
@@ -54,7 +55,10 @@ check_fail(struct check *ck, enum check_id id, const char *session, const char *
 static int
 ask(struct check *ck, enum check_id id, PGresult **out, struct err *e)
 {
-	if (DB_RUN(ck->c->db, rows[id].stmt, out, e, ck->session) < 0)
+	struct db *db = ck->c->db;
+
+	if ((id == CK_VAULTS ? DB_RUN(db, rows[id].stmt, out, e, ck->session, DBN(CREDENTIALS_MAX))
+	    : DB_RUN(db, rows[id].stmt, out, e, ck->session)) < 0)
 		return err_wrap(e, "check %s", rows[id].name);
 	return 0;
 }

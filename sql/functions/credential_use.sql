@@ -1,5 +1,5 @@
--- What roost-vault does with credentials. It has no right on any table: what it may see and change is what these give and take. Locks are
--- taken in the order credential, credential_secret, credential_lease.
+-- Validations of credentials, which gateways let in and roost-vault opens credentials for. roost-vault has no right on any table: what it
+-- may see and change is what these give and take. Locks are taken in the order credential, credential_secret, credential_lease.
 
 -- A validation is let in: at most p_max of an organization at a time, on all gateways together. One that was never ended counts for a
 -- minute. result: ok, full
@@ -31,6 +31,17 @@ $$;
 REVOKE ALL ON FUNCTION credential_probe_end FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION credential_probe_end TO roost_gw;
 
+-- The credential that a probe is about, if it is where it was when that was let in. p_under_way: and the probe is young and has not ended.
+CREATE OR REPLACE FUNCTION credential_probed(p_probe text, p_under_way boolean) RETURNS text
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT c.id
+    FROM credential_probe p
+    JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
+                     AND c.organization_id = p.organization_id
+   WHERE p.id = p_probe AND (NOT p_under_way OR (p.ended_at IS NULL AND p.created_at > clock_timestamp() - interval '1 minute'))
+$$;
+REVOKE ALL ON FUNCTION credential_probed FROM PUBLIC;
+
 -- The access token of a young probe's credential, with what it is bound to and what a refresh needs to know. No row: there is no such probe,
 -- or the credential has gone or been archived since. version NULL: no token is stored.
 CREATE OR REPLACE FUNCTION credential_release(p_probe text)
@@ -41,15 +52,11 @@ CREATE OR REPLACE FUNCTION credential_release(p_probe text)
 DECLARE
   v record;
 BEGIN
-  SELECT c.*, p.id AS probe_id, s.version AS s_version, s.sealed AS s_sealed,
+  SELECT c.*, s.version AS s_version, s.sealed AS s_sealed,
          EXISTS (SELECT FROM credential_secret r WHERE r.credential_id = c.id AND r.slot = 'refresh_token') AS s_refresh
     INTO v
-    FROM credential_probe p
-    JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
-                     AND c.organization_id = p.organization_id
-    LEFT JOIN credential_secret s ON s.credential_id = c.id AND s.slot = 'access_token'
-   WHERE p.id = p_probe AND p.ended_at IS NULL AND p.created_at > clock_timestamp() - interval '1 minute'
-     AND c.archived_at IS NULL AND c.type = 'mcp_oauth';
+    FROM credential c LEFT JOIN credential_secret s ON s.credential_id = c.id AND s.slot = 'access_token'
+   WHERE c.id = credential_probed(p_probe, true) AND c.archived_at IS NULL AND c.type = 'mcp_oauth';
   IF NOT FOUND THEN
     RETURN;
   END IF;
@@ -76,10 +83,7 @@ DECLARE
   v_now timestamptz := clock_timestamp();
 BEGIN
   SELECT c.id, c.organization_id, c.workspace_id, c.vault_id INTO v
-    FROM credential_probe p JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
-                                             AND c.organization_id = p.organization_id
-   WHERE p.id = p_probe AND p.ended_at IS NULL AND p.created_at > v_now - interval '1 minute' AND c.archived_at IS NULL
-     FOR UPDATE OF c;
+    FROM credential c WHERE c.id = credential_probed(p_probe, true) AND c.archived_at IS NULL FOR UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT 'gone', NULL::bigint, NULL::bytea, NULL::bigint, NULL::bytea;
     RETURN;
@@ -120,10 +124,7 @@ DECLARE
   v_now timestamptz := clock_timestamp();
 BEGIN
   SELECT c.id, c.organization_id, c.workspace_id, c.vault_id, c.secret_version INTO v
-    FROM credential_probe p JOIN credential c ON c.id = p.credential_id AND c.vault_id = p.vault_id AND c.workspace_id = p.workspace_id
-                                             AND c.organization_id = p.organization_id
-   WHERE p.id = p_probe AND c.archived_at IS NULL
-     FOR UPDATE OF c;
+    FROM credential c WHERE c.id = credential_probed(p_probe, false) AND c.archived_at IS NULL FOR UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT 'gone', NULL::bigint;
     RETURN;

@@ -1,5 +1,5 @@
 -- A session's own copy of a file: another row on the same blob. The source stays locked against deletion and expiry until the commit,
--- so the blob has a file at every moment. result: ok; missing (no such file in the workspace, or expired).
+-- so the blob has a file at every moment. result: ok; missing (no such file in the workspace, or expired). For session_resource_add only.
 CREATE OR REPLACE FUNCTION file_copy(p_id text, p_workspace text, p_source text, p_session text, p_path text) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
@@ -16,4 +16,3 @@ BEGIN
   RETURN 'ok';
 END $$;
 REVOKE ALL ON FUNCTION file_copy FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION file_copy TO roost_gw;

@@ -30,10 +30,6 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION session_meter FROM PUBLIC;
 
--- A trigger cut these rows, whose condition was read from its text by every statement that wrote the table: 20 µs of each turn.
-DROP TRIGGER IF EXISTS runtime_cut ON meter_event;
-DROP FUNCTION IF EXISTS runtime_cut();
-
 -- What judging the calls of a reply took, metered in part 1 at the event that ends its request, and added to the totals. s: the session
 -- before p_tokens, the request's own, are added. p_lost: of some of it nobody knows what it cost.
 CREATE OR REPLACE FUNCTION session_judged(s session, p_seq bigint, p_at timestamptz, p_tokens bigint[], p_model text, p_judged bigint[],

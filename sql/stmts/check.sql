@@ -212,6 +212,7 @@ SELECT f.session_id, f.path || ' was published more than once: ' || string_agg(f
   FROM file f WHERE f.origin = 'output' AND f.blob_id IS NOT NULL AND ($1::text IS NULL OR f.session_id = $1::text)
  GROUP BY f.session_id, f.path, f.blob_id HAVING count(*) > 1 LIMIT 1000
 
+-- in: session or NULL, active credentials of a vault at most
 -- stmt: check_vaults  for: admin
 SELECT NULL::text, c.id || ' is archived and has secrets'
   FROM credential c
@@ -233,5 +234,5 @@ SELECT NULL, c.id || ' is not of its vault''s tenant, or outlives it'
     OR (v.archived_at IS NOT NULL AND c.archived_at IS NULL))
 UNION ALL
 SELECT NULL, c.vault_id || ' has ' || count(*) || ' active credentials'
-  FROM credential c WHERE $1::text IS NULL AND c.archived_at IS NULL GROUP BY c.vault_id HAVING count(*) > 20
+  FROM credential c WHERE $1::text IS NULL AND c.archived_at IS NULL GROUP BY c.vault_id HAVING count(*) > $2::int
  LIMIT 1000

@@ -11,13 +11,14 @@ RETURNING id, body, wire_stamp(created_at), wire_stamp(updated_at), wire_stamp(a
 SELECT id, body, wire_stamp(created_at), wire_stamp(updated_at), wire_stamp(archived_at)
   FROM vault WHERE workspace_id = $1::text AND id = $2::text;
 
+-- A cursor that is behind every id stands for none: a bound of the index whatever the value, so that one plan does for all calls.
 -- in: workspace, cursor id or NULL, with archived, limit, bytes
--- stmt: vault_list  for: gw  replan
+-- stmt: vault_list  for: gw
 SELECT id, body, created, updated, archived, found FROM (
   SELECT q.*, sum(octet_length(q.body)) OVER w AS bytes, row_number() OVER w AS n, count(*) OVER () AS found FROM (
     SELECT id, body, wire_stamp(created_at) AS created, wire_stamp(updated_at) AS updated, wire_stamp(archived_at) AS archived
       FROM vault
-     WHERE workspace_id = $1::text AND ($2::text IS NULL OR id < $2::text) AND ($3::boolean OR archived_at IS NULL)
+     WHERE workspace_id = $1::text AND id < coalesce($2::text, '~') AND ($3::boolean OR archived_at IS NULL)
      ORDER BY id DESC LIMIT $4::int + 1) q
   WINDOW w AS (ORDER BY q.id DESC)) p
  WHERE n = 1 OR (n <= $4::int AND bytes <= $5::bigint) ORDER BY id DESC;
@@ -64,7 +65,7 @@ SELECT p.id, vault_id, type, body, created, updated, archived, mcp_server_url, e
   SELECT q.*, sum(octet_length(q.body) + coalesce(octet_length(q.allowed_hosts), 0)) OVER w AS bytes, row_number() OVER w AS n,
          count(*) OVER () AS found FROM (
     SELECT * FROM credential_shown
-     WHERE workspace_id = $1::text AND vault_id = $2::text AND ($3::text IS NULL OR id < $3::text) AND ($4::boolean OR archived IS NULL)
+     WHERE workspace_id = $1::text AND vault_id = $2::text AND id < coalesce($3::text, '~') AND ($4::boolean OR archived IS NULL)
      ORDER BY id DESC LIMIT $5::int + 1) q
   WINDOW w AS (ORDER BY q.id DESC)) p
  WHERE n = 1 OR (n <= $5::int AND bytes <= $6::bigint) ORDER BY p.id DESC;

@@ -97,6 +97,11 @@ INSERT INTO credential (id, vault_id, organization_id, workspace_id, type, match
 SELECT 'vcrd_' || lpad(n::text, 9, '0'), 'vlt_' || lpad((1 + n % 50000)::text, 9, '0'), 'org', 'wrkspc_big', 'static_bearer', 'https://' || n, 1,
        '{"display_name":null,"metadata":{}}', 'https://' || n, now(), now(), CASE WHEN n % 50 = 3 THEN now() END
   FROM generate_series(1, 100000) n;
+-- One whose credentials are replaced all the time.
+INSERT INTO credential (id, vault_id, organization_id, workspace_id, type, match_key, secret_version, body, mcp_server_url, created_at, updated_at, archived_at)
+SELECT 'vcrd_old_' || lpad(n::text, 6, '0'), 'vlt_000000009', 'org', 'wrkspc_big', 'static_bearer', 'https://x', 1,
+       '{"display_name":null,"metadata":{}}', 'https://x', now(), now(), now()
+  FROM generate_series(1, 5000) n;
 INSERT INTO credential_secret (credential_id, slot, version, key_id, sealed) SELECT id, 'token', 1, 'k', '\x00' FROM credential WHERE archived_at IS NULL;
 VACUUM (ANALYZE) file;
 VACUUM (ANALYZE) session;
