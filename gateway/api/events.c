@@ -1,6 +1,7 @@
 /*
  * events: sending events to a session (contract 3.2). A batch is checked whole against the session's state under its row lock, put into
- * the inbox in one transaction, and acknowledged after the commit; then the doorbell rings. Nothing is appended to the log here.
+ * the inbox in one transaction, and acknowledged after the commit; then the doorbell rings. Messages alone are checked and put by one
+ * statement (put_quick); where it finds anything in their way, the longer way looks and says what. Nothing is appended to the log here.
  *
  * A crash before the commit leaves nothing. A reply that is lost after it leaves a batch that the client may send again: custom tool
  * results are recognised as repeats here, everything else by the frame (once.h).

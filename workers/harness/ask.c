@@ -19,13 +19,6 @@
 #include "xalloc.h"
 
 static void
-copy(char *out, size_t size, const char *from)
-{
-	strncpy(out, from, size - 1);
-	out[size - 1] = '\0';
-}
-
-static void
 sink(void *ctx, const char *type, const char *json, size_t len)
 {
 	struct sess *s = ctx;
@@ -107,8 +100,8 @@ failure(struct sess *s, const char *type, const char *message, bool retryable, i
 	t->failed = true;
 	t->fail_retry = retryable;
 	t->fail_after_ms = after_ms;
-	copy(t->fail_type, sizeof(t->fail_type), type);
-	copy(t->fail_message, sizeof(t->fail_message), message);
+	sess_copy(t->fail_type, sizeof(t->fail_type), type);
+	sess_copy(t->fail_message, sizeof(t->fail_message), message);
 	log_warn("model_failed", "session", t->id, "type", type, "retryable", retryable ? "true" : "false", NULL);
 	sess_fire(s, TE_FAILED);
 }

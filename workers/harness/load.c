@@ -20,13 +20,6 @@
 #define PAGE_ROWS 4096			/* of context_load, and its bytes: */
 #define PAGE_BYTES (4u << 20)
 
-static void
-copy(char *out, size_t size, const char *from)
-{
-	strncpy(out, from != NULL ? from : "", size - 1);
-	out[size - 1] = '\0';
-}
-
 /* Columns of an inbox item, in STMT_INBOX_TAKE and behind a claim's session; the first of them stands at: */
 enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_WAKES, IN_REFERS, IN_ANSWER, IN_DENIAL };
 #define TAKE_INBOX 1
@@ -41,13 +34,13 @@ store_item(struct inbox_item *item, const PGresult *r, int i, int at)
 
 	memset(item, 0, sizeof(*item));
 	item->seq = pg_int(r, i, at + IN_SEQ);
-	copy(item->id, sizeof(item->id), pg_str(r, i, at + IN_ID));
-	copy(item->type, sizeof(item->type), pg_str(r, i, at + IN_TYPE));
+	sess_copy(item->id, sizeof(item->id), pg_str(r, i, at + IN_ID));
+	sess_copy(item->type, sizeof(item->type), pg_str(r, i, at + IN_TYPE));
 	item->stem = xstrdup(pg_str(r, i, at + IN_STEM));
 	item->role = role != NULL ? role[0] : '\0';
 	item->fragment = xstrdup_opt(pg_str(r, i, at + IN_FRAGMENT));
 	item->wakes = pg_bool(r, i, at + IN_WAKES);
-	copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, at + IN_REFERS));
+	sess_copy(item->refers_to, sizeof(item->refers_to), pg_str(r, i, at + IN_REFERS));
 	item->deny = answer != NULL && strcmp(answer, "deny") == 0;
 	item->deny_message = xstrdup_opt(pg_str(r, i, at + IN_DENIAL));
 }
@@ -89,8 +82,8 @@ part_done(struct sess *s)
 	if (s->t.context.bytes > CONTEXT_MAX) {
 		s->t.failed = true;
 		s->t.fail_retry = false;
-		copy(s->t.fail_type, sizeof(s->t.fail_type), "unknown_error");
-		copy(s->t.fail_message, sizeof(s->t.fail_message), "The session's history is too large to continue.");
+		sess_copy(s->t.fail_type, sizeof(s->t.fail_type), "unknown_error");
+		sess_copy(s->t.fail_message, sizeof(s->t.fail_message), "The session's history is too large to continue.");
 	}
 	sess_fire(s, TE_LOADED);
 }

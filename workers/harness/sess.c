@@ -97,8 +97,8 @@ sess_fire(struct sess *s, enum turn_event event)
 	enter[to](s);
 }
 
-static void
-copy(char *out, size_t size, const char *from)
+void
+sess_copy(char *out, size_t size, const char *from)
 {
 	strncpy(out, from != NULL ? from : "", size - 1);
 	out[size - 1] = '\0';
@@ -116,9 +116,9 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	s->began_ms = clock_mono_ms();
 	s->epoch = pg_int(r, i, 1);
 	note_set(wk->note, pg_str(r, i, 0), s->epoch);
-	copy(t->id, sizeof(t->id), pg_str(r, i, 0));
-	copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
-	copy(t->status, sizeof(t->status), pg_str(r, i, 5));
+	sess_copy(t->id, sizeof(t->id), pg_str(r, i, 0));
+	sess_copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
+	sess_copy(t->status, sizeof(t->status), pg_str(r, i, 5));
 	t->last_seq = pg_int(r, i, 6);
 	t->last_at_us = pg_int(r, i, 7);
 	t->wake_gen = pg_int(r, i, 8);

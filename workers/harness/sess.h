@@ -66,6 +66,8 @@ void sess_retire(struct sess *s);
 
 /* --- between the driver's files ------------------------------------------------------------------------------------------------- */
 
+/* A text into an array of size bytes, cut to it; NULL: empty. */
+void sess_copy(char *out, size_t size, const char *from);
 /* Change state (turn.def) and enter the new one. The only place where s->state is written. */
 void sess_fire(struct sess *s, enum turn_event event);
 /* load.c: TS_LOADING, TS_READING and the look for interrupts in between. */
