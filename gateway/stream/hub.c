@@ -251,6 +251,13 @@ previews_cut(struct hub *h)
 		hub_preview_cut(w);
 }
 
+/* A preview that nobody asked for. One without text cuts, which is for those who ask later too. */
+static bool
+idle_preview(const struct hub_watch *w, const struct entry_event *ev)
+{
+	return ev->seq == 0 && ev->len > 0 && !hub_preview_asked(w);
+}
+
 /* What is no event of the log that others may follow: a preview, and the end. */
 static bool
 apart(const struct entry_event *ev)
@@ -278,6 +285,8 @@ tell(struct hub *h, struct hub_watch *w, struct entry_events *all, bool again)
 	int n = 0;
 
 	while (entry_events_next(all, &ev)) {
+		if (idle_preview(w, &ev))
+			continue;
 		if (n == ROW_MAX || (n > 0 && apart(&ev))) {
 			hub_watch_live(w, row, n, &h->out);
 			n = 0;

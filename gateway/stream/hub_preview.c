@@ -185,25 +185,31 @@ hold(struct hub_watch *w, bool start, const char *body, size_t len)
 	p->held_bytes += len;
 }
 
+bool
+hub_preview_asked(const struct hub_watch *w)
+{
+	for (const struct hub_sub *s = w->subs; s; s = s->next)
+		if (s->wants && hub_sub_follows(s))
+			return true;
+	return false;
+}
+
 void
 hub_preview(struct hub_watch *w, const char *type, const char *body, size_t len, const struct hub_out *o)
 {
-	bool start = strcmp(type, "event_start") == 0, asked = false, behind = w->previews && w->previews->held;
+	bool start = strcmp(type, "event_start") == 0, behind = w->previews && w->previews->held;
 
 	if (len == 0) {
 		hub_preview_cut(w);
 		return;
 	}
-	if (!start && strcmp(type, "event_delta") != 0)
+	if ((!start && strcmp(type, "event_delta") != 0) || !hub_preview_asked(w))
 		return;
 	for (const struct hub_sub *s = w->subs; s; s = s->next)
-		if (s->wants && hub_sub_follows(s)) {
-			asked = true;
-			behind = behind || s->seen < w->heard;
-		}
-	if (asked && behind)
+		behind = behind || (s->wants && hub_sub_follows(s) && s->seen < w->heard);
+	if (behind)
 		hold(w, start, body, len);
-	else if (asked)
+	else
 		deliver(w, start, body, len, w->heard, o);
 }
 

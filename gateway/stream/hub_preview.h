@@ -9,6 +9,9 @@
 
 #include "hub_watch.h"
 
+/* Does anybody who follows want any? */
+bool hub_preview_asked(const struct hub_watch *w);
+
 /* A preview came: to those who asked and, for a delta, saw the start. len 0 cuts. */
 void hub_preview(struct hub_watch *w, const char *type, const char *body, size_t len, const struct hub_out *o);
 

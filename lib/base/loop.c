@@ -37,7 +37,7 @@ struct loop {
 	int ntimers, captimers;
 	uint64_t orders;
 	struct loop_task *tasks, **tasks_tail;
-	loop_timer_fn *idle;	/* before each wait */
+	loop_timer_fn *idle;	/* before the tasks and the wait, and after each task */
 	void *idle_ctx;
 	volatile sig_atomic_t stopped;
 };
@@ -225,6 +225,8 @@ run_tasks(struct loop *l)
 	while ((t = l->tasks)) {
 		loop_not(l, t);
 		t->fn(t->ctx);
+		if (l->idle)
+			l->idle(l->idle_ctx);
 	}
 }
 

@@ -44,7 +44,7 @@ struct loop_task {
 void loop_soon(struct loop *l, struct loop_task *t);
 void loop_not(struct loop *l, struct loop_task *t);
 
-/* Call fn before each wait, when everything that was ready has been served. One; NULL: none. It must not add timers. */
+/* Call fn when everything that was ready has been served, and again after each task. One; NULL: none. It must not add timers or tasks. */
 void loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx);
 
 /* Run until loop_stop(). */

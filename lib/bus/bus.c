@@ -4,8 +4,8 @@
  * Promises: a call takes at most redis_timeout_ms per connect, AUTH and command, and nothing at all while the back-off runs. Any error
  * ends the connection (hiredis contexts are unusable after one); the next call after the back-off reconnects. A kept connection that
  * the server closed meanwhile (Redis restarted) is replaced once within the call: sending a hint twice is harmless. Otherwise never
- * retries: the row in Postgres is the truth and workers poll, so a lost hint costs delay only. The answer to a doorbell is not waited for:
- * the next call reads it first, and meets there what went wrong. Not thread safe: one per thread.
+ * retries: the row in Postgres is the truth and workers poll, so a lost hint costs delay only. A doorbell is not answered (where the ACL
+ * refuses CLIENT REPLY its answer is read by the next call, which meets there what went wrong). Not thread safe: one per thread.
  */
 #include "bus.h"
 
@@ -32,6 +32,7 @@ struct bus {
 	int64_t backoff;
 	bool hung_up;			/* the last command failed because the server had closed the connection */
 	int owed;			/* answers not read yet */
+	bool may_skip;			/* Redis lets us say that a command needs no answer */
 };
 
 struct bus *
@@ -116,6 +117,8 @@ command(struct bus *b, const char *what, int argc, const char *const *argv, cons
 	b->hung_up = false;
 	if (settle(b, e) < 0)
 		return -1;
+	if (!wait && b->may_skip && redisAppendCommandArgv(b->rc, 3, (const char *[]){ "CLIENT", "REPLY", "SKIP" }, NULL) != REDIS_OK)
+		return broken(b, what, e);
 	if (redisAppendCommandArgv(b->rc, argc, (const char **)argv, len) != REDIS_OK)
 		return broken(b, what, e);
 	while (!done)
@@ -123,8 +126,18 @@ command(struct bus *b, const char *what, int argc, const char *const *argv, cons
 			return broken(b, what, e);
 	if (wait)
 		return answer(b, what, e);
-	b->owed++;
+	b->owed += !b->may_skip;
 	return 0;
+}
+
+/* A refusal is none of the call's business; a lost connection is. */
+static int
+ask_to_skip(struct bus *b, struct err *e)
+{
+	b->may_skip = command(b, "CLIENT", 3, (const char *const[]){ "CLIENT", "REPLY", "ON" }, NULL, true, e) == 0;
+	if (b->rc)
+		err_clear(e);
+	return b->rc ? 0 : -1;
 }
 
 static int
@@ -162,7 +175,7 @@ ready(struct bus *b, struct err *e)
 	fcntl(b->rc->fd, F_SETFD, FD_CLOEXEC);
 	if (redisSetTimeout(b->rc, tv) != REDIS_OK)
 		return fail(b, "timeout", b->rc->errstr, e);
-	return login(b, e);
+	return login(b, e) < 0 ? -1 : ask_to_skip(b, e);
 }
 
 static int

@@ -11,7 +11,8 @@
  *              t = event_start / event_delta are previews; these carry n <writer>-<number of the first>, because later text must not
  *              follow a hole; one with an empty p cuts what is open. Trimmed to BUS_SSE_MAX. Readers use explicit ids, never $.
  * entry.h builds and reads these entries; nothing else knows the field names.
- * ACL: every user needs PING and AUTH; gateway XADD; worker XADD, XREAD, XREVRANGE; hub XREAD, XREVRANGE.
+ * ACL: every user needs PING and AUTH; gateway XADD; worker XADD, XREAD, XREVRANGE; hub XREAD, XREVRANGE. Who writes is better off with
+ * CLIENT REPLY, so that Redis need not answer what nobody reads.
  * Not redis pub/sub: entries are read in order from an explicit id, so a reconnect loses nothing that is still in the stream.
  */
 #ifndef ROOST_BUS_BUS_H

@@ -2,8 +2,9 @@
  * busq: the writer and the tail of a process that lives in one loop.
  *
  * Writer: fire and forget; what cannot be sent is dropped and counted, because everything in Redis is a hint and Postgres is polled. What
- * one session publishes while the loop serves something is one entry: one command for Redis, one wake-up for its readers.
- * Previews are in no log: each carries its number, so that a reader sees that one is missing, wherever it was lost.
+ * one session publishes before the loop waits is one entry: one command for Redis, one wake-up for its readers; the order of a session's
+ * items is kept, that of sessions is not. Previews are in no log: each carries its number, so that a reader sees that one is missing,
+ * wherever it was lost.
  * Tail: XREAD BLOCK with an explicit last id, kept across reconnects. The first id, and a check of the present one at each
  * connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is below ours was flushed; then everything
  * in it is news, it is read from its beginning, and `state` reports a loss. `$` is never used: it loses what comes between two reads.
@@ -24,13 +25,23 @@
 #define BLOCK_MS "2000"
 #define BATCH "200"
 #define FIELDS 16
+#define OUTS_MAX 32		/* sessions that wait to be sent at a time */
+#define HOLD_MS 10		/* how long a commit is waited for that belongs to what was said before it */
+
+struct out {
+	struct entry_pack pack;
+	bool held;			/* waits for what comes next */
+};
 
 struct busq {
 	struct redisq *q;
 	int64_t dropped;
 	struct loop *loop;
 	struct loop_task send;
-	struct entry_pack pack;		/* not sent yet */
+	struct loop_timer *patience;	/* while something is held */
+	struct out outs[OUTS_MAX];	/* not sent yet: one per session, in the order of their first items; the others' memory is kept */
+	int nouts;
+	bool last;			/* everybody else had their turn in this round of the loop */
 	uint64_t tag;			/* names this writer in the numbers of its previews */
 	int64_t previews;		/* how many there were, sent or not: a reader sees a gap in the numbers */
 };
@@ -68,17 +79,60 @@ writer_state(void *ctx, bool up)
 }
 
 static void
-send_pack(void *ctx)
+send_one(struct busq *b, struct out *o)
 {
-	struct busq *b = ctx;
 	struct entry_cmd cmd;
 
-	if (b->pack.n == 0)
-		return;
-	entry_pack_cmd(&cmd, &b->pack, b->tag);
+	entry_pack_cmd(&cmd, &o->pack, b->tag, b->previews + 1);
+	b->previews += o->pack.previews;
 	if (redisq_send(b->q, cmd.argc, cmd.argv, cmd.len) < 0)
-		b->dropped += b->pack.n;
-	entry_pack_reset(&b->pack);
+		b->dropped += o->pack.n;
+	entry_pack_reset(&o->pack);
+	o->held = false;
+}
+
+/* What is not held, or all. Who is sent leaves its buffer behind the others. */
+static void
+send_outs(struct busq *b, bool all)
+{
+	int kept = 0;
+
+	for (int i = 0; i < b->nouts; i++) {
+		struct out o = b->outs[i];
+
+		if (o.held && !all) {
+			b->outs[i] = b->outs[kept];
+			b->outs[kept++] = o;
+			continue;
+		}
+		if (o.pack.n > 0)
+			send_one(b, &b->outs[i]);
+	}
+	b->nouts = kept;
+	if (kept == 0)
+		loop_cancel(b->loop, &b->patience);
+}
+
+static void
+on_patience(void *ctx)
+{
+	struct busq *b = ctx;
+
+	b->patience = NULL;
+	send_outs(b, true);
+}
+
+/* Behind whatever else is to be done before the loop waits: that may have more to tell, and Postgres is to work meanwhile. */
+static void
+on_send(void *ctx)
+{
+	struct busq *b = ctx;
+
+	b->last = !b->last;
+	if (b->last)
+		loop_soon(b->loop, &b->send);
+	else
+		send_outs(b, false);
 }
 
 struct busq *
@@ -89,9 +143,9 @@ busq_new(struct loop *loop, const struct conf *c)
 	while (b->tag == 0)
 		must(getrandom(&b->tag, sizeof b->tag, 0) == sizeof b->tag);
 	b->loop = loop;
-	b->send = (struct loop_task){ .fn = send_pack, .ctx = b };
+	b->send = (struct loop_task){ .fn = on_send, .ctx = b };
 	b->q = redisq_new(loop, c, writer_reply, writer_state, b);
-	redisq_lazy(b->q);
+	redisq_quiet(b->q);
 	return b;
 }
 
@@ -104,29 +158,52 @@ busq_free(struct busq **bp)
 		return;
 	*bp = NULL;
 	loop_not(b->loop, &b->send);
+	loop_cancel(b->loop, &b->patience);
 	redisq_free(&b->q);
-	buf_free(&b->pack.text);
+	for (int i = 0; i < OUTS_MAX; i++)
+		buf_free(&b->outs[i].pack.text);
 	free(b);
+}
+
+/* The session's own, NULL: it has none. The latest is the likeliest. */
+static struct out *
+out_of(struct busq *b, const char *session)
+{
+	for (int i = b->nouts - 1; i >= 0; i--)
+		if (strcmp(b->outs[i].pack.session, session) == 0)
+			return &b->outs[i];
+	return NULL;
 }
 
 void
 busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len)
 {
-	int64_t number = seq > 0 ? 0 : ++b->previews;
+	struct out *o = out_of(b, session);
 
 	FAILPOINT(PUBLISH);
-	if (!entry_pack_add(&b->pack, session, type, seq, body, len, number)) {
-		send_pack(b);
-		(void)entry_pack_add(&b->pack, session, type, seq, body, len, number);
+	if (!o) {
+		if (b->nouts == OUTS_MAX)
+			send_outs(b, true);
+		o = &b->outs[b->nouts++];
 	}
+	if (!entry_pack_add(&o->pack, session, type, seq, body, len)) {
+		send_one(b, o);
+		(void)entry_pack_add(&o->pack, session, type, seq, body, len);
+	}
+	o->held = false;
 	loop_soon(b->loop, &b->send);
 }
 
 void
 busq_hold(struct busq *b, const char *session)
 {
-	if (strcmp(b->pack.session, session) == 0)
-		loop_not(b->loop, &b->send);
+	struct out *o = out_of(b, session);
+
+	if (!o)
+		return;
+	o->held = true;
+	if (!b->patience)
+		b->patience = loop_after(b->loop, HOLD_MS, on_patience, b);
 }
 
 bool

@@ -19,14 +19,14 @@ struct busq;
 struct busq *busq_new(struct loop *loop, const struct conf *c);
 void busq_free(struct busq **b);
 /*
- * Append to sse:0 before the loop waits again; what one session publishes in a row becomes one entry. seq 0: a preview (no seq). body of len
- * bytes, copied; over BUS_BODY_MAX it is left out for the hub to fetch.
+ * Append to sse:0 before the loop waits again; what one session publishes until then becomes one entry. seq 0: a preview (no seq). body of
+ * len bytes, copied; over BUS_BODY_MAX it is left out for the hub to fetch.
  */
 void busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len);
-/* What this session has published and is not out yet may wait for what it publishes next: that comes soon. */
+/* What this session has published and is not out yet may wait for what it publishes next, for some milliseconds. */
 void busq_hold(struct busq *b, const char *session);
 bool busq_up(const struct busq *b);
-/* Entries not stored since busq_new: Redis was away, too much waited unsent, or Redis answered with an error. */
+/* Items not stored since busq_new: Redis was away or too much waited unsent; and the refusals that were heard (redisq_quiet). */
 int64_t busq_dropped(const struct busq *b);
 
 /* One entry of the tailed stream: n field/value pairs (entry.h reads them), borrowed until return. */

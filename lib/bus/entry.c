@@ -91,7 +91,7 @@ mark(struct entry_cmd *c, uint64_t writer, int64_t number)
 
 /* An item: `<bytes> <seq> <type>` NUL body NUL. */
 bool
-entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len, int64_t number)
+entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len)
 {
 	size_t at = p->text.len;
 
@@ -108,8 +108,8 @@ entry_pack_add(struct entry_pack *p, const char *session, const char *type, int6
 		p->last = at;
 	if (seq > 0)
 		p->seq = seq;
-	else if (p->first == 0)
-		p->first = number;
+	else
+		p->previews++;
 	return true;
 }
 
@@ -118,9 +118,9 @@ entry_pack_reset(struct entry_pack *p)
 {
 	buf_reset(&p->text);
 	p->session[0] = '\0';
-	p->n = 0;
+	p->n = p->previews = 0;
 	p->last = 0;
-	p->seq = p->first = 0;
+	p->seq = 0;
 }
 
 /* The item at *at, which moves behind it; false when there is no whole one. */
@@ -147,7 +147,7 @@ item(const char **at, const char *end, struct entry_event *out)
 }
 
 void
-entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer)
+entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer, int64_t first)
 {
 	const char *at = p->text.data + p->last;
 	struct entry_event last;
@@ -158,8 +158,8 @@ entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer)
 		arg_str(c, "e");
 		arg(c, p->text.data, p->text.len);
 	}
-	if (p->first > 0)
-		mark(c, writer, p->first);
+	if (p->previews > 0)
+		mark(c, writer, first);
 }
 
 static const struct busq_field *

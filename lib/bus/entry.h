@@ -31,9 +31,7 @@ void entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner);
 void entry_event_cmd(struct entry_cmd *c, const char *session, const char *type, int64_t seq, const char *body, size_t len);
 
 /*
- * A pack: what one session has to tell, collected and sent as one entry of at most BUS_BODY_MAX bytes. Zero-initialised is valid and empty;
- * previews are numbered first, first + 1, ..., counted by
- * their writer over all sessions and over those that could not be sent; writers are not 0.
+ * A pack: what one session has to tell, collected and sent as one entry of at most BUS_BODY_MAX bytes. Zero-initialised is valid and empty.
  */
 struct entry_pack {
 	struct buf text;	/* the items, as field `e` has them */
@@ -41,13 +39,17 @@ struct entry_pack {
 	int n;
 	size_t last;		/* where the last committed event's item begins (else the last item's) */
 	int64_t seq;		/* its number; 0: nothing but previews */
-	int64_t first;		/* number of its first preview; 0: it has none */
+	int previews;		/* how many of them are previews */
 };
 
 /* Takes a copy. False, and nothing is done: another session's, or there is no room; send this one first. */
-bool entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len, int64_t number);
-/* XADD to BUS_SSE; one item makes the entry that entry_event_cmd makes. Borrows from p, which is not empty. */
-void entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer);
+bool entry_pack_add(struct entry_pack *p, const char *session, const char *type, int64_t seq, const char *body, size_t len);
+/*
+ * XADD to BUS_SSE; one item makes the entry that entry_event_cmd makes. Borrows from p, which is not empty. Its previews are numbered first,
+ * first + 1, ..., in the order in which entries are sent, counted by their writer over all sessions and over those that could not be sent;
+ * writers are not 0.
+ */
+void entry_pack_cmd(struct entry_cmd *c, const struct entry_pack *p, uint64_t writer, int64_t first);
 void entry_pack_reset(struct entry_pack *p);
 
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */

@@ -24,7 +24,7 @@
 #define BACKOFF_MAX_MS 1000
 #define SILENCE_MS 5000			/* a command unanswered for so long: the connection is dead */
 #define UNSENT_MAX (8u << 20)
-#define LAZY_MAX 64			/* replies that may lie unread on a lazy connection */
+#define UNREAD_MAX 64			/* replies that may lie unread on a quiet connection */
 
 struct redisq {
 	struct loop *loop;
@@ -40,7 +40,9 @@ struct redisq {
 	int pending;			/* commands without reply */
 	int handshake;			/* replies of AUTH and PING still to come */
 	struct loop_task flush;		/* what was sent while the loop served something goes out in one write */
-	bool up, broken, want_out, lazy;
+	bool up, broken, want_out, quiet;
+	bool may_hush;			/* Redis lets us ask for no replies */
+	bool hushed;			/* and gives none at present */
 };
 
 static void connect_now(void *ctx);
@@ -74,7 +76,7 @@ lost(struct redisq *q)
 		redisFree(q->rc);
 		q->rc = NULL;
 	}
-	q->up = q->broken = q->want_out = false;
+	q->up = q->broken = q->want_out = q->may_hush = q->hushed = false;
 	q->pending = q->handshake = 0;
 	q->retry = loop_after(q->loop, q->backoff, connect_now, q);
 	q->backoff = q->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : q->backoff * 2;
@@ -107,11 +109,11 @@ redisq_drop(struct redisq *q)
 	broken(q);
 }
 
-/* EPOLLRDHUP: a lazy one hears that Redis is gone all the same. */
+/* EPOLLRDHUP: a quiet one hears that Redis is gone all the same. */
 static uint32_t
 interest(const struct redisq *q)
 {
-	return (q->lazy && q->up ? EPOLLRDHUP : EPOLLIN) | (q->want_out ? EPOLLOUT : 0);
+	return (q->quiet && q->up ? EPOLLRDHUP : EPOLLIN) | (q->want_out ? EPOLLOUT : 0);
 }
 
 static void
@@ -129,7 +131,7 @@ on_flush(void *ctx)
 	}
 	q->want_out = !done;
 	loop_watch(q->loop, q->rc->fd, interest(q), on_event, q);
-	if (q->lazy && q->pending > LAZY_MAX)
+	if (q->quiet && q->pending > UNREAD_MAX)
 		replies(q);
 }
 
@@ -140,10 +142,18 @@ append(struct redisq *q, int argc, const char *const *argv, const size_t *len)
 		broken(q);
 		return -1;
 	}
-	if (q->pending++ == 0)
+	if (!q->hushed && q->pending++ == 0)
 		q->waiting_since = clock_mono_ms();
 	loop_soon(q->loop, &q->flush);
 	return 0;
+}
+
+/* Redis answers what follows, or does not. Only ON is answered itself. */
+static int
+reply_mode(struct redisq *q, const char *mode)
+{
+	q->hushed = strcmp(mode, "OFF") == 0;
+	return append(q, 3, (const char *const[]){ "CLIENT", "REPLY", mode }, NULL);
 }
 
 int
@@ -151,7 +161,9 @@ redisq_send(struct redisq *q, int argc, const char *const *argv, const size_t *l
 {
 	if (!q->up || q->broken || sdslen(q->rc->obuf) > UNSENT_MAX)
 		return -1;
-	return append(q, argc, argv, len);
+	if (append(q, argc, argv, len) < 0)
+		return -1;
+	return q->may_hush && !q->hushed ? reply_mode(q, "OFF") : 0;
 }
 
 /* AUTH and PING have to succeed before anything else: PING also fails while Redis loads or the user may do nothing. */
@@ -175,6 +187,10 @@ handshake(struct redisq *q)
 		q->handshake++;
 		append(q, 1, (const char *const[]){ "PING" }, NULL);
 	}
+	if (!q->broken && q->quiet) {
+		q->handshake++;
+		(void)reply_mode(q, "ON");
+	}
 }
 
 static void
@@ -186,7 +202,8 @@ on_reply(struct redisq *q, const redisReply *r)
 		q->reply(q->ctx, r);
 		return;
 	}
-	if (r->type == REDIS_REPLY_ERROR) {
+	q->may_hush = q->quiet && q->handshake == 1 && r->type != REDIS_REPLY_ERROR;
+	if (r->type == REDIS_REPLY_ERROR && !(q->quiet && q->handshake == 1)) {
 		log_debug("redis_refused", "error", r->str, NULL);
 		broken(q);
 		return;
@@ -239,8 +256,10 @@ on_watchdog(void *ctx)
 	struct redisq *q = ctx;
 
 	q->watchdog = NULL;
-	if (q->lazy && !q->broken)
+	if (q->quiet && !q->broken)
 		replies(q);
+	if (q->hushed && !q->broken)
+		(void)reply_mode(q, "ON");
 	if (q->pending > 0 && clock_mono_ms() - q->waiting_since > SILENCE_MS) {
 		lost(q);
 		return;
@@ -285,9 +304,9 @@ redisq_new(struct loop *loop, const struct conf *c, redisq_reply_fn *reply, redi
 }
 
 void
-redisq_lazy(struct redisq *q)
+redisq_quiet(struct redisq *q)
 {
-	q->lazy = true;
+	q->quiet = true;
 }
 
 void

@@ -13,7 +13,7 @@
 
 struct redisq;
 
-/* One reply, borrowed until return. May send; must not free the connection. */
+/* One reply, borrowed until return. May send; must not free the connection. A quiet connection's are no answers in particular. */
 typedef void redisq_reply_fn(void *ctx, const redisReply *r);
 /* up true: ready for commands. false: lost; replies to what was sent before will not come. Must not free the connection. */
 typedef void redisq_state_fn(void *ctx, bool up);
@@ -24,10 +24,11 @@ struct redisq *redisq_new(struct loop *loop, const struct conf *c, redisq_reply_
 void redisq_free(struct redisq **q);
 
 /*
- * Nobody waits for this connection's replies: they are read now and then, many at a time, instead of waking the loop each. That Redis is
- * gone is heard at once all the same. Before it is up.
+ * Nobody waits for this connection's replies: Redis is asked to give none but to one command each second or so, whose answer is read then
+ * (where its ACL refuses CLIENT REPLY: to all, read many at a time), and nothing wakes the loop for them. That Redis is gone is heard at
+ * once all the same. Before it is up.
  */
-void redisq_lazy(struct redisq *q);
+void redisq_quiet(struct redisq *q);
 
 /* Send one command, before the loop waits again. -1 when not up or when too much waits unsent: it is dropped. */
 int redisq_send(struct redisq *q, int argc, const char *const *argv, const size_t *len);

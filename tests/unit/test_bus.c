@@ -110,8 +110,8 @@ a_pack_of_one_is_a_plain_entry(void **state)
 	struct busq_field f[8];
 	struct entry_events all;
 
-	assert_true(entry_pack_add(&p, "sesn_1", "event_start", 0, "{}", 2, INT64_MAX));
-	entry_pack_cmd(&c, &p, UINT64_MAX);
+	assert_true(entry_pack_add(&p, "sesn_1", "event_start", 0, "{}", 2));
+	entry_pack_cmd(&c, &p, UINT64_MAX, INT64_MAX);
 	assert_int_equal(only(&c).seq, 0);
 	assert_int_equal(only(&c).len, 2);
 	assert_string_equal(only(&c).body, "{}");
@@ -120,8 +120,8 @@ a_pack_of_one_is_a_plain_entry(void **state)
 	assert_true(all.number == INT64_MAX);
 	assert_int_equal(all.previews, 1);
 	entry_pack_reset(&p);
-	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 3, "{}", 2, 0));
-	entry_pack_cmd(&c, &p, UINT64_MAX);
+	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 3, "{}", 2));
+	entry_pack_cmd(&c, &p, UINT64_MAX, INT64_MAX);
 	assert_int_equal(c.argc, 14);
 	assert_int_equal(only(&c).seq, 3);
 	buf_free(&p.text);
@@ -143,9 +143,9 @@ pack_round_trip(void **state)
 	int n = sizeof items / sizeof *items;
 
 	for (int i = 0; i < n; i++)
-		assert_true(entry_pack_add(&p, "sesn_1", items[i].type, items[i].seq, items[i].body, items[i].len, 20 + i));
-	assert_false(entry_pack_add(&p, "sesn_2", "x", 1, "{}", 2, 0));
-	entry_pack_cmd(&c, &p, 5);
+		assert_true(entry_pack_add(&p, "sesn_1", items[i].type, items[i].seq, items[i].body, items[i].len));
+	assert_false(entry_pack_add(&p, "sesn_2", "x", 1, "{}", 2));
+	entry_pack_cmd(&c, &p, 5, 21);
 	assert_int_equal(entry_events_read(f, as_fields(&c, f), &all), 0);
 	assert_string_equal(all.session, "sesn_1");
 	assert_true(all.writer == 5);
@@ -173,15 +173,15 @@ packs_are_bounded(void **state)
 	int n = 0;
 
 	memset(big, 'x', BUS_BODY_MAX + 1);
-	while (entry_pack_add(&p, "sesn_1", "agent.message", n + 1, big, 1000, 0))
+	while (entry_pack_add(&p, "sesn_1", "agent.message", n + 1, big, 1000))
 		n++;
 	assert_in_range(n, 15, 16);
 	assert_in_range(p.text.len, 15000, BUS_BODY_MAX);
 	entry_pack_reset(&p);
-	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 1, big, BUS_BODY_MAX, 0));	/* alone it may be as large */
-	assert_false(entry_pack_add(&p, "sesn_1", "agent.message", 2, "{}", 2, 0));
+	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 1, big, BUS_BODY_MAX));	/* alone it may be as large */
+	assert_false(entry_pack_add(&p, "sesn_1", "agent.message", 2, "{}", 2));
 	entry_pack_reset(&p);
-	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 1, big, BUS_BODY_MAX + 1, 0));
+	assert_true(entry_pack_add(&p, "sesn_1", "agent.message", 1, big, BUS_BODY_MAX + 1));
 	assert_true(p.text.len < 100);
 	buf_free(&p.text);
 	free(big);

@@ -17,7 +17,7 @@
 
 #define SPACE " \t\r\n"
 #define BUILT_IN "roost-scripted"
-#define WORDS_AT_ONCE 8	/* said before the loop serves others */
+#define WORDS_AT_ONCE 24	/* said before the loop serves others */
 #define STEPS "Steps of the latest message played: "
 
 /* ---- what the context says ---- */
@@ -356,6 +356,7 @@ script_free(struct script *s)
 
 struct script_play {
 	struct loop *loop;
+	struct loop_task first;		/* the first words are there at once */
 	struct loop_timer *timer;
 	const struct script *s;
 	struct reply *r;
@@ -426,7 +427,8 @@ script_start(struct loop *loop, const struct script *s, struct reply *r, void (*
 	struct script_play *p = xcalloc(1, sizeof(*p));
 
 	*p = (struct script_play){ .loop = loop, .s = s, .r = r, .finished = finished, .ctx = ctx, .part = -1 };
-	p->timer = loop_after(loop, 0, on_words, p);
+	p->first = (struct loop_task){ .fn = on_words, .ctx = p };
+	loop_soon(loop, &p->first);
 	return p;
 }
 
@@ -435,6 +437,7 @@ script_stop(struct script_play **p)
 {
 	if (*p) {
 		loop_cancel((*p)->loop, &(*p)->timer);
+		loop_not((*p)->loop, &(*p)->first);
 		free(*p);
 	}
 	*p = NULL;

@@ -31,7 +31,7 @@ static struct conf conf;
 static struct loop *loop;
 
 static struct {
-	int ups, downs, entries;
+	int ups, downs, entries, packs;
 	struct { char type[32]; int64_t seq; size_t len; } got[64];
 } seen;
 
@@ -89,6 +89,7 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 	struct entry_event ev;
 
 	assert_int_equal(entry_events_read(f, n, &all), 0);
+	seen.packs++;
 	while (entry_events_next(&all, &ev)) {
 		assert_in_range(seen.entries, 0, 63);
 		snprintf(seen.got[seen.entries].type, 32, "%s", ev.type);
@@ -147,6 +148,134 @@ round_trip(void **state)
 	busq_tail_free(&t);
 	busq_free(&q);
 	bus_close(&b);
+}
+
+static struct busq_tail *
+tail_up(void)
+{
+	struct busq_tail *t;
+
+	memset(&seen, 0, sizeof seen);
+	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
+	until(&seen.ups, 1, 2000);
+	return t;
+}
+
+static struct busq *
+writer_up(void)
+{
+	struct busq *q = busq_new(loop, &conf);
+
+	for (int64_t end = clock_mono_ms() + 5000; !busq_up(q) && clock_mono_ms() < end;)
+		loop_once(loop, 20);
+	assert_true(busq_up(q));
+	return q;
+}
+
+/* What a session publishes in one round of the loop is one entry, whoever publishes between; more sessions than there is room for too. */
+static void
+sessions_share_a_round(void **state)
+{
+	struct busq_tail *t = tail_up();
+	struct busq *q = writer_up();
+	char id[16];
+
+	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
+	busq_publish(q, "sesn_b", "event_start", 0, "{}", 2);
+	busq_publish(q, "sesn_a", "two", 2, "{}", 2);
+	busq_publish(q, "sesn_b", "three", 1, "{}", 2);
+	until(&seen.entries, 4, 2000);
+	assert_int_equal(seen.packs, 2);
+	assert_string_equal(seen.got[1].type, "two");
+	for (int i = 0; i < 40; i++) {
+		snprintf(id, sizeof id, "sesn_%d", i);
+		busq_publish(q, id, "four", 1, "{}", 2);
+	}
+	until(&seen.entries, 44, 2000);
+	assert_int_equal(seen.packs, 42);
+	assert_int_equal(busq_dropped(q), 0);
+	busq_free(&q);
+	busq_tail_free(&t);
+}
+
+/* What is held goes out with what follows, and by itself when nothing does; others do not wait for it. */
+static void
+held(void **state)
+{
+	struct busq_tail *t = tail_up();
+	struct busq *q = writer_up();
+
+	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
+	busq_hold(q, "sesn_a");
+	busq_hold(q, "sesn_none");
+	busq_publish(q, "sesn_b", "other", 1, "{}", 2);
+	loop_once(loop, 0);
+	busq_publish(q, "sesn_a", "two", 2, "{}", 2);
+	until(&seen.entries, 3, 2000);
+	assert_int_equal(seen.packs, 2);
+	assert_string_equal(seen.got[0].type, "other");
+	busq_publish(q, "sesn_a", "three", 3, "{}", 2);
+	busq_hold(q, "sesn_a");
+	until(&seen.entries, 4, 2000);
+	busq_free(&q);
+	busq_tail_free(&t);
+}
+
+static void
+acl(const char *rule)
+{
+	redisContext *c = admin();
+	redisReply *r;
+
+	freeReplyObject(redisCommand(c, "AUTH " USER " " PASS));
+	r = redisCommand(c, "ACL SETUSER " USER " %s", rule);
+	assert_int_equal(r->type, REDIS_REPLY_STATUS);
+	freeReplyObject(r);
+	redisFree(c);
+}
+
+/* A server of before lets nobody use CLIENT: everything works, with its answers. */
+static void
+answers_cannot_be_refused(void **state)
+{
+	struct bus *b = bus_open(&conf);
+	struct busq_tail *t = tail_up();
+	struct busq *q;
+	struct err e = ERR_INIT;
+
+	acl("-client");
+	q = writer_up();
+	for (int i = 0; i < 5; i++) {
+		assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), 0);
+		assert_int_equal(bus_publish(b, "sesn_a", "direct", i + 1, "{}", &e), 0);
+		busq_publish(q, "sesn_b", "one", i + 1, "{}", 2);
+		until(&seen.entries, 2 * (i + 1), 2000);
+	}
+	assert_int_equal(bus_ping(b, &e), 0);
+	assert_int_equal(busq_dropped(q), 0);
+	acl("+client");
+	busq_free(&q);
+	busq_tail_free(&t);
+	bus_close(&b);
+}
+
+/* Nobody reads the answers, and still a refusal is heard. */
+static void
+refusals_are_heard(void **state)
+{
+	struct busq *q = writer_up();
+	int64_t end = clock_mono_ms() + 10000;
+
+	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
+	loop_once(loop, 0);
+	acl("-xadd");
+	while (busq_dropped(q) == 0 && clock_mono_ms() < end) {
+		busq_publish(q, "sesn_a", "two", 2, "{}", 2);
+		loop_once(loop, 100);
+	}
+	assert_in_range(busq_dropped(q), 1, 10);	/* few of many: most are not answered */
+	acl("+xadd");
+	busq_free(&q);
 }
 
 /* kill -9 and a new server: clients come back by themselves, the first call after it works, the tail goes on. */
@@ -284,6 +413,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
+		cmocka_unit_test(sessions_share_a_round),
+		cmocka_unit_test(held),
+		cmocka_unit_test(answers_cannot_be_refused),
+		cmocka_unit_test(refusals_are_heard),
 		cmocka_unit_test(restart),
 		cmocka_unit_test(flushed),
 		cmocka_unit_test(hung_server_is_bounded),
