@@ -98,6 +98,9 @@ probe_fail(void *ctx, const struct model_failure *f)
 	if (f->http)
 		buf_printf(&p->told, " http=%d", f->http);
 	buf_printf(&p->told, ": %s", f->message);
+	if (f->took_known)
+		buf_printf(&p->told, " u=%d/%d/%d/%d/%d", (int)f->took.input, (int)f->took.output, (int)f->took.cache_read,
+		    (int)f->took.cache_write_5m, (int)f->took.cache_write_1h);
 	p->retryable = f->retryable;
 	p->ends++;
 	if (p->on_end)

@@ -205,7 +205,8 @@ static const struct { const char *name, *bytes, *told; } streams[] = {
 	{ "no reason", START TEXT_BLOCK("0", "x") EV("message_stop", ""),
 	  "T0<x> | fail model_request_failed_error retry: The model provider's reply is broken: it ended without a reason." },
 	{ "deltas of no block", START DELTA("7", "{\"type\":\"text_delta\",\"text\":\"x\"}") DELTA("-1", "{}") TEXT_BLOCK("0", "y") END("end_turn", "1"), "T0<y> | end_turn [text y] u=10/1/3/5/0" },
-	{ "absurd block number", START BLOCK("999999999", "{\"type\":\"text\",\"text\":\"x\"}"), "| fail model_request_failed_error final: The model provider's reply is larger than allowed." },
+	{ "absurd block number", START BLOCK("999999999", "{\"type\":\"text\",\"text\":\"x\"}") TEXT_BLOCK("0", "y") END("end_turn", "7"),
+	  "T0<y> | fail model_request_failed_error final: The model provider's reply is larger than allowed. u=10/7/3/5/0" },
 };
 
 static void
@@ -214,6 +215,29 @@ test_streams(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(streams) / sizeof(streams[0]); i++)
 		STREAM_CHECK(A, streams[i].name, streams[i].bytes, streams[i].told);
+}
+
+/* One block too many: the others are read, and what all of it took is known at the end. */
+static void
+test_too_many(void **state)
+{
+	AUTO(buf) struct buf stream = { 0 };
+	AUTO(buf) struct buf told = { 0 };
+
+	(void)state;
+	for (int blocks = REPLY_PARTS_MAX; blocks <= REPLY_PARTS_MAX + 2; blocks++) {
+		buf_reset(&stream);
+		buf_str(&stream, START);
+		for (int i = 0; i < blocks; i++)
+			buf_printf(&stream, TOOL("%d", "bash") PIECE("%d", "{}") STOP("%d"), i, i, i);
+		buf_str(&stream, END("tool_use", "4000"));
+		stream_play(A, stream.data, 100, &told);
+		if (blocks == REPLY_PARTS_MAX)
+			assert_non_null(strstr(told.data, "| tool_calls [tool bash {}] [tool bash {}]"));
+		else
+			assert_string_equal(told.data, "| fail model_request_failed_error final: The model provider's reply is larger than allowed. "
+			    "u=10/4000/3/5/0");
+	}
 }
 
 static void
@@ -228,7 +252,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_forget), cmocka_unit_test(test_streams), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_forget), cmocka_unit_test(test_streams), cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests_name("model anthropic", tests, NULL, NULL);

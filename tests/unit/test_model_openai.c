@@ -194,6 +194,27 @@ test_streams(void **state)
 		STREAM_CHECK(O, streams[i].name, streams[i].bytes, streams[i].told);
 }
 
+/* One call too many: the others are read, and what all of it took is known at the end, if it is told. */
+static void
+test_too_many(void **state)
+{
+	static const char *const ends[] = { FINISH("tool_calls") USAGE DONE, FINISH("tool_calls") DONE };
+	AUTO(buf) struct buf stream = { 0 };
+	AUTO(buf) struct buf told = { 0 };
+
+	(void)state;
+	for (int k = 0; k < 2; k++) {
+		buf_reset(&stream);
+		for (int i = 0; i <= REPLY_PARTS_MAX; i++)
+			buf_printf(&stream, CALL("\"index\":%d,\"id\":\"c%d\"," FN("bash", "{}")) CALL("\"index\":%d," ARGS(" ")), i, i, i);
+		buf_str(&stream, ends[k]);
+		stream_play(O, stream.data, 100, &told);
+		assert_string_equal(told.data, k == 0 ?
+		    "| fail model_request_failed_error final: The model provider's reply is larger than allowed. u=7/4/3/0/0" :
+		    "| fail model_request_failed_error final: The model provider's reply is larger than allowed.");
+	}
+}
+
 static void
 test_damage(void **state)
 {
@@ -206,7 +227,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_streams), cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_url), cmocka_unit_test(test_head), cmocka_unit_test(test_tail), cmocka_unit_test(test_streams), cmocka_unit_test(test_too_many),
+		cmocka_unit_test(test_damage),
 	};
 
 	return cmocka_run_group_tests_name("model openai", tests, NULL, NULL);

@@ -131,6 +131,22 @@ interrupts(void **state)
 	arrive("user.interrupt", NULL, NULL);
 	expect(TE_CLOSE, RELEASE_NO, END " user.interrupt " IDLE);
 	assert_int_equal(b.ntaken, 1);
+	assert_int_equal(b.gap_ev, 0);		/* the provider had not begun to answer, as far as anybody knows */
+	assert_int_equal(b.span_ev, -1);
+	batch_free(&b);
+	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
+	t.took_known = true;			/* it had */
+	t.took = (struct model_usage){ .input = 100, .output = 7 };
+	t.context.told_tokens = 90;
+	expect(TE_CLOSE, RELEASE_NO, END " user.interrupt " IDLE);
+	assert_int_equal(b.gap_ev, -1);
+	assert_int_equal(b.span_ev, 0);
+	assert_int_equal(b.tokens.output, 7);
+	assert_non_null(strstr(b.ev[0].stem, "\"is_error\":true"));
+	assert_non_null(strstr(b.ev[0].stem, "\"input_tokens\":100"));
+	plan_committed(&t, &b, &p, 9);
+	assert_false(t.took_known);
+	assert_int_equal(t.context.told_tokens, 90);	/* what it said is not in the context */
 	fresh("idle");
 	call("a", CALL_WAITING, true, false);
 	call("b", CALL_WAITING, false, true);
@@ -228,6 +244,14 @@ progress_and_gaps(void **state)
 	t.fail_spent = true;
 	expect(TE_YIELD, RELEASE_RETRY, END " session.error " AGAIN);
 	assert_int_equal(b.gap_ev, 0);
+	batch_free(&b);
+	batch_init(&b, (struct batch_who){ t.thread_id, t.agent->name });
+	t.fail_retry = false;
+	t.took_known = true;
+	t.took = (struct model_usage){ .input = 1, .output = 2 };
+	expect(TE_CLOSE, RELEASE_IDLE, END " session.error " IDLE);
+	assert_int_equal(b.gap_ev, -1);		/* it came to nothing, and is paid for */
+	assert_int_equal(b.span_ev, 0);
 	fresh("running");
 	call("a", CALL_DONE, false, false);
 	expect(TE_START, RELEASE_NO, "agent.tool_result " START);

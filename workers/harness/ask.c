@@ -2,7 +2,7 @@
  * ask: one model request: previews while it streams, a reply or a failure at its end.
  *
  * The sandbox is asked for at the same moment, so that it is there when the first tool call needs it, and never delays the model.
- * Cancelling stops the request at once; what was streamed is not kept.
+ * Cancelling stops the request at once; what was streamed is not kept, but paid for when it was a client that had it stopped.
  *
  * A request for a summary (compact.h) is the same request with the question behind the context; nobody is shown its answer.
  */
@@ -115,6 +115,8 @@ on_fail(void *ctx, const struct model_failure *f)
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
 	s->t.fail_spent = f->begun;
+	s->t.took_known = f->took_known;
+	s->t.took = f->took;
 	s->t.fail_long = f->terminal;
 	failure(s, f->type, f->message, f->retryable, f->retry_after_ms);
 }
@@ -152,8 +154,8 @@ on_summary(void *ctx, const struct model_reply *reply)
 		if (reply->blocks[i].kind == MODEL_TEXT)
 			buf_str(&text, reply->blocks[i].text);
 	if (text.len == 0) {
-		s->t.fail_answered = true;
-		s->t.fail_usage = reply->usage;
+		s->t.took_known = true;
+		s->t.took = reply->usage;
 		failure(s, "compaction_limit_reached_error", "The model gave no summary of the conversation.", false, 0);
 		return;
 	}
@@ -300,7 +302,7 @@ void
 ask_begin(struct sess *s)
 {
 	batch_free(&s->batch);		/* it is in the log; a turn that streams holds no copy of it */
-	s->t.fail_long = s->t.fail_spent = s->t.fail_answered = false;
+	s->t.fail_long = s->t.fail_spent = s->t.took_known = false;
 	if (s->news)
 		load_peek(s);
 	if (present_ask(s))
@@ -316,4 +318,23 @@ ask_cancel(struct sess *s)
 	present_forget(s);
 	if (s->model != NULL)
 		model_cancel(&s->model);
+}
+
+/*
+ * The client has read what was streamed, and the provider charges for it. Of a provider that tells its usage only at the end the input is
+ * not counted: nobody measured it.
+ */
+void
+ask_interrupt(struct sess *s)
+{
+	struct model_usage u;
+
+	if (s->model != NULL && model_spent(s->model, &u) && (!u.unknown || u.output > 0)) {
+		log_info("model_interrupted", "session", s->t.id, "told", u.unknown ? "false" : "true", "input", LOGN(u.input), "output",
+		    LOGN(u.output), NULL);
+		u.unknown = false;
+		s->t.took_known = true;
+		s->t.took = u;
+	}
+	ask_cancel(s);
 }

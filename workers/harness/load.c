@@ -327,7 +327,7 @@ on_peek(void *ctx, const PGresult *r, const struct err *e)
 	if (turn_interrupted(&s->t) && s->state == TS_JUDGING) {
 		judging_cut(s);
 	} else if (turn_interrupted(&s->t)) {
-		ask_cancel(s);
+		ask_interrupt(s);
 		sess_fire(s, TE_INTERRUPT);
 	} else if (s->news) {
 		load_peek(s);

@@ -212,14 +212,12 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
-/* The end of a request without a use. Unless it failed before the provider began to answer, or was answered whole, nobody knows its cost. */
+/* The end of a request without a use. Unless it failed before the provider began to answer, or what it took is known, nobody knows its cost. */
 static void
 span_cut(const struct turn *t, struct batch *b)
 {
-	bool told = t->failed && t->fail_answered;
-
-	batch_span_end(b, t->span_id, true, told ? &t->fail_usage : NULL, &t->rates);
-	if (!told && (!t->failed || t->fail_spent))
+	batch_span_end(b, t->span_id, true, t->took_known ? &t->took : NULL, &t->rates);
+	if (!t->took_known && (!t->failed || t->fail_spent))
 		b->gap_ev = b->nev - 1;
 }
 
@@ -227,7 +225,7 @@ span_cut(const struct turn *t, struct batch *b)
 static void
 grade_cut(const struct turn *t, struct batch *b)
 {
-	if (t->grading && (!t->failed || t->fail_spent))
+	if (t->grading && !t->took_known && (!t->failed || t->fail_spent))
 		b->gap_ev = b->nev - 1;
 }
 
@@ -238,7 +236,7 @@ end_outcome(const struct turn *t, struct batch *b, const char *result, const cha
 	const struct outcome *o = &t->outcome;
 
 	batch_outcome_end(b, &(struct outcome_end){ .start_id = o->start_id, .outcome_id = o->id, .result = result, .explanation = explanation,
-	    .iteration = o->iteration }, NULL, NULL);
+	    .iteration = o->iteration }, t->grading && t->took_known ? &t->took : NULL, &t->rates);
 	grade_cut(t, b);
 }
 

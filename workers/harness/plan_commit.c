@@ -102,7 +102,8 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 		owed |= outcome_asks(&t->outcome, ev->type, ev->body);
 		outcome_fold(&t->outcome, ev->id, ev->type, ev->body);
 	}
-	if (b->span_ev >= 0 && !b->tokens.unknown && !compacted && !t->compacting && strcmp(b->ev[b->span_ev].type, OUTCOME_END) != 0) {
+	if (b->span_ev >= 0 && !b->tokens.unknown && !t->took_known && !compacted && !t->compacting &&
+	    strcmp(b->ev[b->span_ev].type, OUTCOME_END) != 0) {
 		t->context.told_tokens = b->tokens.input + b->tokens.cache_read + b->tokens.cache_write_5m + b->tokens.cache_write_1h +
 		    b->tokens.output;
 		t->context.told_at = t->context.tokens;
@@ -121,7 +122,7 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 	if (plan_progress(b, p))
 		t->attempts = 0;
 	t->squeeze = !p->compact ? 0 : t->failed && t->fail_long ? t->squeeze + 1 : t->squeeze;
-	t->failed = t->fail_long = t->fail_spent = t->fail_answered = false;
+	t->failed = t->fail_long = t->fail_spent = t->took_known = false;
 	memcpy(t->span_id, p->span_id, sizeof(t->span_id));
 	if (is_idle(t) || was_idle) {
 		t->rounds = t->retries = 0;

@@ -79,6 +79,7 @@ void append_send(struct sess *s);
 void append_release(struct sess *s);
 /* ask.c: TS_ASKING. */
 void ask_begin(struct sess *s);
+void ask_interrupt(struct sess *s);	/* by the client: what it took is paid for */
 void ask_cancel(struct sess *s);
 /* judging.c: TS_JUDGING. */
 void judging_take(struct sess *s, const struct model_reply *reply);

@@ -115,9 +115,10 @@ struct turn {
 	bool fail_retry;
 	bool fail_long;			/* the request did not fit the model */
 	bool fail_spent;		/* after the provider had begun to answer */
-	bool fail_answered;		/* its answer was whole and of no use: */
-	struct model_usage fail_usage;
 	int64_t fail_after_ms;		/* the provider's wish, or 0 */
+
+	bool took_known;		/* the open request, interrupted or of no use, is to be paid for all the same: */
+	struct model_usage took;
 };
 
 void turn_free(struct turn *t);

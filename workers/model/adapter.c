@@ -112,6 +112,17 @@ decode_rc(struct decode *d, int rc)
 		return ADAPTER_MORE;
 	if (rc == REPLY_STOP)
 		return ADAPTER_STOP;
-	failure_final(d->failure, "The model provider's reply is larger than allowed.");
+	d->reply->over = true;
+	return ADAPTER_MORE;
+}
+
+int
+decode_done(struct decode *d)
+{
+	if (!d->reply->over)
+		return ADAPTER_DONE;
+	failure_over(d->failure);
+	d->failure->f.took_known = !d->reply->usage.unknown;
+	d->failure->f.took = d->reply->usage;
 	return ADAPTER_FAILED;
 }

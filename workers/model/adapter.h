@@ -97,11 +97,13 @@ int64_t decode_count(struct jspan object, const char *key);
 /* Pass the text at key of object on as part's text. ADAPTER_MORE, FAILED or STOP. */
 int decode_text(struct decode *d, int part, struct jspan object, const char *key);
 
+/* The reply has arrived whole: ADAPTER_DONE, or ADAPTER_FAILED with what it took when it is larger than allowed. */
+int decode_done(struct decode *d);
 /* Fill the failure and return ADAPTER_FAILED. */
 int decode_broken(struct decode *d, const char *what);
 /* An error object inside a stream. */
 int decode_error(struct decode *d, struct jspan error);
-/* Turn a reply_*() code into an adapter's. */
+/* Turn a reply_*() code into an adapter's. After REPLY_OVER what still comes is read over, up to the end, which tells the usage. */
 int decode_rc(struct decode *d, int rc);
 
 #endif

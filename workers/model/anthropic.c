@@ -479,7 +479,7 @@ on_stop(struct decode *d)
 		return decode_broken(d, "it ended without a reason");
 	if (last && last->kind == MODEL_TOOL_USE && r->stop == MODEL_MAX_TOKENS && !last->text.len)
 		last->cut = true;
-	return ADAPTER_DONE;
+	return decode_done(d);
 }
 
 static int

@@ -81,6 +81,12 @@ failure_final(struct failure *out, const char *fmt, ...)
 	va_end(ap);
 }
 
+void
+failure_over(struct failure *out)
+{
+	failure_final(out, "The model provider's reply is larger than allowed.");
+}
+
 /* Copy text without control characters, cut at a whole character. Nothing when it holds the secret. */
 static void
 clean(char *to, size_t size, const char *text, const char *secret)

@@ -24,9 +24,10 @@ void failure_broken(struct failure *out, const char *fmt, ...) __attribute__((fo
 
 /* Something that no retry will change. */
 void failure_final(struct failure *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The same: the reply is larger than allowed. */
+void failure_over(struct failure *out);
 
-
-/* The same from an error body as providers write it: {"error":{"type","code","message"}}, {"error":"..."}, {"message":...}. */
+/* A status, and an error body as providers write it: {"error":{"type","code","message"}}, {"error":"..."}, {"message":...}. */
 void failure_body(struct failure *out, int status, const char *body, size_t len, const char *secret);
 
 /* The status that an error object inside a 200 stream stands for; 500 when it says nothing known. */

@@ -207,6 +207,21 @@ retry_without(struct model_call *call)
 	return true;
 }
 
+bool
+model_spent(const struct model_call *call, struct model_usage *out)
+{
+	int64_t arrived = reply_tokens(&call->reply);
+
+	if (arrived > call->max_output_tokens)
+		arrived = call->max_output_tokens;
+	*out = (struct model_usage){ .unknown = true };
+	if (call->decode.usage)
+		*out = call->reply.usage;
+	if (out->output < arrived)
+		out->output = arrived;
+	return call->reply.begun || call->decode.usage;
+}
+
 /* The attempt has failed with call->failure: try on, or tell. */
 static void
 call_fail(struct model_call *call)
@@ -214,6 +229,8 @@ call_fail(struct model_call *call)
 	const struct model_route *r = &call->routes[call->route];
 	struct failure *f = &call->failure;
 
+	if (call->reply.over && !f->f.took_known)
+		failure_over(f);	/* whatever else happened to it, no repeat will make it smaller */
 	if (call->xfer && !f->f.request_id[0])
 		http_request_id(call->xfer, f->f.request_id, sizeof(f->f.request_id));
 	http_cancel(&call->xfer);
@@ -266,7 +283,7 @@ stream_ended(struct model_call *call, int rc)
 	default:
 		/* sse itself says -1 too, when an event is over its limit: then no adapter has filled the failure */
 		if (!call->failure.f.type)
-			failure_final(&call->failure, "The model provider's reply is larger than allowed.");
+			call->reply.over = true;
 		call_fail(call);
 		return true;
 	}
@@ -322,7 +339,7 @@ on_end(void *ctx, const struct http_end *end)
 		failure_broken(&call->failure, "The model provider went silent.");
 		break;
 	case HTTP_TOO_LARGE:
-		failure_final(&call->failure, "The model provider's reply is larger than allowed.");
+		call->reply.over = true;
 		break;
 	case HTTP_BROKEN:
 		if (end->status / 100 > 2)

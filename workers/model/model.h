@@ -110,6 +110,8 @@ struct model_failure {
 	bool terminal;		/* the context does not fit the model: no later request of this session can succeed (retry_status terminal) */
 	int64_t retry_after_ms;	/* the provider's wish, or 0 */
 	bool begun;		/* the provider had begun to answer: it may charge for that */
+	bool took_known;	/* the reply was larger than allowed; nothing is wrong with the provider, and this is what it took: */
+	struct model_usage took;
 	int http;		/* the provider's status, or 0; for the log */
 	char request_id[80];	/* the provider's request id, or ""; for the log */
 	char message[256];	/* fit for the client: no key, no header, no provider body beyond its error message */
@@ -135,6 +137,12 @@ void model_client_free(struct model_client **mc);
 
 /* Start a request. Everything in rq is copied or serialised before it returns. ev is borrowed until the end of the call. */
 struct model_call *model_start(struct model_client *mc, const struct model_request *rq, const struct model_events *ev, void *ctx);
+
+/*
+ * What a call under way has taken so far. Of what the provider has told: its figures; unknown when it has told none yet. Of the output at
+ * least what has arrived, a token for four bytes. false: the provider has not begun to answer.
+ */
+bool model_spent(const struct model_call *call, struct model_usage *out);
 
 /* Stop at once; no callback comes any more. Sets *call = NULL. */
 void model_cancel(struct model_call **call);

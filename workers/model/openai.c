@@ -654,7 +654,7 @@ end(struct decode *d)
 	r->usage.unknown = !d->usage;
 	if (last && last->kind == MODEL_TOOL_USE && r->stop == MODEL_MAX_TOKENS && !last->text.len)
 		last->cut = true;
-	return ADAPTER_DONE;
+	return decode_done(d);
 }
 
 static int

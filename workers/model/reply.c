@@ -45,6 +45,16 @@ reply_free(struct reply *r)
 	r->nparts = 0;
 }
 
+int64_t
+reply_tokens(const struct reply *r)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < r->nparts; i++)
+		bytes += r->parts[i].text.len + r->parts[i].name.len;
+	return (int64_t)(bytes / 4);
+}
+
 int
 reply_thinking(struct reply *r)
 {

@@ -13,7 +13,7 @@
 #include "buf.h"
 #include "model.h"
 
-#define REPLY_PARTS_MAX 512	/* blocks of one reply; more is a broken provider */
+#define REPLY_PARTS_MAX 512	/* blocks of one reply; one with more fails, and is paid for */
 #define REPLY_INPUT_DEPTH 60	/* nesting of a tool input: it stands inside an event, whose own limit is 64 */
 
 enum { REPLY_OK = 0, REPLY_STOP = -2, REPLY_OVER = -3 };
@@ -37,6 +37,7 @@ struct reply {
 	int ntexts;
 	size_t max;
 	bool begun;		/* a part was opened: another route must not be tried any more */
+	bool over;		/* it is larger than allowed: read on for its usage, and of no use */
 	bool thinking_told;
 	bool dead;		/* the call was cancelled */
 	enum model_stop stop;
@@ -53,6 +54,8 @@ void reply_free(struct reply *r);
 int reply_open(struct reply *r, enum model_block_kind kind);
 /* Add text to a TEXT part and pass it on. NULs become U+FFFD. */
 int reply_text(struct reply *r, int part, const char *text, size_t len);
+/* About how many tokens have arrived: a quarter of the bytes, as of a context. */
+int64_t reply_tokens(const struct reply *r);
 /* The model has begun to think, with no block that could be sent back. */
 int reply_thinking(struct reply *r);
 

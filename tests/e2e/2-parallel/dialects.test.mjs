@@ -122,9 +122,33 @@ describe('dialects', { concurrency: true }, () => {
 			assertLog(listed);
 			assert.equal(logShape(listed), 'RrUseIiud');
 			assert.ok(!listed.some((e) => e.id === start.event.id), 'no buffered message');
+			// What was streamed is paid for: the input if this dialect tells it at the beginning, a token for four bytes of what has come.
+			const { is_error, model_usage: took } = one(listed, 'span.model_request_end');
+			const seen = ofType(w.events, 'event_delta').reduce((n, e) => n + e.delta.content.text.length, 0);
+			assert.equal(is_error, true);
+			assert.equal(took.input_tokens > 2000, model === LAB.anthropic);
+			assert.ok(took.output_tokens >= Math.floor(seen / 4) && took.output_tokens < 2000, `${took.output_tokens} for ${seen} characters`);
+			const { usage } = await c.beta.sessions.retrieve(w.id);
+			assert.deepEqual([usage.input_tokens, usage.output_tokens], [took.input_tokens, took.output_tokens]);
 			await until('the provider sees the connection closed', async () => (await requests(marker))[0].closed === 'aborted');
 			const turn = await w.turn('go on');
 			assert.match(textOf(one(turn, 'agent.message')), /go on/);
+			w.close();
+		});
+
+		test(`${model}: a reply of too many blocks fails, and is paid for`, async () => {
+			const w = await Watch.begin(benches[model]);
+			await w.send(message(script(Array.from({ length: 513 }, (_, i) => bash(`echo ${i}`)))));
+			const idle = await w.idle();
+			assert.deepEqual(idle.stop_reason, { type: 'retries_exhausted' });
+			const listed = await log(c, w.id);
+			assert.equal(ofType(listed, 'agent.tool_use').length, 0);
+			assert.deepEqual([one(listed, 'session.error').error.type, one(listed, 'session.error').error.retry_status.type],
+				['model_request_failed_error', 'exhausted']);
+			const { model_usage: took } = one(listed, 'span.model_request_end');
+			assert.ok(took.output_tokens >= 513, `${took.output_tokens}`);
+			const { usage } = await c.beta.sessions.retrieve(w.id);
+			assert.deepEqual([usage.input_tokens, usage.output_tokens], [took.input_tokens, took.output_tokens]);
 			w.close();
 		});
 

@@ -191,7 +191,7 @@ tried_again(void **state)
 	rig_check("sesn_poison");
 }
 
-/* Failures before the provider began to answer cost nothing; a stream that is cut may have. */
+/* Failures before the provider began to answer cost nothing; what it was asked may cost, as long as it says nothing. */
 static void
 gaps_of_failures(void **state)
 {
@@ -202,7 +202,7 @@ gaps_of_failures(void **state)
 	rig_settled("sesn_refused");
 	rig_wait("0", "SELECT count(*) FROM meter_gap WHERE session_id = 'sesn_refused'");
 	rig_session("sesn_stopped", "fake");
-	rig_message("!provider {\"word_ms\":40}\none two three four five six seven eight nine ten eleven twelve");
+	rig_message("!provider {\"delay_ms\":60000}\nhello");
 	rig_send("sesn_stopped");
 	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = 'sesn_stopped' AND type = 'span.model_request_start'");
 	rig_interrupt();
