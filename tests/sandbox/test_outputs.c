@@ -137,7 +137,8 @@ hostile(void)
 
 	(void)sh(S, "cd " OUT "; rm -rf *; ln -s /etc/passwd link; ln -s /etc dirlink; ln -s /proc/self/environ env; mkfifo fifo; "
 	    "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('sock')\"; truncate -s 500G sparse; "
-	    "printf ok > \"$(printf 'new\\nline \\377\\\\')\"; printf ok > '<a>:\"b\"|c?*'; d=x; for i in $(seq 50); do mkdir -p $d; d=$d/x; done; "
+	    "printf ok > \"$(printf 'new\\nline \\377\\\\')\"; printf ok > '<a>:\"b\"|c?*'; "
+	    "printf ok > \"$(printf 'cv\\342\\200\\256fdp.exe')\"; printf ok > \"$(printf '\\330\\263\\342\\200\\214\\330\\250')\"; d=x; for i in $(seq 50); do mkdir -p $d; d=$d/x; done; "
 	    "printf deep > $(printf 'x/%.0s' $(seq 40))f; ln -s ../../../../../../etc/shadow x/up; printf fine > fine");
 	r = pause_of(S);
 	check(at(r, "fine") && !at(r, "link") && !at(r, "dirlink") && !at(r, "env") && !at(r, "fifo") && !at(r, "sock") && !at(r, "x/up"),
@@ -146,7 +147,9 @@ hostile(void)
 	check(holds(at(r, "new\\x0aline \\xff\\x5c"), "ok") && strcmp(str(at(r, "new\\x0aline \\xff\\x5c"), "name"), "new_line __") == 0,
 	    "any name has a path and a name that can be shown");
 	check(strcmp(str(at(r, "<a>:\"b\"|c?*"), "name"), "_a___b__c__") == 0, "without what a file's name may not have");
-	check(count(r) == 3, "and folders end somewhere");
+	check(strcmp(str(at(r, "cv\\xe2\\x80\\xaefdp.exe"), "name"), "cv___fdp.exe") == 0 && at(r, "\xd8\xb3\xe2\x80\x8c\xd8\xa8"),
+	    "nor what hides its end; a script's own marks stay");
+	check(count(r) == 5, "and folders end somewhere");
 	published(r, true);
 	has_text(sh(S, "true"), false, "in /mnt/session/outputs could not be handed to the user: ", "the next result tells what was left out");
 	is_text(sh(S, "true"), false, "(no output)", "once");
@@ -158,6 +161,31 @@ hostile(void)
 	has_text(sh(S, "echo x; chmod -R u+rwx " OUT "; rm -rf " OUT "/*"), false, "there are too many of them", "which is told");
 	snprintf(path, sizeof path, "ls %s/tmp | wc -l | grep -qx 0", H.blobs);
 	check(system(path) == 0, "nothing half-written is left in the store");
+}
+
+/* Is a process that collects in the group with the limits of a sandbox? */
+static bool
+collects_in_group(void *ctx)
+{
+	char cmd[300];
+
+	(void)ctx;
+	snprintf(cmd, sizeof cmd, "for p in $(pgrep -x -P %d roost-outputs); do grep -q '/roost-%s/collect$' /proc/$p/cgroup && exit 0; done; exit 1",
+	    (int)H.pid, H.instance);
+	return system(cmd) == 0;
+}
+
+/* What reading costs is bounded like what a sandbox does: a file of nothing takes as long to sum up as any other. */
+static void
+bounded(void)
+{
+	int n;
+
+	(void)sh("sesn_outputs_slow", "cd " OUT "; truncate -s 480M zeros");
+	n = send_req(shared, req_of("pause", "sesn_outputs_slow", 1));
+	check(until(collects_in_group, NULL, 10000), "what collects has the limits of a sandbox");
+	published(wait_reply(shared, n), false);
+	json_decref(ask(shared, req_of("destroy", "sesn_outputs_slow", 1)));
 }
 
 /* A file of nothing takes no room in the store. */
@@ -319,6 +347,7 @@ test_outputs(void)
 	ordinary();
 	changed();
 	hostile();
+	bounded();
 	sparse();
 	racing();
 	destroyed();

@@ -405,6 +405,19 @@ cg_box_make(struct cg *cg, const char *name, const struct cg_limits *lim, uid_t 
 	return -1;
 }
 
+int
+cg_box_enter(const struct cg_box *box, bool placed)
+{
+	int i;
+
+	if (!placed && put(box->fd, "cgroup.procs", "0") < 0)
+		return -1;
+	for (i = 0; i < box->njoin; i++)
+		if (write(box->join[i], "0", 1) < 0)
+			return -1;
+	return 0;
+}
+
 void
 cg_box_joined(struct cg_box *box)
 {

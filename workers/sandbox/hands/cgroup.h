@@ -40,6 +40,8 @@ const char *cg_backend(const struct cg *cg);	/* "v2" or "hybrid" */
 
 /* Make a sandbox's groups; owner may start processes in them. The caller closes them with cg_box_close() and removes them later. */
 int cg_box_make(struct cg *cg, const char *name, const struct cg_limits *lim, uid_t owner, struct cg_box *out, struct err *e);
+/* Move the calling process into the groups; placed: but not into the v2 one. 0, or -1 with errno. */
+int cg_box_enter(const struct cg_box *box, bool placed);
 /* Close the descriptors that only the start needed. */
 void cg_box_joined(struct cg_box *box);
 void cg_box_close(struct cg_box *box);

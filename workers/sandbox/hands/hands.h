@@ -28,6 +28,7 @@ struct hands {
 	struct conf conf;
 	struct loop *loop;
 	struct cg *cg;
+	struct cg_box collectors;		/* where outputs are read (outputs.c) */
 	struct uids *uids;
 	int init, filter;			/* sealed copy of roost-init; seccomp program */
 	char root_dir[300], etc_dir[300];

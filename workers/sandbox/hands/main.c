@@ -122,6 +122,9 @@ load_init(const char *path, struct err *e)
 static int
 prepare(struct hands *h, struct err *e)
 {
+	/* for all collections together: the CPU of one sandbox; memory, which is the store's pages in the main, of four */
+	const struct cg_limits collecting = { .memory_bytes = h->conf.sandbox_memory_mb << 22, .pids = h->conf.sandbox_pids,
+		.cpu_pct = h->conf.sandbox_cpu_pct };
 	struct rlimit files;
 
 	umask(022);
@@ -141,7 +144,7 @@ prepare(struct hands *h, struct err *e)
 		log_warn("ripgrep_missing", "note", "glob and grep will say so; install ripgrep", NULL);
 	if (outputs_open(h, e) < 0)
 		return -1;
-	if (cg_open(&h->cg, h->conf.instance, e) < 0)
+	if (cg_open(&h->cg, h->conf.instance, e) < 0 || cg_box_make(h->cg, "collect", &collecting, 0, &h->collectors, e) < 0)
 		return -1;
 	if (uids_open(&h->uids, h->conf.instance, h->conf.uid_base, (int)h->conf.sandboxes_max + DYING_MAX, e) < 0)
 		return -1;
@@ -224,6 +227,7 @@ stop(struct hands *h)
 		session_destroy(s);
 	while (h->boxes > 0 && clock_mono_ms() < until)
 		loop_once(h->loop, 50);
+	cg_box_close(&h->collectors);
 	cg_close(&h->cg);
 	uids_free(&h->uids);
 }
@@ -231,7 +235,7 @@ stop(struct hands *h)
 int
 main(int argc, char **argv)
 {
-	static struct hands h;
+	static struct hands h = { .collectors = { .fd = -1, .join = { -1, -1, -1 } } };
 	struct err e = ERR_INIT;
 	sigset_t set;
 	int sigfd;

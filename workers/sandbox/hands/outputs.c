@@ -2,7 +2,7 @@
  * outputs: see outputs.h. Whether there is anything to collect is told by a look at the directory from outside: nothing in it, or nothing
  * that changed, costs a few system calls. The work is done by a child (collect.h): it reads hostile files and waits for the disk, so it is
  * neither in our loop nor in possession of what we have: its descriptors are the directory, the store and the list's folder, its
- * capabilities two. It writes the new list before it ends; we learn the same from a memfd.
+ * capabilities two. What it costs counts as a sandbox's: all collections together have a cgroup with the CPU of one, below the group of all. It writes the new list before it ends; we learn the same from a memfd.
  *
  * Crash of the child or of hands: blobs without a list are removed by the store's sweep; a list that was written is taken up at the next
  * start. A list that was handed out and not confirmed is offered to any worker again (`outputs`), after RETELL_MS.
@@ -328,6 +328,8 @@ child(struct session *s, int dir, int told)
 	prctl(PR_SET_NAME, "roost-outputs", 0, 0, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (cg_box_enter(&s->h->collectors, s->h->collectors.njoin > 0) < 0)
+		_exit(6);
 	keep_only(keep, sizeof keep / sizeof *keep);
 	if (drop_caps() < 0)
 		_exit(3);

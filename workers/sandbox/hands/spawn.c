@@ -31,20 +31,8 @@
 static int
 join_groups(const struct spawn_spec *s)
 {
-	int i;
-
 	mnt_step = "join the cgroups";
-	if (s->join_by_write) {
-		int fd = openat(s->box->fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-
-		if (fd < 0 || write(fd, "0", 1) < 0)
-			return -1;
-		close(fd);
-	}
-	for (i = 0; i < s->box->njoin; i++)
-		if (write(s->box->join[i], "0", 1) < 0)
-			return -1;
-	return 0;
+	return cg_box_enter(s->box, !s->join_by_write);
 }
 
 static int

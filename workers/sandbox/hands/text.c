@@ -4,6 +4,7 @@
  */
 #include "text.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "utf8.h"
@@ -40,14 +41,27 @@ text_clean(struct buf *out, const char *data, size_t len, size_t max, bool keep_
 	return cut;
 }
 
-/* Length of the character at p when it may be shown as it is: printable, no C1 control. */
+/*
+ * What a name must not hold because it makes it look like another one: controls, line breaks, marks of the writing direction
+ * ("photo\u202egpj.exe"), what is not seen at all. Joiners stay: scripts and emoji need them.
+ */
+static const struct { uint32_t from, to; } unseen[] = {
+	{ 0x00, 0x1f }, { 0x7f, 0x9f }, { 0xad, 0xad }, { 0x61c, 0x61c }, { 0x180e, 0x180e }, { 0x200b, 0x200b }, { 0x200e, 0x200f },
+	{ 0x2028, 0x202e }, { 0x2060, 0x206f }, { 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+};
+
+/* Length of the character at p when it may be shown as it is. */
 static size_t
 printable(const unsigned char *p, size_t left)
 {
 	size_t n = utf8_char((const char *)p, left);
+	uint32_t c = n < 2 ? *p : *p & (0x7fu >> n);
 
-	if ((n == 1 && (p[0] < 0x20 || p[0] == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0))
-		return 0;
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	for (size_t i = 0; i < sizeof unseen / sizeof *unseen; i++)
+		if (c >= unseen[i].from && c <= unseen[i].to)
+			return 0;
 	return n;
 }
 
