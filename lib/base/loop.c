@@ -39,6 +39,7 @@ struct loop {
 	struct loop_task *tasks, **tasks_tail;
 	loop_timer_fn *idle;	/* before the tasks and the wait, and after each task */
 	void *idle_ctx;
+	int64_t waited_us;
 	volatile sig_atomic_t stopped;
 };
 
@@ -260,6 +261,7 @@ loop_once(struct loop *l, int max_ms)
 {
 	struct epoll_event evs[128];
 	int n, i, wait = max_ms;
+	int64_t began;
 
 	if (l->stopped)
 		return 0;
@@ -273,8 +275,10 @@ loop_once(struct loop *l, int max_ms)
 		if (wait < 0 || left < wait)
 			wait = (int)left;
 	}
+	began = clock_mono_us();
 	n = epoll_wait(l->ep, evs, 128, wait);
 	must(n >= 0 || errno == EINTR);
+	l->waited_us += clock_mono_us() - began;
 	for (i = 0; i < n && !l->stopped; i++) {
 		int fd = (int)(uint32_t)evs[i].data.u64;
 		struct watch *w = fd < l->nwatches ? &l->watches[fd] : NULL;
@@ -284,6 +288,12 @@ loop_once(struct loop *l, int max_ms)
 	}
 	fire_timers(l);
 	return !l->stopped;
+}
+
+int64_t
+loop_waited_us(const struct loop *l)
+{
+	return l->waited_us;
 }
 
 void

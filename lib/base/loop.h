@@ -47,6 +47,9 @@ void loop_not(struct loop *l, struct loop_task *t);
 /* Call fn when everything that was ready has been served, and again after each task. One; NULL: none. It must not add timers or tasks. */
 void loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx);
 
+/* How long it has waited for something to do, since loop_new(), in microseconds: the rest of the time it was at work, or wanted to be. */
+int64_t loop_waited_us(const struct loop *l);
+
 /* Run until loop_stop(). */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);

@@ -50,6 +50,9 @@ struct stream_id { uint64_t ms, n; };
 
 struct busq_tail {
 	struct redisq *q;
+	struct loop *loop;
+	struct loop_timer *pause;	/* before the next read */
+	int64_t pace_ms;
 	char *stream;
 	struct stream_id at;		/* newest entry handed over */
 	busq_entry_fn *entry;
@@ -257,6 +260,15 @@ send_read(struct busq_tail *t)
 }
 
 static void
+on_pause_over(void *ctx)
+{
+	struct busq_tail *t = ctx;
+
+	t->pause = NULL;
+	send_read(t);
+}
+
+static void
 send_check(struct busq_tail *t)
 {
 	t->checking = true;
@@ -329,7 +341,10 @@ on_read(struct busq_tail *t, const redisReply *r)
 			redisq_drop(t->q);
 			return;
 		}
-	send_read(t);
+	if (t->pace_ms > 0)
+		t->pause = loop_after(t->loop, t->pace_ms, on_pause_over, t);
+	else
+		send_read(t);
 }
 
 static void
@@ -351,6 +366,7 @@ tail_state(void *ctx, bool up)
 {
 	struct busq_tail *t = ctx;
 
+	loop_cancel(t->loop, &t->pause);
 	if (up)
 		send_check(t);
 	else
@@ -362,12 +378,23 @@ busq_tail_new(struct loop *loop, const struct conf *c, const char *stream, busq_
 {
 	struct busq_tail *t = xcalloc(1, sizeof *t);
 
+	t->loop = loop;
 	t->stream = xstrdup(stream);
 	t->entry = entry;
 	t->state = state;
 	t->ctx = ctx;
 	t->q = redisq_new(loop, c, tail_reply, tail_state, t);
 	return t;
+}
+
+void
+busq_tail_pace(struct busq_tail *t, int64_t ms)
+{
+	t->pace_ms = ms;
+	if (ms > 0 || t->pause == NULL)
+		return;
+	loop_cancel(t->loop, &t->pause);
+	send_read(t);
 }
 
 void
@@ -378,6 +405,7 @@ busq_tail_free(struct busq_tail **tp)
 	if (!t)
 		return;
 	*tp = NULL;
+	loop_cancel(t->loop, &t->pause);
 	redisq_free(&t->q);
 	free(t->stream);
 	free(t);

@@ -44,6 +44,11 @@ struct busq_tail;
  */
 struct busq_tail *busq_tail_new(struct loop *loop, const struct conf *c, const char *stream,
     busq_entry_fn *entry, busq_state_fn *state, void *ctx);
+/*
+ * Look at most once in ms milliseconds for what is new (0: it comes at once). For who is told of everything and seldom has to act: one
+ * wake-up for all that came meanwhile.
+ */
+void busq_tail_pace(struct busq_tail *t, int64_t ms);
 void busq_tail_free(struct busq_tail **t);
 
 #endif

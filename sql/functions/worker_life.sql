@@ -1,7 +1,8 @@
--- A worker's heartbeat, on the connection that holds its advisory lock, and whether it reaches hands. known = false: the row was gone, so
--- this worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the
+-- A worker's heartbeat, on the connection that holds its advisory lock: whether it reaches hands, where it runs, whether it takes sessions,
+-- how busy it is, how many should be at work on its machine (workers/harness/peers.h). known = false: the row was gone, so this worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the
 -- epochs: of claims that were not on disk when it ended (session_claim), the epochs would come again. A worker claims after it has beaten.
-CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean)
+CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
+    p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -12,16 +13,40 @@ BEGIN
   IF v_before IS NULL OR v_before < pg_postmaster_start_time() THEN
     PERFORM setval('lease_epoch', nextval('lease_epoch') + 1000000);
   END IF;
-  UPDATE worker SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands WHERE id = p_id;
+  UPDATE worker
+     SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands, host = p_host, open = p_open,
+         load = p_load, spread = p_spread
+   WHERE id = p_id;
   known := FOUND;
   IF NOT FOUND THEN
-    INSERT INTO worker (id, lock_key, beat_at, lease_until, hands) VALUES (p_id, p_lock, v_now, v_now + make_interval(secs => p_lease_s), p_hands);
+    INSERT INTO worker (id, lock_key, beat_at, lease_until, hands, host, open, load, spread)
+    VALUES (p_id, p_lock, v_now, v_now + make_interval(secs => p_lease_s), p_hands, p_host, p_open, p_load, p_spread);
   END IF;
   now_us := us(clock_timestamp());
   RETURN NEXT;
 END $$;
-REVOKE ALL ON FUNCTION worker_beat FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION worker_beat TO roost_worker;
+REVOKE ALL ON FUNCTION worker_beat(text, bigint, int, boolean, text, boolean, int, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_beat(text, bigint, int, boolean, text, boolean, int, int) TO roost_worker;
+
+-- Kept for the previous release's workers, which tell less.
+CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean)
+  RETURNS TABLE (now_us bigint, known boolean)
+  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT * FROM worker_beat(p_id, p_lock, p_lease_s, p_hands, '', false, 0, 1)
+$$;
+REVOKE ALL ON FUNCTION worker_beat(text, bigint, int, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_beat(text, bigint, int, boolean) TO roost_worker;
+
+-- A worker that holds nothing any more, and claims nothing, leaves: from now on nobody waits for it. A lease that it does not know of (of a
+-- claim whose answer was lost with a connection) is taken from it at the next look, like a dead one's.
+CREATE OR REPLACE FUNCTION worker_leave(p_id text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  UPDATE worker SET lease_until = '-infinity', open = false WHERE id = p_id;
+  DELETE FROM worker WHERE id = p_id AND NOT EXISTS (SELECT FROM work k WHERE k.lease_owner = p_id);
+END $$;
+REVOKE ALL ON FUNCTION worker_leave FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_leave TO roost_worker;
 
 -- Give away the sessions of workers that are dead: lease run out, or the advisory lock free.
 --   p_ended      the worker whose successor asks (workers/harness/note.h): its process has ended, whatever its row and its lock say

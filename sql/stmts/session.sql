@@ -39,7 +39,7 @@ SELECT result, next_seq FROM session_delete($1, $2)
 SELECT pg_try_advisory_lock($1::bigint)
 
 -- stmt: worker_beat  for: worker
-SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int, $4::boolean)
+SELECT now_us, known FROM worker_beat($1, $2::bigint, $3::int, $4::boolean, $5, $6::boolean, $7::int, $8::int)
 
 -- stmt: session_slice  for: worker
 SELECT session_slice($1, $2::int)
@@ -49,7 +49,7 @@ SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::in
 
 -- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session. mounts:
 -- the files that its sandbox shows (JSON for hands), or NULL.
--- in: worker, sessions at most, bytes at most, bytes from which one is heavy, one heavy too
+-- in: worker, sessions at most, bytes at most, bytes from which one is heavy, one heavy too, milliseconds that they have been due
 -- stmt: session_claim  for: worker
 SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
        running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
@@ -57,7 +57,7 @@ SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last
        budget_cents, unpriced, paused,
        (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
        (SELECT generation FROM catalogue) AS catalogue, outcomes
-  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false) c
+  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false, $6::int) c
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
 -- fragment. One page: at most 4096 rows, and none behind the first 4 MB; a page that reaches neither is the last.

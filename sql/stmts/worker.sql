@@ -1,8 +1,12 @@
 -- The worker's own questions; its hand-overs with the gateway are in session.sql.
 
--- Who lives.
+-- Who lives, oldest first (ids rise with time), and what it said of itself; whose beat is older than $1 ms takes nothing now.
 -- stmt: worker_peers  for: worker
-SELECT id FROM worker WHERE lease_until > clock_timestamp()
+SELECT id, host, open AND beat_at > clock_timestamp() - make_interval(secs => $1::int / 1000.0), hands, load, spread
+  FROM worker WHERE lease_until > clock_timestamp() ORDER BY id
+
+-- stmt: worker_leave  for: worker
+SELECT worker_leave($1)
 
 -- Where an event stands, and its stamp.
 -- in: session, event id     rows: 0..1
@@ -18,7 +22,7 @@ SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last
        budget_cents, unpriced, paused,
        (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
        (SELECT generation FROM catalogue) AS catalogue, outcomes
-  FROM session_claim($1, 0, 0, 0, false, true) c
+  FROM session_claim($1, 0, 0, 0, false, true, 0) c
 
 -- Has a suspect waited for over five seconds for a worker that holds nothing?
 -- stmt: suspect_waits  for: worker

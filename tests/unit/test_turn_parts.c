@@ -18,25 +18,41 @@
 
 /* --- peers ---------------------------------------------------------------------------------------------------------------------- */
 
+static const char *const names[] = { "worker_a", "worker_b", "worker_c", "worker_d" };
+
+/* What worker `me` of host h knows: n workers, all of host h, that take sessions, reach hands and bear this load. */
+static struct peers
+known(const char *me, int n, int load, int spread)
+{
+	struct peers p;
+
+	peers_begin(&p, me, "h", 3000);
+	for (p.n = 0; p.n < n; p.n++)
+		p.all[p.n] = (struct peer){ .hash = peers_hash(names[p.n]), .host = peers_hash("h"), .open = true, .hands = true,
+		    .load = load, .spread = spread };
+	peers_look(&p);
+	return p;
+}
+
 /* Every session has one favourite; when one worker leaves, only its sessions change theirs; who knows nobody takes all. */
 static void
 favourites(void **state)
 {
-	static const char *const names[] = { "worker_a", "worker_b", "worker_c" };
-	struct peers all = { .n = 3 }, two = { .n = 2 }, none = { 0 };
+	struct peers all[3], two[2], none = known(names[0], 0, 0, 3);
 	int each[3] = { 0 };
 
 	(void)state;
 	for (int i = 0; i < 3; i++)
-		all.hash[i] = peers_hash(names[i]);
-	memcpy(two.hash, all.hash, 2 * sizeof(two.hash[0]));
+		all[i] = known(names[i], 3, 0, 3);
+	for (int i = 0; i < 2; i++)
+		two[i] = known(names[i], 2, 0, 3);
 	for (int k = 0; k < 3000; k++) {
 		char session[32];
 		int who = -1;
 
 		snprintf(session, sizeof(session), "sesn_01%d", k);
 		for (int i = 0; i < 3; i++) {
-			if (!peers_favourite(&all, names[i], session))
+			if (!peers_favourite(&all[i], session))
 				continue;
 			assert_int_equal(who, -1);
 			who = i;
@@ -47,11 +63,81 @@ favourites(void **state)
 		}
 		each[who]++;
 		if (who < 2)
-			assert_true(peers_favourite(&two, names[who], session));
-		assert_true(peers_favourite(&none, names[0], session));
+			assert_true(peers_favourite(&two[who], session));
+		assert_true(peers_favourite(&none, session));
 	}
 	for (int i = 0; i < 3; i++)
 		assert_in_range(each[i], 800, 1200);
+}
+
+/* Who is at work: the places of the four behind those, as each sees itself; -1: it is not in the line. */
+static void
+same_places(struct peer line[4], int n, const int want[4])
+{
+	for (int i = 0; i < n; i++) {
+		struct peers p = known(names[i], 0, 0, 1);
+
+		memcpy(p.all, line, (size_t)n * sizeof(line[0]));
+		p.n = n;
+		peers_look(&p);
+		assert_int_equal(p.behind, want[i] < 0 ? PEERS_MAX : want[i]);
+	}
+}
+
+/* The oldest that can is at work and the others stand behind it: not who drains, is full or stalled, nor who misses hands that others have. */
+static void
+line_of_peers(void **state)
+{
+	struct peers p = known(names[0], 4, 10, 1);
+	struct peer *w = p.all;
+
+	(void)state;
+	same_places(w, 4, (const int[]){ 0, 1, 2, 3 });
+	w[0].open = false;
+	same_places(w, 4, (const int[]){ -1, 0, 1, 2 });
+	w[1].hands = false;
+	same_places(w, 4, (const int[]){ -1, -1, 0, 1 });
+	w[2].hands = w[3].hands = false;	/* nobody has hands */
+	same_places(w, 4, (const int[]){ -1, 0, 1, 2 });
+	w[1].spread = 2;			/* the first one's word counts */
+	w[2].spread = 1;
+	same_places(w, 4, (const int[]){ -1, 0, 0, 1 });
+	for (int i = 0; i < 4; i++)
+		w[i].open = false;		/* nobody says that it takes any: all do */
+	same_places(w, 4, (const int[]){ 0, 0, 0, 0 });
+	for (int i = 0; i < 4; i++)
+		w[i] = (struct peer){ .hash = peers_hash(names[i]), .host = peers_hash(i % 2 == 0 ? "h" : "i"), .open = true, .spread = 1 };
+	same_places(w, 4, (const int[]){ 0, 0, 1, 1 });		/* each machine has a line of its own */
+}
+
+/* How many are at work grows at once with what they bear, and shrinks when it has been little for a while. */
+static void
+spread_of_peers(void **state)
+{
+	struct peers p = known(names[0], 3, PEERS_HIGH + 1, 1);
+	struct peers other = known(names[1], 4, PEERS_HIGH + 1, 2);
+
+	(void)state;
+	assert_int_equal(p.spread, 2);
+	assert_int_equal(other.spread, 2);	/* it repeats what the first one says, */
+	other.all[0].open = false;
+	other.all[1].spread = other.spread;
+	peers_look(&other);
+	assert_int_equal(other.spread, 3);	/* and goes on from there when that one is gone: both left bear too much */
+	p = known(names[0], 3, 100, 3);
+	assert_int_equal(p.spread, 3);		/* there are no more */
+	p = known(names[0], 3, PEERS_LOW, 2);
+	for (int i = 0; i < 3 * PEERS_CALM; i++)
+		peers_look(&p);
+	assert_int_equal(p.spread, 2);		/* one alone would have too much */
+	for (int i = 0; i < p.n; i++)
+		p.all[i].load = PEERS_LOW / 2 - 1;
+	for (int i = 1; i < PEERS_CALM; i++) {
+		peers_look(&p);
+		assert_int_equal(p.spread, 2);
+	}
+	peers_look(&p);
+	assert_int_equal(p.spread, 1);
 }
 
 /* --- stamps ------------------------------------------------------------------------------------------------------------------- */
@@ -258,6 +344,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(favourites),
+		cmocka_unit_test(line_of_peers),
+		cmocka_unit_test(spread_of_peers),
 		cmocka_unit_test(stamps), cmocka_unit_test(deltas_are_merged), cmocka_unit_test(deltas_keep_the_rate),
 		cmocka_unit_test(large_deltas_are_split), cmocka_unit_test(verdicts), cmocka_unit_test(agents_without_toolset),
 	};

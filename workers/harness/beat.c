@@ -27,7 +27,9 @@ struct beat {
 	int64_t since_us;
 	unsigned connection;	/* the one that the latest beat went out on */
 	bool busy, registered, locked;
-	bool hands;		/* told to be reachable */
+	bool hands, open;	/* told: hands are reachable, it takes sessions, */
+	int spread;		/* how many should be at work */
+	bool leaving;
 };
 
 #define LOOK_MS 100		/* how often the connection is looked at */
@@ -42,11 +44,22 @@ on_lock(void *ctx, const PGresult *r, const struct err *e)
 }
 
 static void
+leave(struct beat *b)
+{
+	b->busy = true;
+	DBQ_RUN(b->db, STMT_WORKER_LEAVE, NULL, NULL, b->wk->name);
+}
+
+static void
 on_beat(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct beat *b = ctx;
 
 	b->busy = false;
+	if (b->leaving) {
+		leave(b);
+		return;
+	}
 	if (e != NULL) {
 		log_err("beat_failed", e, NULL);
 		b->next_ms = 0;
@@ -72,12 +85,29 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 }
 
 static void
+send_beat(struct beat *b)
+{
+	const struct wk *wk = b->wk;
+
+	FAILPOINT(BEAT);
+	b->busy = true;
+	b->hands = hands_up(wk->hands);
+	b->open = work_open(wk->work);
+	b->spread = work_spread(wk->work);
+	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));
+	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, wk->name, DBN(b->lock_key), DBN(wk->conf.lease_s), b->hands ? "t" : "f", wk->host,
+	    b->open ? "t" : "f", DBN(work_load(wk->work)), DBN(b->spread));
+}
+
+/* A beat is due, or what the others go by has changed since the last one. */
+static void
 look(void *ctx)
 {
 	struct beat *b = ctx;
+	const struct wk *wk = b->wk;
 	int64_t now = clock_mono_ms();
 
-	b->timer = loop_after(b->wk->loop, LOOK_MS, look, b);
+	b->timer = loop_after(wk->loop, LOOK_MS, look, b);
 	if (!dbq_ready(b->db) || b->busy)
 		return;
 	if (dbq_connections(b->db) != b->connection) {
@@ -85,14 +115,20 @@ look(void *ctx)
 		b->next_ms = 0;		/* the lock went with the connection before */
 		b->since_us = 0;
 	}
-	if (now < b->next_ms && hands_up(b->wk->hands) == b->hands)
+	if (now < b->next_ms && hands_up(wk->hands) == b->hands && work_open(wk->work) == b->open && work_spread(wk->work) == b->spread)
 		return;
-	FAILPOINT(BEAT);
-	b->busy = true;
-	b->next_ms = now + (b->registered ? b->wk->conf.beat_ms : 0);
-	DBQ_RUN(b->db, STMT_WORKER_LOCK, on_lock, b, DBN(b->lock_key));
-	b->hands = hands_up(b->wk->hands);
-	DBQ_RUN(b->db, STMT_WORKER_BEAT, on_beat, b, b->wk->name, DBN(b->lock_key), DBN(b->wk->conf.lease_s), b->hands ? "t" : "f");
+	b->next_ms = now + (b->registered ? wk->conf.beat_ms : 0);
+	send_beat(b);
+}
+
+void
+beat_leave(struct beat *b)
+{
+	if (b->leaving)
+		return;
+	b->leaving = true;
+	if (!b->busy)
+		leave(b);
 }
 
 struct beat *

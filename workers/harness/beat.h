@@ -12,6 +12,9 @@
 struct beat *beat_new(struct wk *wk);
 void beat_free(struct beat **b);
 
+/* This worker holds nothing and claims nothing any more: its row goes, so that nobody waits for it. */
+void beat_leave(struct beat *b);
+
 /* The row and the lock are there: sessions may be claimed. */
 bool beat_registered(const struct beat *b);
 

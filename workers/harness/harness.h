@@ -25,6 +25,7 @@ struct ctxcache;
 struct wk {
 	struct conf conf;
 	char name[64];		/* lease owner: unique for this life of the process */
+	char host[64];		/* the machine: the same for all its processes, in whatever container */
 	struct loop *loop;
 	struct dbq *db;		/* one connection: results come in the order of the questions, which work.c relies on */
 	struct busq *bus;

@@ -7,6 +7,7 @@
  * later.
  */
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #include "beat.h"
+#include "cleanup.h"
 #include "ctxcache.h"
 #include "harden.h"
 #include "harness.h"
@@ -62,12 +64,27 @@ nothing_at_hand(void *ctx)
 	log_flush(LOG_MS);
 }
 
+/* The machine by its kernel's name for this boot, which containers share; where it cannot be read, by its host name. */
+static void
+host_name(char *out, size_t size)
+{
+	AUTO(fd) int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
+
+	out[n > 0 ? n : 0] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	if (out[0] == '\0')
+		(void)gethostname(out, size - 1);
+	out[size - 1] = '\0';
+}
+
 static int
 open_all(struct wk *wk, struct err *e)
 {
 	const struct conf *c = &wk->conf;
 
 	(void)id_new("worker_", wk->name);
+	host_name(wk->host, sizeof(wk->host));
 	wk->limits = (struct plan_limits){ .rounds_max = (int)c->tool_rounds_max, .retries_max = (int)c->model_retries,
 	    .backoff_ms = c->model_backoff_ms };
 	wk->loop = loop_new();

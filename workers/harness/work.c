@@ -22,7 +22,12 @@
 
 #define BUCKETS 4096
 #define CLAIM_MAX 64
-#define LATER_MS 25		/* how long a session is left to the worker that is likely to remember its context */
+#define LATER_MS 15		/* how long a session is left to the worker that should take it, for each place in the line (peers.h), */
+#define PLACES 8		/* up to so many places */
+#define PACE_MS 8		/* a worker in reserve looks at the doorbell so seldom, for each place */
+#define FULL_PCT 90		/* a worker so full takes nothing until it is well below */
+#define FULL_AGAIN_PCT 75
+#define BEATS_MISSED 3		/* whose beat is late by so many takes nothing, as far as others know */
 #define LOOK_MS 5000
 #define SECOND_MS 1000
 #define SLICE_MS 10000		/* how often whole minutes of long turns are billed */
@@ -42,7 +47,8 @@ struct work {
 	int heavy;		/* sessions of more than heavy_from() bytes */
 	int claiming;		/* sessions asked for; 0: no claim under way */
 	bool short_of;		/* something may be due for which there was no room */
-	bool claim_again, listing, reaping, slicing, dropping;
+	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */
+	bool listing, reaping, slicing, dropping;
 	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
 	bool looking;		/* for suspects that wait */
 	struct sess *alone;	/* a suspect, which runs alone until it makes progress */
@@ -52,8 +58,12 @@ struct work {
 	int64_t look_ms;		/* when to look for unpublished outputs next */
 	int64_t poll_ms, second_ms, slice_ms;	/* when to poll, to look after leases, to bill what runs, next */
 	struct loop_timer *tick, *drain;
-	struct loop_timer *later;	/* a claim of what others have left */
+	struct loop_timer *later;	/* a claim of what others have left, */
+	int64_t rung_ms;		/* and when something was left to them last */
 	struct peers peers;
+	int64_t measured_us, waited_us;	/* when `busy` was measured; how long the loop had waited until then */
+	int busy;			/* percent of the time in which the loop does not wait, smoothed */
+	bool full;
 	struct busq_tail *tail;
 };
 
@@ -84,6 +94,8 @@ each(struct work *w, void (*fn)(struct work *, struct sess *))
 		}
 }
 
+static void claim(struct work *w, int64_t age_ms);
+
 static void
 on_leave(void *ctx)
 {
@@ -99,6 +111,8 @@ leave_soon(struct work *w)
 {
 	loop_cancel(w->wk->loop, &w->drain);
 	w->drain = loop_after(w->wk->loop, 50, on_leave, w);
+	if (w->claiming == 0)
+		beat_leave(w->wk->beat);
 }
 
 /* --- memory: what is claimed is bounded (session_claim); what grows under its lease counts against the next claims -------------------- */
@@ -138,6 +152,88 @@ weigh_again(struct work *w, struct sess *s)
 	weigh(w, s, bytes);
 }
 
+/* --- what others know of this worker, and it of them (peers.h) ------------------------------------------------------------------------ */
+
+static int
+place(const struct work *w)
+{
+	return w->peers.behind < 1 ? 1 : w->peers.behind < PLACES ? w->peers.behind : PLACES;
+}
+
+/* How long others may have a session before this worker takes it for left. */
+static int64_t
+later_ms(const struct work *w)
+{
+	return (int64_t)LATER_MS * place(w);
+}
+
+/* Nothing to do, and others come before it. */
+static bool
+in_reserve(const struct work *w)
+{
+	return w->peers.behind > 0 && w->n == 0;
+}
+
+static void
+pace(struct work *w)
+{
+	busq_tail_pace(w->tail, in_reserve(w) ? PACE_MS * place(w) : 0);
+}
+
+static int
+percent(int64_t of, int64_t all)
+{
+	return of >= all ? 100 : (int)(of * 100 / all);
+}
+
+/* How much of what it may hold it holds. */
+static int
+filled(const struct work *w)
+{
+	int turns = percent(w->n, w->wk->conf.turns_max), bytes = percent(w->held, w->wk->conf.turn_bytes);
+
+	return turns > bytes ? turns : bytes;
+}
+
+static void
+measure(struct work *w)
+{
+	int64_t now = clock_mono_us(), waited = loop_waited_us(w->wk->loop);
+
+	if (w->measured_us > 0)
+		w->busy = (w->busy + 100 - percent(waited - w->waited_us, now - w->measured_us)) / 2;
+	w->measured_us = now;
+	w->waited_us = waited;
+	w->full = filled(w) >= (w->full ? FULL_AGAIN_PCT : FULL_PCT);
+}
+
+int
+work_load(const struct work *w)
+{
+	int full = filled(w);
+
+	return w->busy > full ? w->busy : full;
+}
+
+int
+work_spread(const struct work *w)
+{
+	return w->peers.spread;
+}
+
+/* With a suspect that has not made progress yet. */
+static bool
+alone(const struct work *w)
+{
+	return w->alone != NULL && w->alone->t.attempts >= SUSPECT;
+}
+
+bool
+work_open(const struct work *w)
+{
+	return !w->wk->draining && dbq_ready(w->wk->db) && w->blamed && !w->full && !alone(w) && clock_mono_ms() >= w->room_ms;
+}
+
 void
 work_gone(struct work *w, struct sess *s)
 {
@@ -154,6 +250,7 @@ work_gone(struct work *w, struct sess *s)
 	if (w->short_of)
 		work_due_in(w, 0);
 	w->short_of = false;
+	pace(w);
 	if (w->wk->draining && w->n == 0)
 		leave_soon(w);
 }
@@ -229,6 +326,7 @@ take_all(struct work *w, const PGresult *r)
 			;
 		take(w, r, i, next - i);
 	}
+	pace(w);
 	return taken;
 }
 
@@ -239,13 +337,17 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 	int asked = w->claiming, n;
 
 	w->claiming = 0;
+	n = e == NULL ? take_all(w, r) : 0;
+	if (w->wk->draining && w->n == 0)
+		leave_soon(w);
 	if (e != NULL) {
 		log_err("claim_failed", e, NULL);
 		return;
 	}
-	n = take_all(w, r);
 	if (w->claim_again || n >= asked)
 		work_claim(w);
+	else if (w->left_again)
+		claim(w, later_ms(w));
 }
 
 /* Whose turn the last worker on our file died in: told before the first claim, and until the database has heard it. */
@@ -289,42 +391,70 @@ blame(struct work *w)
 	return false;
 }
 
-/* Only who has beaten on its present connection: after a crash of Postgres that is what keeps epochs from coming again. */
-void
-work_claim(struct work *w)
+/*
+ * Take what has been due for age_ms. Only who has beaten on its present connection: after a crash of Postgres that is what keeps epochs from
+ * coming again.
+ */
+static void
+claim(struct work *w, int64_t age_ms)
 {
 	int room = (int)w->wk->conf.turns_max - w->n;
 	int64_t bytes;
 
-	w->claim_again = w->claiming > 0;
-	if (w->claiming > 0 || room <= 0 || w->wk->draining || beat_since_us(w->wk->beat) == 0 || !blame(w))
+	if (w->claiming > 0) {
+		w->claim_again = w->claim_again || age_ms == 0;
+		w->left_again = w->left_again || age_ms > 0;
 		return;
-	if ((w->alone != NULL && w->alone->t.attempts >= SUSPECT) || clock_mono_ms() < w->room_ms)
+	}
+	w->claim_again = w->left_again = false;
+	if (room <= 0 || w->wk->draining || beat_since_us(w->wk->beat) == 0 || !blame(w))
+		return;
+	if (alone(w) || clock_mono_ms() < w->room_ms)
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
 	bytes = w->held < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - w->held : 0;
 	w->short_of = w->heavy > 0 || bytes < heavy_from(w);
 	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming), DBN(bytes), DBN(heavy_from(w)),
-	    w->heavy > 0 ? "f" : "t");
+	    w->heavy > 0 ? "f" : "t", DBN(age_ms));
 }
 
+void
+work_claim(struct work *w)
+{
+	claim(w, 0);
+}
+
+/* What is due, but for what others should take. */
+static void
+claim_mine(struct work *w)
+{
+	claim(w, w->peers.behind > 0 ? later_ms(w) : 0);
+}
+
+/* Once more while something has been left to others for less than that. */
 static void
 on_later(void *ctx)
 {
 	struct work *w = ctx;
+	int64_t left = w->rung_ms + later_ms(w) - clock_mono_ms();
 
 	w->later = NULL;
-	work_claim(w);
+	if (left > 0)
+		w->later = loop_after(w->wk->loop, left, on_later, w);
+	claim(w, later_ms(w));
 }
 
-/* A doorbell that is for any worker. */
+/* A doorbell that is for any worker: at once, or what the others have left, the next in the line first. */
 static void
 rung(struct work *w, const char *session)
 {
-	if (peers_favourite(&w->peers, w->wk->name, session))
+	if (peers_favourite(&w->peers, session)) {
 		work_claim(w);
-	else if (w->later == NULL)
-		w->later = loop_after(w->wk->loop, LATER_MS, on_later, w);
+		return;
+	}
+	w->rung_ms = clock_mono_ms();
+	if (w->later == NULL)
+		w->later = loop_after(w->wk->loop, later_ms(w), on_later, w);
 }
 
 static void
@@ -351,7 +481,7 @@ static void
 on_tail_state(void *ctx, bool up)
 {
 	if (up)
-		work_claim(ctx);
+		claim_mine(ctx);
 }
 
 static void
@@ -375,6 +505,8 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 
 	w->claiming = 0;
 	w->room_ms = 0;
+	if (w->wk->draining && w->n == 0 && (e != NULL || PQntuples(r) == 0))
+		leave_soon(w);
 	if (e != NULL) {
 		log_err("claim_failed", e, NULL);
 		return;
@@ -535,6 +667,8 @@ second(struct work *w)
 	struct dbq *db = w->wk->db;
 
 	each(w, weigh_again);
+	measure(w);
+	pace(w);
 	if (!dbq_ready(db) || !beat_registered(w->wk->beat))
 		return;
 	look_for_suspects(w);
@@ -572,7 +706,7 @@ on_tick(void *ctx)
 	}
 	if (now >= w->poll_ms) {
 		w->poll_ms = now + w->wk->conf.poll_ms;
-		work_claim(w);
+		claim_mine(w);
 	}
 }
 
@@ -592,6 +726,7 @@ work_new(struct wk *wk)
 	struct work *w = xcalloc(1, sizeof(*w));
 
 	w->wk = wk;
+	peers_begin(&w->peers, wk->name, wk->host, BEATS_MISSED * wk->conf.beat_ms);
 	w->tick = loop_after(wk->loop, 0, on_tick, w);
 	w->tail = busq_tail_new(wk->loop, &wk->conf, BUS_JOBS, on_entry, on_tail_state, w);
 	return w;

@@ -17,6 +17,10 @@ void work_free(struct work **w);
 void work_begin(struct work *w);
 /* Take due sessions, as many as there is room for. */
 void work_claim(struct work *w);
+/* What the worker's beat tells (peers.h): does it take sessions, percent of what it can do, how many workers should be at work. */
+bool work_open(const struct work *w);
+int work_load(const struct work *w);
+int work_spread(const struct work *w);
 /* Every lease is lost: this worker had been declared dead. */
 void work_lose_all(struct work *w);
 /* Stop claiming and bring each session to a point where its lease can be given back; the loop stops when none is left. */

@@ -106,7 +106,7 @@ claim_within(const char *worker, const char *room, const char *heavy)
 	AUTO(pgres) PGresult *r = NULL;
 	struct err e = ERR_INIT;
 
-	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", room, "100000", heavy) < 0)
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", room, "100000", heavy, "0") < 0)
 		fail_msg("%s", e.detail);
 	return PQntuples(r) == 1 ? pg_int(r, 0, 1) : PQntuples(r);
 }
@@ -141,10 +141,10 @@ first_beat(const char *worker, const char *lock)
 	AUTO(str) char *before = ask("SELECT last_value + 1000000 FROM lease_epoch"), *after = NULL;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, worker, lock, "30", "t"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, worker, lock, "30", "t", "host", "t", "0", "1"), 0);
 	after = ask("SELECT last_value FROM lease_epoch");
 	assert_true(atoll(after) >= atoll(before));
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, worker, lock, "30", "t"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, worker, lock, "30", "t", "host", "t", "0", "1"), 0);
 	expect("SELECT last_value FROM lease_epoch", after);
 	free(ask("ALTER SEQUENCE lease_epoch RESTART"));
 }
@@ -401,7 +401,7 @@ the_living_are_not_reaped(void **state)
 	struct err e = ERR_INIT;
 
 	free(ask("SELECT pg_advisory_lock(42)"));	/* the owner's connection plays the living worker's */
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30", "t"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30", "t", "host", "t", "0", "1"), 0);
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
 	assert_int_equal(PQntuples(r), 0);
 	free(ask("SELECT pg_advisory_unlock(42)"));
@@ -426,14 +426,36 @@ newcomers_do_not_judge(void **state)
 	AUTO(str) char *after = NULL;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t"), 0);	/* nobody holds lock 43 */
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t", "host", "t", "0", "1"), 0);	/* nobody holds lock 43 */
 	after = ask("SELECT us(clock_timestamp())");
 	free(ask("SELECT pg_sleep(0.01)"));
 	assert_int_equal(reap("", after), 0);
 	assert_int_equal(reap("another", after), 0);
 	assert_int_equal(reap("silent", after), 1);		/* its successor says so */
-	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t"), 0);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t", "host", "t", "0", "1"), 0);
 	assert_int_equal(reap("", before), 1);			/* it has beaten since, and lost its lock */
+}
+
+/* A worker's row goes when it leaves, and that is so whether or not a lease is left that it does not know of: others take that at once. */
+static void
+leavers(void **state)
+{
+	struct err e = ERR_INIT;
+
+	put("m1", "user.message", "t", NULL);
+	first_beat("goes", "44");
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_LEAVE, NULL, &e, "goes"), 0);
+	expect("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
+	free(ask("SELECT pg_advisory_lock(44)"));	/* its process still lives */
+	first_beat("goes", "44");
+	assert_int_equal(claim("goes"), 1);
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_LEAVE, NULL, &e, "goes"), 0);
+	expect("SELECT lease_until < clock_timestamp() AND NOT open FROM worker WHERE id = 'goes'", "t");
+	expect("SELECT lease_owner FROM work", "goes");
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, NULL, &e, "me", "30", NULL, "0"), 0);
+	expect("SELECT coalesce(lease_owner, 'nobody') FROM work", "nobody");
+	expect("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
+	free(ask("SELECT pg_advisory_unlock(44)"));
 }
 
 static char *
@@ -526,17 +548,17 @@ pipelined(void **state)
 	int i;
 
 	for (i = 0; i < 100; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
-	DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "not a number", "30", "t");	/* an error touches only itself */
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t", "host", "t", "0", "1");
+	DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "not a number", "30", "t", "host", "t", "0", "1");	/* an error touches only itself */
 	for (i = 0; i < 99; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t", "host", "t", "0", "1");
 	while (s.ok + s.other < 200)
 		loop_once(s.loop, 1000);
 	assert_int_equal(s.ok, 199);
 	assert_int_equal(s.other, 1);
 	free(ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roost_worker' AND query LIKE '%worker_beat%' AND pid <> pg_backend_pid()"));
 	for (i = 0; i < 100; i++)
-		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t");
+		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t", "host", "t", "0", "1");
 	loop_run(s.loop);
 	/* each is answered once: a server's goodbye names one statement, the others sent are uncertain, the unsent went through later */
 	assert_int_equal(s.ok + s.uncertain + s.other, 300);
@@ -558,6 +580,7 @@ main(void)
 		cmocka_unit_test_setup(blamed, fresh_session),
 		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session),
 		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(sliced, fresh_session),
+		cmocka_unit_test_setup(leavers, fresh_session),
 		cmocka_unit_test_setup(sliced_at_midnight, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
 		cmocka_unit_test(private_columns),
 		cmocka_unit_test_setup(pipelined, fresh_session),
