@@ -5,18 +5,14 @@ CREATE OR REPLACE FUNCTION session_bury(s session, p_attempts int, p_base_us big
 DECLARE
   n int;
   v_end timestamptz;
-  v_us bigint := 0;
+  v_us bigint;
 BEGIN
   n := session_say(s, p_base_us, ARRAY['session.error', 'session.thread_status_terminated', 'session.status_terminated'],
     ARRAY[',"error":{"type":"unknown_error","message":' || to_json(CASE p_reason
             WHEN 'crash' THEN 'The session stopped the process that ran it several times and has been given up.'
             ELSE 'The session cannot be read and has been given up.' END) || ',"retry_status":{"type":"terminal"}}', thread_fields(s), '']);
   v_end := stamp(p_base_us + n - 1);
-  IF s.running_since IS NOT NULL THEN
-    v_us := us(v_end) - us(s.running_since);
-    PERFORM session_meter(s, s.last_seq + n, 0, 'session.runtime', NULL, s.running_since, v_end,
-                          (s.active_us + v_us) / 1000 - s.active_us / 1000, 'ms', s.active_us / 1000);
-  END IF;
+  v_us := session_ran(s, s.last_seq + n, 0, v_end);
   DELETE FROM work k WHERE k.workspace_id = s.workspace_id AND k.session_id = s.id;
   UPDATE session x SET at_work = false, status = 'terminated', terminated_at = v_end,
          running_since = NULL, active_us = x.active_us + v_us, last_seq = x.last_seq + n, last_at = v_end, updated_at = v_end

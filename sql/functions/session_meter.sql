@@ -30,6 +30,21 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION session_meter FROM PUBLIC;
 
+-- The open billed interval of session s as it is up to p_end, metered at event p_seq in parts from p_part on. Returns its microseconds: the
+-- caller adds them to active_us where it moves running_since. 0: none is open.
+CREATE OR REPLACE FUNCTION session_ran(s session, p_seq bigint, p_part int, p_end timestamptz) RETURNS bigint
+  LANGUAGE plpgsql AS $$
+DECLARE
+  v_us bigint := coalesce(us(p_end) - us(s.running_since), 0);
+BEGIN
+  IF v_us > 0 THEN
+    PERFORM session_meter(s, p_seq, p_part, 'session.runtime', NULL, s.running_since, p_end,
+                          (s.active_us + v_us) / 1000 - s.active_us / 1000, 'ms', s.active_us / 1000);
+  END IF;
+  RETURN v_us;
+END $$;
+REVOKE ALL ON FUNCTION session_ran FROM PUBLIC;
+
 -- What judging the calls of a reply took, metered in part 1 at the event that ends its request, and added to the totals. s: the session
 -- before p_tokens, the request's own, are added. p_lost: of some of it nobody knows what it cost.
 CREATE OR REPLACE FUNCTION session_judged(s session, p_seq bigint, p_at timestamptz, p_tokens bigint[], p_model text, p_judged bigint[],

@@ -13,12 +13,9 @@ BEGIN
   FOR s IN SELECT x.* FROM work k JOIN session x ON x.id = k.session_id
             WHERE k.lease_owner = p_worker AND x.running_since <= v_now - interval '60 seconds'
             LIMIT p_limit FOR NO KEY UPDATE OF x SKIP LOCKED LOOP
-    v_us := (us(v_now) - us(s.running_since)) / 60000000 * 60000000;
-    v_cut := stamp(us(s.running_since) + v_us);
-    PERFORM session_meter(s, s.last_seq, (SELECT coalesce(max(m.part), 0) + 1 FROM meter_event m
-                                           WHERE m.session_id = s.id AND m.seq = s.last_seq AND m.meter = 'session.runtime'),
-                          'session.runtime', NULL, s.running_since, v_cut,
-                          (s.active_us + v_us) / 1000 - s.active_us / 1000, 'ms', s.active_us / 1000);
+    v_cut := stamp(us(s.running_since) + (us(v_now) - us(s.running_since)) / 60000000 * 60000000);
+    v_us := session_ran(s, s.last_seq, (SELECT coalesce(max(m.part), 0) + 1 FROM meter_event m
+                                         WHERE m.session_id = s.id AND m.seq = s.last_seq AND m.meter = 'session.runtime'), v_cut);
     UPDATE session x SET running_since = v_cut, active_us = x.active_us + v_us WHERE x.id = s.id;
     n := n + 1;
   END LOOP;

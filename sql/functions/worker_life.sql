@@ -85,9 +85,7 @@ BEGIN
       v_base := greatest(us(s.last_at) + 1, us(s.running_since), us(least(w.beat_at, clock_timestamp())));
       n := session_orphan(s, v_base);
       v_end := stamp(v_base + n - 1);
-      v_us := us(v_end) - us(s.running_since);
-      PERFORM session_meter(s, s.last_seq + n, 0, 'session.runtime', NULL, s.running_since, v_end,
-                            (s.active_us + v_us) / 1000 - s.active_us / 1000, 'ms', s.active_us / 1000);
+      v_us := session_ran(s, s.last_seq + n, 0, v_end);
       UPDATE session x SET running_since = NULL, active_us = x.active_us + v_us, last_seq = x.last_seq + n, status = 'rescheduling',
              last_at = v_end, updated_at = v_end
        WHERE x.id = s.id;
