@@ -225,6 +225,20 @@ describe('budgets', { concurrency: true }, () => {
 		w.close();
 	});
 
+	test('a reply that is interrupted at its end is not free', async () => {
+		const odd = await bench(c, { model: 'lab-odd' });
+		const s = await odd.session({ budget: budget(5) });
+		const w = await Watch.open(c, s.id, { event_deltas: ['agent.message'] });
+		await w.send(message(`${'blah '.repeat(500)}\n${provider({ word_ms: 40 })}`));
+		await w.until('event_delta');
+		await w.send(interrupt());
+		await w.idle();
+		const { s: after } = await check(w.id, 'lab-odd');
+		assert.ok(Number(after.usage.list_cost.amount) >= 15, `${after.usage.list_cost.amount} cents for 500 words at 333 dollars a million, and what was said`);
+		await refused(w.send(message('go on')), 400, FOUR);
+		w.close();
+	});
+
 	test('at the cap with initial events; archive while paused', async () => {
 		const s = await b.session({ budget: budget(1), initial_events: [message(steps(3))] });
 		await until('it pauses', async () => (await sessions.retrieve(s.id)).status === 'idle');
