@@ -64,6 +64,7 @@ CTL_COMMAND(cmd_check);	/* check.c */
 CTL_COMMAND(cmd_dead_list);	/* dead.c */
 CTL_COMMAND(cmd_dead_retry);	/* dead.c */
 CTL_COMMAND(cmd_failpoints);	/* failpoints.c */
+CTL_COMMAND(cmd_uncache);
 CTL_COMMAND(cmd_keygen);
 CTL_COMMAND(cmd_vault_init);	/* vault.c */
 CTL_COMMAND(cmd_vault_rotate);	/* vault.c */

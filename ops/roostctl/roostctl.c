@@ -48,6 +48,7 @@ static const struct command {
 	{ "dead", "list", cmd_dead_list, "", "session, attempts, last worker, reason, when, waiting events of what was given up" },
 	{ "dead", "retry", cmd_dead_retry, "ID", "let a session that was given up try again" },
 	{ "failpoints", NULL, cmd_failpoints, "", "where a debug build can be made to fail, and what a crash there leaves" },
+	{ "uncache", NULL, cmd_uncache, "DIR", "what is below DIR is read from the disk next, not from memory (before Postgres recovers)" },
 	{ "doctor", NULL, cmd_doctor, "", "check this machine and instance, and say what to do" },
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -15,7 +15,12 @@ home_pids() {
 # What a service must do before it starts, as lines for its run script.
 service_prelude() {
 	case $1 in
-	postgres) echo "rm -f $STATE/pg/postmaster.pid $RUN/pg/.s.PGSQL.5432.lock" ;;
+	# After anything but a clean end it recovers, from what the disk holds and not from what the kernel remembers (ops/roostctl/uncache.c).
+	postgres)
+		echo "rm -f $STATE/pg/postmaster.pid $RUN/pg/.s.PGSQL.5432.lock"
+		echo "$(pg_bin)/pg_controldata $STATE/pg | grep -q 'state: *shut down' ||"
+		echo "	setpriv --reuid=roost-pg --regid=roost-pg --clear-groups $STATE/bin/roostctl uncache $STATE/pg || exit 1"
+		;;
 	redis) echo "rm -f $RUN/redis/redis.sock" ;;
 	# nginx opens the logger's pipe once more by name, which belongs to root until now. It counts connections from 1 at each start, so its
 	# names for them (gateway/conns.h) begin with this start's own; without one nothing is concluded from them.

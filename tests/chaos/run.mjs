@@ -1,5 +1,6 @@
 // Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
 //   POINTS=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
+//   REPEAT=10   stories one after the other, that often
 //   BRIEF=1   the stories and faults that `make test` has time for
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -67,7 +68,7 @@ if (!process.env.POINTS) await test('every failpoint has been struck', async () 
 for (const r of races.filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
 	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
 
-for (const c of cases.filter((v) => wanted('CASES', v)))
+for (const c of Array(Number(process.env.REPEAT ?? 1)).fill(cases).flat().filter((v) => wanted('CASES', v)))
 	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm), c.needs);
 
 // Faults under load: between two of them a session of its own must work.

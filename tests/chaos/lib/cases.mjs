@@ -121,7 +121,7 @@ export const cases = [
 		await until('hands are told to be there', async () => await health() === 'ok', 10_000);
 	} },
 	{ f: 'F14', name: 'Postgres lost under load, its synchronous standby promoted: nothing that was acknowledged is lost', run: promoted },
-	{ f: 'F20', name: 'fsync fails with EIO: Postgres goes down, and comes back when the disk does with all that was acknowledged', needs: disk.missing,
+	{ f: 'F20', name: 'fsync fails: Postgres goes down, and comes back when the disk does with all that was acknowledged, on the disk', needs: disk.missing,
 		run: disk.broken },
 	{ f: 'F40 F12', name: 'power lost under load: what was acknowledged is on the disk', needs: disk.missing, run: (x) => disk.powerLost(x) },
 	{ f: 'F33 F54 I19', brief, name: 'a session that kills its worker each time is given up, its neighbours are not; roostctl sends it back to work', async run(x) {

@@ -1,12 +1,12 @@
 // The disk below Postgres: full (F17), failing at fsync (F20), gone with the machine's power (F40). Its data, WAL included, lies for a while
 // on an ext4 of its own in a loop device, whose blocks are a sparse file in memory:
 //   full         a file takes all of the ext4's room
-//   failing      a file takes all the room below the device: blocks not written before fail, and fsync says EIO
+//   failing      a file takes all the room below the device: blocks not written before fail, and so does fsync
 //   power lost   the device's blocks as they are at one moment, with every process of Postgres stopped, are all that is left: what was in
 //                the page cache and not synced is gone
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, statfsSync } from 'node:fs';
+import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { below, healthy, pidOf, sql, stateDir, sv, until } from './instance.mjs';
@@ -33,18 +33,18 @@ function attach(file) {
 	return device;
 }
 
-// Somebody else's new mount name space may hold a copy of the mount for a moment: then it goes when they do.
-function unmount(dir) {
+// Somebody else's new mount name space may hold a copy of the mount for a moment: if for longer, it goes when they do.
+async function unmount(dir) {
 	try {
-		sh('umount', dir);
+		await until(`${dir} is unmounted`, () => { sh('umount', dir); return true; }, 5000);
 	} catch {
 		sh('umount', '-l', dir);
 	}
 }
 
-function detach(device) {
-	unmount(data);
-	unmount(mount);
+async function detach(device) {
+	await unmount(data);
+	await unmount(mount);
 	sh('losetup', '--detach', device);		// when its last user is gone
 }
 
@@ -58,15 +58,18 @@ export function missing() {
 	}
 }
 
-// fn(disk) with Postgres' data on such a disk of `mb` megabytes; afterwards it is back where it was, with what fn has added.
-async function onDisk({ mb, journal = true }, fn) {
+// fn(disk) with Postgres' data on such a disk of `mb` megabytes; afterwards it is back where it was, with what fn has added: as the device
+// has it, not as the page cache has. single: the device is given one page at a time, and has all blocks that mkfs left out (failing).
+async function onDisk({ mb, journal = true, single = false }, fn) {
 	const disk = {};
 	await down();
 	for (const dir of [memory, mount]) sh('mkdir', '-p', dir);
 	sh('mount', '-t', 'tmpfs', '-o', `size=${mb * 2 + 64}m,mode=700`, 'roost-disk', memory);
 	sh('truncate', '-s', `${mb}M`, image);
 	sh('mkfs.ext4', '-q', '-F', '-m', '0', '-E', 'lazy_itable_init=0,nodiscard', ...(journal ? [] : ['-O', '^has_journal']), image);
+	if (single) sh('fallocate', '-l', `${mb}M`, image);
 	disk.device = sh('losetup', '--find', '--show', image);
+	if (single) writeFileSync(`/sys/block/${path.basename(disk.device)}/queue/max_sectors_kb`, '4');
 	sh('mount', '-o', 'nosuid,nodev', disk.device, mount);
 	sh('cp', '-a', `${data}/.`, mount);
 	sh('chown', '--reference', data, mount);
@@ -80,9 +83,11 @@ async function onDisk({ mb, journal = true }, fn) {
 	} finally {
 		await down();
 		sh('rm', '-rf', `${data}.next`);
+		await detach(disk.device);
+		disk.device = attach(image);
 		sh('cp', '-a', mount, `${data}.next`);
-		detach(disk.device);
-		unmount(memory);
+		await detach(disk.device);
+		await unmount(memory);
 		sh('rm', '-rf', `${data}.next/lost+found`, data, memory, mount);
 		sh('mv', `${data}.next`, data);
 		await up();
@@ -141,7 +146,8 @@ export function full(x) {
 const physical = (file) => sh('filefrag', '-v', '-b4096', file).split('\n').map((l) => /^\s*\d+:\s+\d+\.\.\s*\d+:\s+(\d+)\.\.\s*(\d+):/.exec(l))
 	.filter(Boolean).map(([, from, to]) => [Number(from) * 4096, (Number(to) - Number(from) + 1) * 4096]);
 
-// All room that is left to files is made of blocks that the device cannot write: returns how to repair it.
+// All room that is left to files is made of blocks that the device cannot write: returns how to repair it. Given one page at a time, the
+// device tells each one that it has not written; of a longer write that begins in good blocks and ends in such, Linux' loop says success.
 function failing() {
 	const room = path.join(mount, 'room'), free = fill(mount, 48 << 20);
 	sh('fallocate', '-l', String(40 << 20), room);
@@ -152,11 +158,12 @@ function failing() {
 	return () => { repair(); free(); };
 }
 
-// fsync says EIO: Postgres gives up what it cannot have written, and comes back by itself when the disk does. What was acknowledged is there.
+// fsync fails: Postgres gives up what it cannot have written, and comes back by itself when the disk does. What was acknowledged is there,
+// on the device, and not only in the page cache that took the failed writes (ops/roostctl/uncache.c).
 export function broken(x) {
-	return onDisk({ mb: 512, journal: false }, async () => {
+	return onDisk({ mb: 512, journal: false, single: true }, async () => {
 		const { c } = x.clients, id = await session(x), writes = [], old = pidOf('postgres');
-		writes.push(await say(x, c, id));
+		for (let i = 0; i < 4; i++) writes.push(await say(x, c, id));
 		const repair = failing();
 		for (const end = performance.now() + 20_000; performance.now() < end && !writes.includes(503);) {
 			writes.push(await say(x, c, id));
@@ -202,7 +209,7 @@ async function cut(disk) {
 	await moment(disk.device, lost);
 	signalAll(pids, 'SIGKILL');
 	await until('Postgres is gone', () => pidOf('postgres') < 2);
-	detach(disk.device);
+	await detach(disk.device);
 	sh('mv', lost, image);
 	disk.device = attach(image);
 	await up();
@@ -213,7 +220,14 @@ export function powerLost(x, times = 3) {
 	return onDisk({ mb: 512 }, async (disk) => {
 		let playing = true;
 		const cast = Array.from({ length: 6 }, (_, i) => new Actor(x.clients, x.stage, 8000 + i));
-		const load = Promise.all(cast.map((a) => a.run(() => playing)));
+		const large = async () => {		// messages of many pages each
+			for (let n = 0, id; playing; n++) {
+				if (n % 8 === 0) id = await session(x);
+				await say(x, x.clients.c, id);
+				await pause(150);
+			}
+		};
+		const load = Promise.all([...cast.map((a) => a.run(() => playing)), large()]);
 		for (let i = 0; i < times; i++) {
 			await pause(1500 + i * 700);
 			await cut(disk);
