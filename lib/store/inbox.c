@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "session.h"
 #include "xalloc.h"
 
 void
@@ -141,19 +142,70 @@ event_find(struct db *db, const char *session, const char *id, PGresult **res, c
 	return 0;
 }
 
-int
-event_list(struct db *db, const char *session, const struct event_filter *f, PGresult **res, int64_t *found, struct err *e)
+#define QUICK_ROWS 100	/* of a longer page, this many are tried */
+
+/* Is that the whole page, in order? */
+static bool
+quick_is_whole(const PGresult *res, const struct event_filter *f, int rows, int n)
 {
-	if (DB_RUN(db, f->desc ? STMT_EVENT_LIST_DESC : STMT_EVENT_LIST_ASC, res, e, session, DBN(f->seq), DBN(f->inbox_seq), f->types, f->gt,
-	    f->gte, f->lt, f->lte, DBN(f->limit), DBN(f->bytes), f->thread) < 0)
+	if (pg_int(res, 0, 0) > 0 || (n > rows && f->limit > rows))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!pg_str(res, i, 2) || (i > 0 && (pg_int(res, i, 1) > pg_int(res, i - 1, 1)) == f->desc))
+			return false;
+	return true;
+}
+
+/* Returns 1 when that was it, 0 when the longer way must be gone. */
+static int
+page_quick(struct db *db, const char *workspace, const char *session, const struct event_filter *f, PGresult **res, struct event_page *out,
+    struct err *e)
+{
+	int rows = f->limit < QUICK_ROWS ? (int)f->limit : QUICK_ROWS, n;
+	AUTO(pgres) PGresult *r = NULL;
+
+	if (f->thread || f->types || f->gt || f->gte || f->lt || f->lte)
+		return 0;
+	if (DB_RUN(db, f->desc ? STMT_EVENT_PAGE_DESC : STMT_EVENT_PAGE_ASC, &r, e, workspace, session, DBN(f->seq), DBN(rows),
+	    DBN(f->bytes / (rows + 1))) < 0)
 		return err_wrap(e, "list events of session %s", session);
-	*found = PQntuples(*res) ? pg_int(*res, 0, 4) : 0;
+	if (PQntuples(r) == 0)
+		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");
+	n = pg_str(r, 0, 1) ? PQntuples(r) : 0;
+	if (!quick_is_whole(r, f, rows, n))
+		return 0;
+	*out = (struct event_page){ .res = r, .n = n < rows ? n : rows, .more = n > rows, .quick = true };
+	*res = steal(r);
+	return 1;
+}
+
+int
+event_page(struct db *db, const char *workspace, const char *session, const struct event_filter *f, PGresult **res, struct event_page *out,
+    struct err *e)
+{
+	int rc = page_quick(db, workspace, session, f, res, out, e);
+	char primary[ID_MAX];
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (!f->thread && session_exists(db, workspace, session, primary, e) < 0)
+		return -1;
+	if (DB_RUN(db, f->desc ? STMT_EVENT_LIST_DESC : STMT_EVENT_LIST_ASC, res, e, session, DBN(f->seq), DBN(f->inbox_seq), f->types,
+	    f->gt, f->gte, f->lt, f->lte, DBN(f->limit), DBN(f->bytes), f->thread ? f->thread : primary) < 0)
+		return err_wrap(e, "list events of session %s", session);
+	*out = (struct event_page){ .res = *res, .n = PQntuples(*res) };
+	out->more = out->n > 0 && pg_int(*res, 0, 4) > out->n;
 	return 0;
 }
 
 void
-event_row(const PGresult *res, int row, struct event_row *out)
+event_row(const struct event_page *page, int row, struct event_row *out)
 {
-	*out = (struct event_row){ .waiting = pg_int(res, row, 0) == 1, .seq = pg_int(res, row, 1), .text = pg_str(res, row, 2),
-	    .stamp = pg_str(res, row, 3) };
+	const PGresult *res = page->res;
+
+	if (page->quick)
+		*out = (struct event_row){ .seq = pg_int(res, row, 1), .text = pg_str(res, row, 2) };
+	else
+		*out = (struct event_row){ .waiting = pg_int(res, row, 0) == 1, .seq = pg_int(res, row, 1), .text = pg_str(res, row, 2),
+		    .stamp = pg_str(res, row, 3) };
 }

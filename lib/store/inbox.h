@@ -58,18 +58,29 @@ void action_row(const PGresult *res, int row, struct action_row *out);
 int event_find(struct db *db, const char *session, const char *id, PGresult **res, const char **out_text, bool *out_closed,
     const char **out_stamp, struct err *e);
 
-/* A thread's log, then what waits. Positions: only what lies beyond them. Strings of filters as in session_filter. The caller owns *res. */
+/*
+ * A page of a thread's log, then of what waits; EK_NOT_FOUND: no such session. Positions: only what lies beyond them. Strings of filters as
+ * in session_filter. Where only a position is given, a page is one quick statement. The caller owns *res, which out points into.
+ */
 struct event_filter {
-	const char *thread, *types, *gt, *gte, *lt, *lte;
+	const char *thread;		/* of this session, as the caller has made sure; NULL: the primary one */
+	const char *types, *gt, *gte, *lt, *lte;
 	int64_t seq, inbox_seq, limit, bytes;
 	bool desc;
+};
+struct event_page {
+	const PGresult *res;
+	int n;
+	bool more;			/* there is something behind these n */
+	bool quick;			/* what the columns are */
 };
 struct event_row {
 	bool waiting;			/* text is a stem; stamp what it shows, NULL: null */
 	int64_t seq;			/* in the log, or in the inbox */
 	const char *text, *stamp;
 };
-int event_list(struct db *db, const char *session, const struct event_filter *f, PGresult **res, int64_t *found, struct err *e);
-void event_row(const PGresult *res, int row, struct event_row *out);
+int event_page(struct db *db, const char *workspace, const char *session, const struct event_filter *f, PGresult **res,
+    struct event_page *out, struct err *e);
+void event_row(const struct event_page *page, int row, struct event_row *out);
 
 #endif

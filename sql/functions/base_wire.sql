@@ -11,10 +11,11 @@ CREATE OR REPLACE FUNCTION wire_total(status text, told bigint[], k int, live bi
 REVOKE ALL ON FUNCTION wire_total FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION wire_total TO roost_gw;
 
--- "nano-dollars microseconds" for lib/store/cost.h; NULL: not known.
+-- "nano-dollars microseconds" for lib/store/cost.h; NULL: not known. Cast before they are joined: `bigint || text` is only STABLE, and what
+-- is declared as more than its body is called as a function instead of becoming part of the statement (40 us).
 CREATE OR REPLACE FUNCTION wire_spent(status text, told bigint[], token_nano bigint, active_us bigint, unpriced boolean) RETURNS text
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
-  RETURN CASE WHEN NOT unpriced THEN wire_total(status, told, 6, token_nano) || ' ' || wire_total(status, told, 7, active_us) END;
+  RETURN CASE WHEN NOT unpriced THEN wire_total(status, told, 6, token_nano)::text || ' ' || wire_total(status, told, 7, active_us)::text END;
 REVOKE ALL ON FUNCTION wire_spent FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION wire_spent TO roost_gw;
 

@@ -137,6 +137,27 @@ SELECT body, NULL::text, NULL::text FROM event WHERE session_id = $1::text AND i
 UNION ALL
 SELECT NULL, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM inbox WHERE session_id = $1::text AND id = $2::text;
 
+-- A short page of a session's own log, as nearly all are: nothing but the position is asked for. Rows are as many as the limit and one
+-- more; one row without an event when there is none, none without a session. What it cannot tell, a longer statement must: something
+-- waits in the inbox (first column: how much), or an event is larger than one of so many may be (no body). Nothing is sorted: the caller
+-- looks whether the rows came in order, which one session's always have. (CASE: the planner must not take the thread, nearly all of the
+-- log, for something rare that is better searched for and sorted.)
+-- in: workspace, session, position in the log, limit, bytes of one event
+-- stmt: event_page_asc  for: gw
+SELECT s.inbox_events, e.seq, CASE WHEN octet_length(e.body) <= $5::bigint THEN e.body END
+  FROM session s LEFT JOIN LATERAL (
+    SELECT seq, body FROM event WHERE session_id = $2::text AND seq > $3::bigint AND CASE WHEN thread_id = s.thread_id THEN true END
+     ORDER BY seq LIMIT $4::int + 1) e ON true
+ WHERE s.workspace_id = $1::text AND s.id = $2::text;
+
+-- The same, newest first.
+-- stmt: event_page_desc  for: gw
+SELECT s.inbox_events, e.seq, CASE WHEN octet_length(e.body) <= $5::bigint THEN e.body END
+  FROM session s LEFT JOIN LATERAL (
+    SELECT seq, body FROM event WHERE session_id = $2::text AND seq < $3::bigint AND CASE WHEN thread_id = s.thread_id THEN true END
+     ORDER BY seq DESC LIMIT $4::int + 1) e ON true
+ WHERE s.workspace_id = $1::text AND s.id = $2::text;
+
 -- The log, then what waits (part 1: a stem, and the stamp that an event processed on receipt shows). One statement, so that an item on
 -- its way from the inbox into the log is seen exactly once. Time filters compare the stamp (of the log: bound seq, which rises with it);
 -- an item without one fails them.

@@ -378,13 +378,21 @@ history(void)
 	free(gwr_sql("INSERT INTO inbox (session_id, inbox_seq, id, type, stem, received_at, on_receipt, wakes) VALUES "
 	    "('%1$s', 4, 'sevt_w', 'user.message', '{\"id\":\"w\"', now(), false, true), "
 	    "('%1$s', 7, 'sevt_v', 'user.custom_tool_result', '{\"id\":\"v\"', now(), true, true)", id));
+	free(gwr_sql("UPDATE session SET inbox_events = 2 WHERE id = '%s'", id));
+}
+
+/* Nothing waits any more. */
+static void
+nothing_waits(void)
+{
+	free(gwr_sql("WITH gone AS (DELETE FROM inbox WHERE session_id = '%1$s') UPDATE session SET inbox_events = 0 WHERE id = '%1$s'", id));
 }
 
 /* All ids over all pages, joined. */
 static char *
 walk(const char *filter)
 {
-	char all[256] = "", next[512] = "", kept[256];
+	char all[1024] = "", next[512] = "", kept[256];
 
 	snprintf(kept, sizeof kept, "%s", filter);
 	do {
@@ -427,6 +435,36 @@ lists(void **state)
 	gwr_bad(GWR_A, "GET", gwr_fmt("%s?types[]=session.deleted", uri), NULL, 400, "invalid_request_error", "types: \"session.deleted\"");
 }
 
+/* Where nothing waits and nothing is filtered, a page is read in another way, unless an event is large. */
+static void
+list_quick(void **state)
+{
+	static const struct { const char *filter, *want; } cases[] = {
+		{ "", "1 2 3 4 5 6 7 8 9 10" }, { "order=desc", "10 9 8 7 6 5 4 3 2 1" }, { "limit=3", "1 2 3 4 5 6 7 8 9 10" },
+		{ "limit=1&order=desc", "10 9 8 7 6 5 4 3 2 1" }, { "limit=10", "1 2 3 4 5 6 7 8 9 10" }, { "limit=1000", "1 2 3 4 5 6 7 8 9 10" },
+	};
+
+	history();
+	nothing_waits();
+	for (int large = 0; large < 2; large++) {
+		for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+			AUTO(str) char *got = walk(cases[i].filter);
+
+			assert_string_equal(got, cases[i].want);
+		}
+		free(gwr_sql("UPDATE event SET body = '{\"id\":\"5\",\"large\":\"' || repeat('x', 12000000) || '\"}' WHERE session_id = '%s' AND seq = 5", id));
+	}
+	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT s.id, n, 'sevt_' || n, 'agent.message', thread_id, "
+	    "'2026-01-02', '{\"id\":\".\"}' FROM generate_series(11, 250) n, session s WHERE s.id = '%s'", id));
+	for (int i = 0; i < 4; i++) {
+		static const char *const filters[] = { "limit=100", "limit=101", "limit=1000", "limit=240&order=desc" };
+		AUTO(str) char *got = walk(filters[i]);
+
+		assert_int_equal(strlen(got), strlen("1 2 3 4 5 6 7 8 9 10") + 240 * 2);
+	}
+	gwr_bad(GWR_B, "GET", uri, NULL, 404, "not_found_error", "Session not found.");
+}
+
 /* What waits moves into the log between two pages: nothing is skipped. */
 static void
 list_moves(void **state)
@@ -441,7 +479,7 @@ list_moves(void **state)
 	free(gwr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body) SELECT session_id, 7 + inbox_seq, id, type, "
 	    "(SELECT thread_id FROM session s WHERE s.id = session_id), now(), "
 	    "stem || '}' FROM inbox WHERE session_id = '%s'", id));
-	free(gwr_sql("DELETE FROM inbox WHERE session_id = '%s'", id));
+	nothing_waits();
 	two = gwr_ok(GWR_A, "GET", gwr_fmt("%s?limit=11&page=%s", uri, jx_str(one, "next_page")), NULL);
 	json_array_foreach(json_object_get(two, "data"), i, e)
 		strcat(got, jx_str(e, "id"));
@@ -472,7 +510,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(message), TEST(batches), TEST(waiting), TEST(waiting_for_many), TEST(system_messages), TEST(custom_results), TEST(confirmations),
-		TEST(interrupts), TEST(limits), TEST(file_documents), TEST(ended), TEST(lists), TEST(list_moves), TEST(list_cursors),
+		TEST(interrupts), TEST(limits), TEST(file_documents), TEST(ended), TEST(lists), TEST(list_quick), TEST(list_moves), TEST(list_cursors),
 	};
 
 	return cmocka_run_group_tests_name("events", tests, start, stop);
