@@ -147,6 +147,16 @@ interrupts(void **state)
 	plan_committed(&t, &b, &p, 9);
 	assert_false(t.took_known);
 	assert_int_equal(t.context.told_tokens, 90);	/* what it said is not in the context */
+	for (int took = 0; took < 2; took++) {		/* the same of an evaluation */
+		fresh("running");
+		t.outcome.active = t.grading = true;
+		t.took_known = took;
+		t.took = (struct model_usage){ .input = 100, .output = 7 };
+		arrive("user.interrupt", NULL, NULL);
+		expect(TE_CLOSE, RELEASE_IDLE, "span.outcome_evaluation_end user.interrupt " IDLE);
+		assert_int_equal(b.gap_ev, took ? -1 : 0);
+		assert_int_equal(b.span_ev, took ? 0 : -1);
+	}
 	fresh("idle");
 	call("a", CALL_WAITING, true, false);
 	call("b", CALL_WAITING, false, true);

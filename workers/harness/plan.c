@@ -234,9 +234,10 @@ static void
 end_outcome(const struct turn *t, struct batch *b, const char *result, const char *explanation)
 {
 	const struct outcome *o = &t->outcome;
+	bool took = t->grading && t->took_known;
 
 	batch_outcome_end(b, &(struct outcome_end){ .start_id = o->start_id, .outcome_id = o->id, .result = result, .explanation = explanation,
-	    .iteration = o->iteration }, t->grading && t->took_known ? &t->took : NULL, &t->rates);
+	    .iteration = o->iteration }, took ? &t->took : NULL, took ? &t->rates : NULL);
 	grade_cut(t, b);
 }
 
