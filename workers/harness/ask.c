@@ -1,7 +1,8 @@
 /*
  * ask: one model request: previews while it streams, a reply or a failure at its end.
  *
- * The sandbox is asked for at the same moment, so that it is there when the first tool call needs it, and never delays the model.
+ * The sandbox is asked for a moment later, so that it is there when the first tool call needs it: its start takes milliseconds of a core,
+ * which the request on its way out and a quick model's first words shall have. A reply that came sooner and has no calls needs none.
  * Cancelling stops the request at once; what was streamed is not kept, but paid for when it was a client that had it stopped.
  *
  * A request for a summary (compact.h) is the same request with the question behind the context; nobody is shown its answer.
@@ -17,6 +18,8 @@
 #include "present.h"
 #include "sess.h"
 #include "xalloc.h"
+
+#define SANDBOX_AFTER_MS 20	/* of a request; few models have said anything by then, and most take a second for their first call */
 
 static void
 sink(void *ctx, const char *type, const char *json, size_t len)
@@ -67,6 +70,34 @@ on_thinking(void *ctx)
 }
 
 static void
+provision(struct sess *s)
+{
+	loop_cancel(s->wk->loop, &s->sandbox_timer);
+	if (s->provisioned || !s->t.agent->sandbox)
+		return;
+	s->provisioned = true;
+	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch,
+	    .files = s->files != NULL ? s->files : "[]" });
+}
+
+static void
+on_sandbox_due(void *ctx)
+{
+	struct sess *s = ctx;
+
+	s->sandbox_timer = NULL;
+	sess_at_hand(s);
+	provision(s);
+}
+
+static void
+provision_soon(struct sess *s)
+{
+	if (!s->provisioned && s->t.agent->sandbox && s->sandbox_timer == NULL)
+		s->sandbox_timer = loop_after(s->wk->loop, SANDBOX_AFTER_MS, on_sandbox_due, s);
+}
+
+static void
 on_done(void *ctx, const struct model_reply *reply)
 {
 	struct sess *s = ctx;
@@ -77,6 +108,7 @@ on_done(void *ctx, const struct model_reply *reply)
 	FAILPOINT_IN(MODEL_DONE, s->t.id);
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	loop_cancel(s->wk->loop, &s->sandbox_timer);
 	delta_flush(&s->delta, clock_mono_ms());
 	if (judge_count(s->t.agent, reply) > 0) {
 		judging_take(s, reply);
@@ -88,6 +120,8 @@ on_done(void *ctx, const struct model_reply *reply)
 	s->again = false;
 	s->tries = 0;
 	plan_reply(&s->t, reply, NULL, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
+	if (turn_calls_in(&s->t, CALL_READY) > 0)
+		provision(s);		/* while the calls are being committed */
 	busq_hold(s->wk->bus, s->t.id);		/* the end of the text goes out with the message */
 	sess_fire(s, s->plan.event);
 }
@@ -114,6 +148,7 @@ on_fail(void *ctx, const struct model_failure *f)
 	sess_at_hand(s);
 	s->model = NULL;
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	loop_cancel(s->wk->loop, &s->sandbox_timer);
 	s->t.fail_spent = f->begun;
 	s->t.took_known = f->took_known;
 	s->t.took = f->took;
@@ -248,16 +283,6 @@ ask_verdict(struct sess *s, const struct model_request *rq)
 }
 
 static void
-provision(struct sess *s)
-{
-	if (s->provisioned || !s->t.agent->sandbox)
-		return;
-	s->provisioned = true;
-	hands_send(s->wk->hands, &(struct hands_request){ .op = "provision", .session = s->t.id, .epoch = s->epoch,
-	    .files = s->files != NULL ? s->files : "[]" });
-}
-
-static void
 begin(struct sess *s)
 {
 	const struct agent *a = s->t.agent;
@@ -289,7 +314,7 @@ begin(struct sess *s)
 		ask_verdict(s, &rq);
 		return;
 	}
-	provision(s);
+	provision_soon(s);
 	id_new("sevt_", s->message_id);
 	s->thinking_id[0] = '\0';
 	delta_begin(&s->delta, s->message_id, s->wk->conf.delta_ms, sink, s);
@@ -315,6 +340,7 @@ void
 ask_cancel(struct sess *s)
 {
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	loop_cancel(s->wk->loop, &s->sandbox_timer);
 	present_forget(s);
 	if (s->model != NULL)
 		model_cancel(&s->model);

@@ -150,6 +150,7 @@ sess_free(struct sess *s)
 {
 	loop_cancel(s->wk->loop, &s->retry);
 	loop_cancel(s->wk->loop, &s->delta_timer);
+	loop_cancel(s->wk->loop, &s->sandbox_timer);
 	loop_cancel(s->wk->loop, &s->stop_timer);
 	delta_free(&s->delta);
 	batch_free(&s->batch);

@@ -41,6 +41,7 @@ struct sess {
 
 	char *files;			/* that its sandbox shows: JSON for hands, or NULL */
 	bool provisioned;		/* hands was told about this session */
+	struct loop_timer *sandbox_timer;	/* ask.c: hands is told when the model has taken so long */
 	struct loop_timer *stop_timer;
 
 	int64_t began_ms;

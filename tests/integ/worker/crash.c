@@ -187,6 +187,8 @@ queued_while_streaming(void **state)
 	rig_send("sesn_qs");
 	rig_settled("sesn_qs");
 	rig_same_log("sesn_qs", 0, OPEN "a.message M:end u.message M:start a.message M:end" CLOSE);
+	rig_hands_saw("provision", "sesn_qs", 1);	/* a model that takes its time leaves it to the sandbox */
+	rig_hands_saw("pause", "sesn_qs", 1);
 	rig_check("sesn_qs");
 }
 

@@ -58,8 +58,8 @@ plain_turn(void **state)
 	rig_same_log("sesn_plain", 9, OPEN "a.message M:end" CLOSE);
 	rig_check("sesn_plain");
 	assert_int_equal(fake_hands_count(rig_hands, "call", "sesn_plain"), 0);
-	rig_hands_saw("provision", "sesn_plain", 2);
-	rig_hands_saw("pause", "sesn_plain", 2);
+	assert_int_equal(fake_hands_count(rig_hands, "provision", "sesn_plain"), 0);	/* the model was quicker than a sandbox is asked for */
+	assert_int_equal(fake_hands_count(rig_hands, "pause", "sesn_plain"), 0);
 }
 
 static void
@@ -76,6 +76,8 @@ parallel_tools(void **state)
 	    " WHERE session_id = 'sesn_par' AND type = 'agent.tool_result'");
 	assert_string_equal(results, "false ran bash {\"command\":\"one\"}|true ran bash {\"command\":\"two fail\"}|false ran read {\"file_path\":\"/x\"}");
 	rig_hands_saw("ack", "sesn_par", 3);
+	rig_hands_saw("provision", "sesn_par", 1);
+	rig_hands_saw("pause", "sesn_par", 1);
 	rig_check("sesn_par");
 }
 
