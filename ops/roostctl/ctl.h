@@ -61,6 +61,7 @@ CTL_COMMAND(cmd_restored);
 CTL_COMMAND(cmd_status);
 CTL_COMMAND(cmd_doctor);
 CTL_COMMAND(cmd_check);	/* check.c */
+CTL_COMMAND(cmd_gaps);
 CTL_COMMAND(cmd_dead_list);	/* dead.c */
 CTL_COMMAND(cmd_dead_retry);	/* dead.c */
 CTL_COMMAND(cmd_failpoints);	/* failpoints.c */

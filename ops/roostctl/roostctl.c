@@ -44,6 +44,7 @@ static const struct command {
 	{ "vault", "uses", cmd_vault_uses, "ORG [--credential ID]", "the last openings: when, what, secrets, credential, vault, for which key and request" },
 	{ "status", NULL, cmd_status, "", "processes, versions, sessions, workers, queue" },
 	{ "check", NULL, cmd_check, "[--session ID] [--json] [--history FILE...]", "prove from the database that every promise was kept" },
+	{ "gaps", NULL, cmd_gaps, "[--days N]", "organization, model, cause, how many, the latest of requests that may have cost us and nobody was billed for (30 days)" },
 	{ "restored", NULL, cmd_restored, "", "after a restore, before anybody else may connect: nobody is at work, a new timeline (ops/restore)" },
 	{ "dead", "list", cmd_dead_list, "", "session, attempts, last worker, reason, when, waiting events of what was given up" },
 	{ "dead", "retry", cmd_dead_retry, "ID", "let a session that was given up try again" },

@@ -116,6 +116,12 @@ SELECT w.id, (extract(epoch FROM clock_timestamp() - w.beat_at) * 1000)::bigint,
   FROM worker w
  ORDER BY w.id;
 
+-- stmt: gaps  for: admin
+-- Requests that nobody was billed for, of the last days. in: days. out: organization, model, cause, how many, the latest
+SELECT g.organization_id, g.model, g.cause, count(*), to_char(max(g.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+  FROM meter_gap g WHERE g.at > clock_timestamp() - make_interval(days => $1::int)
+ GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3;
+
 -- stmt: dead_list  for: admin
 -- Sessions that were given up: session, attempts, last worker, reason, when, waiting events
 SELECT d.session_id, d.attempts, d.worker, d.reason, to_char(d.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), s.inbox_events

@@ -195,6 +195,8 @@ tried_again(void **state)
 static void
 gaps_of_failures(void **state)
 {
+	AUTO(str) char *organization = NULL;
+
 	(void)state;
 	rig_session("sesn_refused", "fake");
 	rig_message("!provider {\"fault\":\"status\",\"status\":529,\"times\":1}\nhello");
@@ -209,6 +211,9 @@ gaps_of_failures(void **state)
 	rig_send("sesn_stopped");
 	rig_settled("sesn_stopped");
 	rig_wait("interrupted", "SELECT cause FROM meter_gap WHERE session_id = 'sesn_stopped'");
+	roostctl_says("gaps --days 0 2>/dev/null || echo no", "no");
+	organization = rig_sql("SELECT organization_id FROM session WHERE id = 'sesn_stopped'");
+	roostctl_says("gaps --days 1", organization);
 	rig_check("sesn_stopped");
 }
 
