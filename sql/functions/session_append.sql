@@ -15,7 +15,7 @@
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 --   p_context_bytes       of the model's view of the log after this append; NULL: as it was
 -- attempts fall back only when this append shows progress: tokens of a reply, results of tools, or a turn that closed (the same rule in
--- workers/harness/plan.c).
+-- plan_progress, workers/harness/plan_commit.c).
 -- Returns: 'ok'; 'fenced' (another epoch, or no lease: nothing written); 'woken' (release refused: read the inbox, then go on; nothing
 -- written); 'stamp' (base not above last_at, over 1 s ahead of the database's clock or 15 s behind it, as a large
 -- append on a busy disk may come to be: learn the time from last_us and stamp anew; nothing written).
