@@ -212,7 +212,7 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
-/* The end of a request without a use. Unless it failed before the provider began to answer, or what it took is told, its cost is unknown. */
+/* The end of a request without a use. What it cost is unknown, unless it failed before the provider began to answer, or it is told. */
 static void
 span_cut(const struct turn *t, struct batch *b)
 {
