@@ -32,6 +32,7 @@
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
 #define ROW_MAX 32			/* events that are written together */
+#define SILENCE_MS 15000		/* nobody hears nothing for so long (contract 3.9) */
 #define UP_MS 1000			/* a stream that starts so soon after Redis came up may have missed something before it was registered */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
 #define RETRY "retry: %d\n\n"
@@ -407,11 +408,13 @@ on_ping(void *ctx)
 {
 	struct hub *h = ctx;
 	int64_t ms = h->conf->sse_ping_ms / SLOTS;
+	bool may_skip = 2 * h->conf->sse_ping_ms <= SILENCE_MS;
 
 	h->ping_timer = h->count > 0 ? loop_after(h->loop, ms > 10 ? ms : 10, on_ping, h) : NULL;
 	for (struct hub_sub *s = h->slots[h->slot_ping]; s; s = s->slot_next) {
-		if (s->out.len == 0)		/* who has not read the last things needs no ping */
+		if (s->out.len == 0 && !(s->told && may_skip))	/* who got something, or has not read the last things, needs none */
 			hub_io_write(s, &h->ping);
+		s->told = false;
 		hub_io_check(s);
 	}
 	h->slot_ping = (h->slot_ping + 1) % SLOTS;

@@ -115,6 +115,7 @@ hub_io_write(struct hub_sub *s, struct buf *records)
 
 	if (s->dead || s->ended)
 		return;
+	s->told = true;
 	if (((unsigned)head[2] << 8 | head[3]) != s->request)
 		hub_frame_address(records->data, records->len, s->request);
 	if (s->out.len == 0)
