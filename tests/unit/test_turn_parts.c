@@ -1,4 +1,4 @@
-/* link: workers/harness/stamp.c workers/harness/delta.c workers/harness/policy.c workers/harness/peers.c */
+/* link: workers/harness/stamp.c workers/harness/delta.c workers/harness/policy.c workers/harness/agents.c workers/harness/peers.c */
 /* Stamps, delta merging, tool policy and the choice among workers: the harness's small pure parts. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,10 +11,12 @@
 #include <cmocka.h>
 
 #include "bus.h"
+#include "agents.h"
 #include "delta.h"
 #include "peers.h"
 #include "policy.h"
 #include "stamp.h"
+#include "xalloc.h"
 
 /* --- peers ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -339,6 +341,45 @@ agents_without_toolset(void **state)
 	assert_int_equal(agent_parse("nonsense", &a, &e), -1);
 }
 
+/* The same text is the same agent, until its place or the table is given away; who holds one keeps it. */
+static void
+shared_agents(void **state)
+{
+	struct agents *all = agents_new();
+	struct agent *a, *b, *c, *big;
+	struct err e = ERR_INIT;
+	AUTO(str) char *long_system = xmalloc(40001);
+	AUTO(str) char *long_text = NULL;
+
+	(void)state;
+	assert_int_equal(agents_read(all, agent_text, &a, &e), 0);
+	assert_int_equal(agents_read(all, agent_text, &b, &e), 0);
+	assert_ptr_equal(a, b);
+	assert_int_equal(agents_read(all, "nonsense", &c, &e), -1);
+	for (int i = 0; i < 500; i++) {
+		AUTO(str) char *text = xasprintf("{\"name\":\"B\",\"model\":\"m-%d\",\"tools\":[]}", i);
+		AUTO(str) char *want = xasprintf("m-%d", i);
+
+		assert_int_equal(agents_read(all, text, &c, &e), 0);
+		assert_string_equal(c->model_id, want);
+		agent_free(&c);
+	}
+	memset(long_system, 'x', 40000);
+	long_system[40000] = '\0';
+	long_text = xasprintf("{\"name\":\"B\",\"model\":\"m\",\"system\":\"%s\",\"tools\":[]}", long_system);
+	assert_int_equal(agents_read(all, long_text, &c, &e), 0);
+	assert_int_equal(agents_read(all, long_text, &big, &e), 0);
+	assert_ptr_not_equal(c, big);
+	agent_free(&c);
+	agent_free(&big);
+	agents_free(&all);
+	assert_null(all);
+	assert_string_equal(a->model_id, "m-1");
+	agent_free(&a);
+	assert_int_equal(b->ntools, 6);
+	agent_free(&b);
+}
+
 int
 main(void)
 {
@@ -348,6 +389,7 @@ main(void)
 		cmocka_unit_test(spread_of_peers),
 		cmocka_unit_test(stamps), cmocka_unit_test(deltas_are_merged), cmocka_unit_test(deltas_keep_the_rate),
 		cmocka_unit_test(large_deltas_are_split), cmocka_unit_test(verdicts), cmocka_unit_test(agents_without_toolset),
+		cmocka_unit_test(shared_agents),
 	};
 
 	return cmocka_run_group_tests_name("turn parts", tests, NULL, NULL);

@@ -38,6 +38,7 @@ struct wk {
 	struct work *work;
 	struct beat *beat;
 	struct ctxcache *contexts;	/* of sessions given back */
+	struct agents *agents;		/* read lately */
 	struct note *note;	/* the session at hand; NULL: not noted */
 	struct note_left left;	/* what the last worker on this file died with */
 	bool draining;

@@ -16,6 +16,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agents.h"
 #include "beat.h"
 #include "cleanup.h"
 #include "ctxcache.h"
@@ -95,6 +96,7 @@ open_all(struct wk *wk, struct err *e)
 	}
 	loop_before_wait(wk->loop, nothing_at_hand, wk);
 	wk->contexts = ctxcache_new((size_t)c->context_cache_bytes);
+	wk->agents = agents_new();
 	wk->db = dbq_new(wk->loop, c->pg_dsn, DB_WORKER, (int)c->pg_timeout_ms);
 	wk->bus = busq_new(wk->loop, c);
 	wk->hands = hands_new(wk->loop, c->hands_socket);
@@ -112,6 +114,7 @@ close_all(struct wk *wk)
 {
 	work_free(&wk->work);
 	ctxcache_free(&wk->contexts);
+	agents_free(&wk->agents);
 	beat_free(&wk->beat);
 	routes_free(&wk->routes);
 	model_client_free(&wk->models);

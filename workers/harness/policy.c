@@ -182,6 +182,7 @@ agent_parse(const char *json, struct agent **out, struct err *e)
 	if (model_id == NULL)
 		return err_fault(e, EK_INVALID, 0, "session agent without a model id");
 	a = xcalloc(1, sizeof(*a));
+	a->holders = 1;
 	a->set = xcalloc(1, sizeof(*a->set));
 	a->model_id = xstrdup(model_id);
 	a->name = xstrdup(jx_str(doc, "name") != NULL ? jx_str(doc, "name") : "");
@@ -199,8 +200,16 @@ agent_uploads(struct agent *a)
 {
 	char *own = a->system;
 
+	must(a->holders == 1);
 	a->system = own != NULL ? xasprintf("%s%s%s", own, a->sandbox ? " " : "\n\n", UPLOADS_SENTENCE) : xstrdup(UPLOADS_SENTENCE);
 	free(own);
+}
+
+struct agent *
+agent_share(struct agent *a)
+{
+	a->holders++;
+	return a;
 }
 
 void
@@ -208,7 +217,8 @@ agent_free(struct agent **a)
 {
 	struct agent *x = *a;
 
-	if (x == NULL)
+	*a = NULL;
+	if (x == NULL || --x->holders > 0)
 		return;
 	for (int i = 0; i < x->set->ncustom; i++)
 		free(x->set->custom[i]);
@@ -225,7 +235,6 @@ agent_free(struct agent **a)
 	free(x->geo);
 	free(x->system);
 	free(x);
-	*a = NULL;
 }
 
 #define AUTO_EVALUATION(permission) "{\"type\":\"auto\",\"evaluated_permission\":{\"type\":\"" permission "\"}}"

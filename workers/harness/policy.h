@@ -36,10 +36,13 @@ struct agent {
 	int ntools;
 	bool sandbox;			/* some enabled tool needs a sandbox */
 	struct tool_set *set;		/* private to policy.c */
+	int holders;			/* agent_free counts down */
 };
 
 /* Read a SessionAgent. EK_INVALID when it is not one (our own row is broken then). */
 int agent_parse(const char *json, struct agent **out, struct err *e);
+/* One more who holds it and will free it; shared ones are not changed any more. Returns a. */
+struct agent *agent_share(struct agent *a);
 /* Accepts NULL; sets *a = NULL. */
 void agent_free(struct agent **a);
 /* The session has files attached: the system prompt says where they are (contract 4.6). Once. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agents.h"
 #include "clock.h"
 #include "ctxcache.h"
 #include "log.h"
@@ -134,7 +135,8 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	s->bytes = pg_int(r, i, 22);
 	files = pg_str(r, i, PQfnumber(r, "mounts"));
 	s->files = xstrdup_opt(files);
-	if (agent_parse(pg_str(r, i, 10), &t->agent, &e) < 0) {
+	/* who has files gets a sentence of its own */
+	if ((s->files != NULL ? agent_parse(pg_str(r, i, 10), &t->agent, &e) : agents_read(wk->agents, pg_str(r, i, 10), &t->agent, &e)) < 0) {
 		log_err("session_broken", &e, "session", t->id, NULL);
 		t->broken = true;
 	} else if (s->files != NULL) {
