@@ -6,6 +6,7 @@
  *          a send was acknowledged. marks: texts that stand in these events and nowhere else. once: the request carried a key, so that a
  *          second copy is a fault; without a key a retry after a lost reply may leave two (counted, not a fault)
  *   {"op":"fail","session":S,"marks":[TEXT..]}     a send whose outcome the client does not know, or that was refused
+ *   {"op":"delete","session":S}                    the session is about to be deleted; without this line one that was acknowledged exists
  *   {"op":"list","session":S,"raw":TEXT}           the body of a reply to a list from the beginning, all types, ascending
  *   {"op":"open","sub":N,"session":S}              a stream was opened
  *   {"op":"base","sub":N,"id":ID}                  newest event of a list asked for after the opening ("": the list was empty)
@@ -13,7 +14,7 @@
  *   {"op":"end","sub":N}                           the client closed it after everything was quiet: nothing may be missing at its end
  * A stream without an end line was cut; it still may not have holes.
  *
- * A session that is no longer in the database was deleted: what readers saw of it is compared among them only. Everything is kept in
+ * Of a session that was deleted and is no longer in the database, what readers saw is compared among them only. Everything is kept in
  * memory: tens of bytes per event seen.
  */
 #include "check.h"
@@ -45,6 +46,7 @@ struct told {			/* about one session */
 	struct seen *seen;
 	struct reader *readers;
 	int nacks, nmarks, nseen, nreaders;
+	bool acked, deleted;	/* a create or a send was acknowledged; a delete was asked for */
 };
 
 struct logged { char id[ID_MAX]; int64_t seq, at_us; uint64_t hash, stem; };	/* by id, sorted */
@@ -135,6 +137,7 @@ on_ack(struct history *h, struct told *t, const json_t *line)
 	const json_t *v;
 	size_t i;
 
+	t->acked = true;
 	json_array_foreach(json_object_get(line, "events"), i, v) {
 		GROW(t->acks, t->nacks);
 		t->acks[t->nacks].at_ms = jx_int(line, "at", 0);
@@ -226,6 +229,8 @@ on_line(struct history *h, const json_t *line)
 		if (op[0] == 'a')
 			on_ack(h, told_of(h, session), line);
 		on_marks(told_of(h, session), line, op[0] == 'a');
+	} else if (strcmp(op, "delete") == 0) {
+		told_of(h, session)->deleted = true;
 	} else if (strcmp(op, "list") == 0 && raw != NULL) {
 		on_list(h, told_of(h, session), raw);
 	} else if (strcmp(op, "open") == 0 && sub >= 0 && sub < 1 << 20) {
@@ -427,7 +432,7 @@ by_event(const void *a, const void *b)
 	return strcmp(((const struct seen *)a)->id, ((const struct seen *)b)->id);
 }
 
-/* A deleted session: the readers among themselves. */
+/* It is not there, rightly or not: the readers among themselves. */
 static void
 compare_readers(struct check *ck, struct told *t)
 {
@@ -447,6 +452,8 @@ compare(struct check *ck, struct told *t, struct err *e)
 
 	ck->nreaders += t->nreaders;
 	if (rc == 0 && !now.exists) {
+		if (t->acked && !t->deleted)
+			check_fail(ck, CK_ACKED, t->id, "the session, with %d events, was acknowledged and is nowhere", t->nacks);
 		compare_readers(ck, t);
 	} else if (rc == 0) {
 		compare_acks(ck, t, &now);

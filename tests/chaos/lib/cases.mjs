@@ -6,7 +6,7 @@ import { arm, disarm, reached } from './failpoints.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
 import { storeFull } from './store.mjs';
-import { ctl, healthy, pidOf, services, signal, sql, sv, until } from './instance.mjs';
+import { ctl, healthy, pidOf, restart, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
 
@@ -27,7 +27,7 @@ export const cases = [
 		const id = await session(x);
 		await x.clients.say(id, `${bash('sleep 4; echo finished')}`);
 		await has(x, id, 'agent.tool_use');
-		await sv('-w', '20', 'restart', services('worker'));
+		await restart(services('worker'));
 		await x.clients.settled(id, 30_000);
 		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
 		if (results.length !== 1 || textOf(results[0]) !== 'finished\n') throw new Error(JSON.stringify(results));
@@ -156,6 +156,7 @@ export const cases = [
 		if (await x.clients.settled(good, 15_000) !== 'idle') throw new Error('its neighbour does not answer');
 		await x.clients.settled(bad, 15_000);
 		if (services('worker').map(pidOf).join() !== pids) throw new Error('a worker died of it');
+		x.clients.history.delete(bad);
 		await sql(`DELETE FROM event WHERE session_id = '${bad}'; DELETE FROM inbox WHERE session_id = '${bad}';
 			DELETE FROM action WHERE session_id = '${bad}'; DELETE FROM session WHERE id = '${bad}'`);	// not for the checker
 	} },

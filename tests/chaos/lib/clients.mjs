@@ -85,6 +85,11 @@ export class Clients {
 		return got;
 	}
 
+	delete(session) {
+		this.history.delete(session);
+		return this.op('delete', () => this.c.beta.sessions.delete(session));
+	}
+
 	get(session) { return this.op('get', () => this.c.beta.sessions.retrieve(session)); }
 
 	// The whole log by a plain GET, noted byte by byte; its parsed events, or undefined.

@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import {
-	backends, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
+	backends, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
 } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
@@ -171,11 +171,11 @@ export const faults = [
 		await pause(2500);
 		disarm();
 	} },
-	{ f: 'F39', name: 'SIGTERM to all workers at once', brief, strike: () => sv('-w', '20', 'restart', services('worker')) },
+	{ f: 'F39', name: 'SIGTERM to all workers at once', brief, strike: () => restart(services('worker')) },
 	{ f: 'F38', name: 'rolling restart of every class', async strike() {
-		for (const s of services().filter((x) => /^(gateway|stream|worker)-/.test(x))) await sv('-w', '20', 'restart', s);
+		for (const s of services().filter((x) => /^(gateway|stream|worker)-/.test(x))) await restart(s);
 	}, slow: true },
-	{ f: 'F38', name: 'hands restarted', strike: () => sv('-w', '20', 'restart', 'hands') },
+	{ f: 'F38', name: 'hands restarted', strike: () => restart('hands') },
 	{ f: 'F60', name: 'a transaction held open', async strike() {
 		const p = spawn('psql', ['-Xqc', 'BEGIN', '-c', 'SELECT count(*) FROM session', '-c', 'SELECT pg_sleep(3)', `host=${runDir}/pg dbname=roost user=roost_admin`],
 			{ stdio: 'ignore' });

@@ -14,6 +14,7 @@ export class History {
 		this.#put({ op: 'ack', session, at: Date.now(), events: events.map((e) => e.id), marks, once });
 	}
 	fail(session, marks = []) { this.#put({ op: 'fail', session, marks }); }
+	delete(session) { this.#put({ op: 'delete', session }); }
 	list(session, raw) { this.#put({ op: 'list', session, raw }); }
 	open(session) {
 		const sub = this.#subs++;

@@ -211,7 +211,7 @@ export class Actor {
 				rng.chance(0.4) ? clients.say(session, this.#script(kind)) : undefined,
 			]);
 		} else if (way < 5) {
-			await clients.op('delete', () => clients.c.beta.sessions.delete(session));
+			await clients.delete(session);
 		}
 	}
 }

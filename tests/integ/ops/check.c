@@ -446,6 +446,25 @@ what_was_seen(void **state)
 		stream_case(&saw[i]);
 }
 
+/* A session that is not there was deleted, or lost. */
+static void
+what_is_gone(void **state)
+{
+	AUTO(str) char *path = xasprintf("%s/history", rig_dir), *args = xasprintf("--history %s", path);
+	FILE *f = fopen(path, "w");
+
+	(void)state;
+	assert_non_null(f);
+	put_line(f, json_pack("{s:s, s:s, s:i, s:[], s:[]}", "op", "ack", "session", "sesn_gone", "at", 0, "events", "marks"));
+	assert_int_equal(fclose(f), 0);
+	expect(args, "acked");
+	f = fopen(path, "a");
+	assert_non_null(f);
+	put_line(f, json_pack("{s:s, s:s}", "op", "delete", "session", "sesn_gone"));
+	assert_int_equal(fclose(f), 0);
+	expect_clean(args);
+}
+
 static void
 what_was_acknowledged(void **state)
 {
@@ -472,6 +491,7 @@ main(void)
 		cmocka_unit_test(clean),
 		cmocka_unit_test(by_hand),
 		cmocka_unit_test(what_was_seen),
+		cmocka_unit_test(what_is_gone),
 		cmocka_unit_test(what_was_acknowledged),
 	};
 
