@@ -426,32 +426,37 @@ db_num(struct db_num *n, int64_t v)
 	return n->text;
 }
 
+void
+pg_array_item(struct buf *b, const char *item)
+{
+	size_t plain;
+
+	if (!item) {
+		buf_str(b, "NULL");
+		return;
+	}
+	buf_ch(b, '"');
+	for (const char *p = item; *p; p += plain) {
+		if (*p == '"' || *p == '\\') {
+			buf_ch(b, '\\');
+			buf_ch(b, *p++);
+		}
+		plain = strcspn(p, "\"\\");
+		buf_put(b, p, plain);
+	}
+	buf_ch(b, '"');
+}
+
 char *
 pg_array(const char *const *items, int n)
 {
 	struct buf b = BUF_INIT(0);
-	const char *p;
-	size_t plain;
-	int i;
 
 	buf_ch(&b, '{');
-	for (i = 0; i < n; i++) {
+	for (int i = 0; i < n; i++) {
 		if (i)
 			buf_ch(&b, ',');
-		if (!items[i]) {
-			buf_str(&b, "NULL");
-			continue;
-		}
-		buf_ch(&b, '"');
-		for (p = items[i]; *p; p += plain) {
-			if (*p == '"' || *p == '\\') {
-				buf_ch(&b, '\\');
-				buf_ch(&b, *p++);
-			}
-			plain = strcspn(p, "\"\\");
-			buf_put(&b, p, plain);
-		}
-		buf_ch(&b, '"');
+		pg_array_item(&b, items[i]);
 	}
 	buf_ch(&b, '}');
 	return buf_steal(&b);

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "err.h"
 #include "stmts.h"	/* generated: enum db_stmt, struct db_stmt_def, db_stmts[] */
@@ -99,6 +100,9 @@ bool pg_bool(const PGresult *r, int row, int col);
 struct db_num { char text[24]; };
 const char *db_num(struct db_num *n, int64_t v);
 #define DBN(v) db_num(&(struct db_num){ { 0 } }, (v))
+
+/* One element of a Postgres array literal; NULL: its NULL. */
+void pg_array_item(struct buf *b, const char *item);
 
 /* A Postgres text array literal of n strings (NULL elements allowed); the caller frees. For text[], bigint[] and the like. */
 char *pg_array(const char *const *items, int n);

@@ -24,7 +24,6 @@
 #define LOCK_MS 500		/* a statement that waits for a lock holds up all that are behind it: it fails, and its caller tries again */
 #define GROUP_MAX 32		/* statements of one commit: beyond that the measured gain is small (performance.md section 3) */
 
-#define PARAMS_MAX 48
 #define LARGE (4u << 20)	/* bytes of parameters or rows after which the connection is renewed */
 
 enum state { DOWN, CONNECTING, PREPARING, READY };
@@ -32,6 +31,7 @@ enum state { DOWN, CONNECTING, PREPARING, READY };
 struct job {
 	struct job *next;
 	enum db_stmt stmt;
+	dbq_late_fn *late;	/* gives statement and parameters when it is sent; NULL: they are here */
 	dbq_done_fn *done;
 	void *ctx;
 	PGresult *res;		/* kept until the group's sync */
@@ -203,7 +203,29 @@ push(struct dbq *q)
 static bool
 may_join(const struct job *j)
 {
-	return db_stmts[j->stmt].joins && !j->alone;
+	return (j->late || db_stmts[j->stmt].joins) && !j->alone;
+}
+
+/* Its parameters are here: of what size? */
+static void
+weigh(struct dbq *q, const struct job *j)
+{
+	size_t bytes = 0;
+
+	must(j->stmt < STMT_COUNT && j->nparams == db_stmts[j->stmt].nparams && (db_stmts[j->stmt].users & (int)q->user));
+	for (int i = 0; i < j->nparams; i++)
+		bytes += j->params[i] ? strlen(j->params[i]) : 0;
+	q->swollen = q->swollen || bytes > LARGE;
+}
+
+static void
+decide(struct dbq *q, struct job *j)
+{
+	j->stmt = j->late(j->ctx, j->params);
+	j->late = NULL;
+	j->nparams = db_stmts[j->stmt].nparams;
+	must(j->nparams <= DBQ_PARAMS_MAX && db_stmts[j->stmt].joins);
+	weigh(q, j);
 }
 
 /* Send the head of the queue, and with it what may share its commit. -1: connection lost. */
@@ -216,6 +238,8 @@ send_group(struct dbq *q)
 
 	do {
 		j = list_take(&q->waiting);
+		if (j->late)
+			decide(q, j);
 		list_put(&q->sent, j);
 		if (!q->unanswered)
 			q->unanswered = j;
@@ -253,33 +277,44 @@ send_waiting(void *ctx)
 	FAILPOINT(DBQ_SENT);
 }
 
-void
-dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params, dbq_done_fn *done, void *ctx)
+static void
+enqueue(struct dbq *q, struct job *j, dbq_done_fn *done, void *ctx)
 {
-	struct job *j = xcalloc(1, sizeof *j + (size_t)nparams * sizeof *j->params);
-	size_t bytes = 0;
-
-	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams && (db_stmts[stmt].users & (int)q->user));
-	j->stmt = stmt;
 	j->done = done;
 	j->ctx = ctx;
-	j->nparams = nparams;
-	for (int i = 0; i < nparams; i++) {
-		j->params[i] = params[i];
-		bytes += params[i] ? strlen(params[i]) : 0;
-	}
-	q->swollen = q->swollen || bytes > LARGE;
 	list_put(&q->waiting, j);
 	q->npending++;
 	loop_soon(q->loop, &q->send);
 }
 
 void
+dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params, dbq_done_fn *done, void *ctx)
+{
+	struct job *j = xcalloc(1, sizeof *j + (size_t)nparams * sizeof *j->params);
+
+	j->stmt = stmt;
+	j->nparams = nparams;
+	for (int i = 0; i < nparams; i++)
+		j->params[i] = params[i];
+	weigh(q, j);
+	enqueue(q, j, done, ctx);
+}
+
+void
+dbq_late(struct dbq *q, dbq_late_fn *fn, dbq_done_fn *done, void *ctx)
+{
+	struct job *j = xcalloc(1, sizeof *j + DBQ_PARAMS_MAX * sizeof *j->params);
+
+	j->late = fn;
+	enqueue(q, j, done, ctx);
+}
+
+void
 dbq_run(struct dbq *q, enum db_stmt stmt, int nparams, const char *const *params, dbq_done_fn *done, void *ctx)
 {
-	char *own[PARAMS_MAX];
+	char *own[DBQ_PARAMS_MAX];
 
-	must(nparams <= PARAMS_MAX);
+	must(nparams <= DBQ_PARAMS_MAX);
 	for (int i = 0; i < nparams; i++)
 		own[i] = xstrdup_opt(params[i]);
 	dbq_give(q, stmt, nparams, own, done, ctx);

@@ -31,6 +31,14 @@ void dbq_give(struct dbq *q, enum db_stmt stmt, int nparams, char *const *params
 #define DBQ_RUN(q, stmt, done, ctx, ...)							\
 	dbq_run((q), (stmt), DB_NARGS(__VA_ARGS__), (const char *const[]){ NULL, ##__VA_ARGS__ } + 1, (done), (ctx))
 
+/*
+ * Queue a statement that is decided when it is sent, so that more can be put into it until then: fn gives the statement, one that joins,
+ * and its parameters as dbq_give() takes them. fn queues nothing here.
+ */
+#define DBQ_PARAMS_MAX 48
+typedef enum db_stmt dbq_late_fn(void *ctx, char **params);
+void dbq_late(struct dbq *q, dbq_late_fn *fn, dbq_done_fn *done, void *ctx);
+
 /* Connected and prepared? */
 bool dbq_ready(const struct dbq *q);
 /* How often it has been connected: another number than before means that session state (locks) is gone. */

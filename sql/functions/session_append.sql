@@ -1,5 +1,6 @@
 -- The one way a worker writes: events, the inbox items they consume, status, billed interval, tokens, waiting calls and the lease, in
--- one transaction, fenced by the epoch. Event k (from 0) is stamped p_base_us + k.
+-- one transaction, fenced by the epoch. Event k (from 0) is stamped p_base_us + k. session_append_many does the same for several sessions
+-- at a time, if nothing rare is among it: what changes here changes there.
 --   p_open_k, p_close_k   event whose stamp opens / closes the billed interval, or NULL
 --   p_tokens              {input, output, cache_read, cache_write_5m, cache_write_1h} of one model request, metered at event p_tokens_k.
 --                         p_tokens_k without them, or with none counted: that event ends a request whose usage nobody knows, which

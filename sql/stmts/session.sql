@@ -108,6 +108,14 @@ SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint,
        $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint, $28::bigint[], $29::boolean, $30, $31::bigint[],
        $32::bigint[], $33::boolean)
 
+-- Plain appends of several sessions: lib/store/appendq.c makes the arrays.
+-- stmt: session_append_many  for: worker  joins
+SELECT session_append_many($1::text[], $2::bigint[], $3::bigint[], $4::int[], $5::text[], $6::boolean[], $7::int[], $8::int[],
+       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::int[], $15::bigint[], $16::int[],
+       $17::int[], $18::int[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[],
+       $25::text[], $26::text[], $27::int[], $28::text[], $29::bigint[], $30::int[], $31::int[], $32::text[],
+       $33::text[], $34::int[])
+
 -- stmt: session_release  for: worker
 SELECT session_release($1, $2::bigint, $3::bigint)
 

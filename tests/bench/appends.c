@@ -1,7 +1,7 @@
 /*
- * Durable appends: session_append of one event of 500 bytes, over many sessions. The worker's way (dbq: one pipelined connection, neighbours
- * share a commit) against sixteen threads with a blocking connection each; three interleaved rounds, medians. Both do the same work and each
- * append is answered after its commit.
+ * Durable appends of one event of 500 bytes, over many sessions. The worker's way (appendq: one pipelined connection, neighbours share a
+ * statement and a commit) against sixteen threads with a blocking connection each; three interleaved rounds, medians. Both do the same
+ * work and each append is answered after its commit.
  */
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -11,9 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "appendq.h"
 #include "clock.h"
 #include "db_stmts.h"
-#include "dbq.h"
 #include "drive.h"
 #include "parts.h"
 #include "xalloc.h"
@@ -64,11 +64,11 @@ drop_sessions(void)
 
 #define NPARAMS 27
 
-struct append { char session[32], base[24], ids[64], bodies[640]; const char *params[64]; };
+struct theirs { char session[32], base[24], ids[64], bodies[640]; const char *params[64]; };
 
 /* Parameters behind the first 27 have defaults of no effect here: the statement is the worker's own, so all are given. */
 static void
-make(struct append *a, int session)
+make(struct theirs *a, int session)
 {
 	const int n = db_stmts[STMT_SESSION_APPEND].nparams;
 
@@ -99,7 +99,7 @@ blocking(void *arg)
 	int first = (int)(intptr_t)arg;
 	long *done = xcalloc(1, sizeof *done);
 	PGconn *c = PQconnectdb(dsn);
-	struct append a;
+	struct theirs a;
 
 	PQclear(PQprepare(c, "append", db_stmts[STMT_SESSION_APPEND].sql, 0, NULL));
 	PQclear(PQexec(c, "SET plan_cache_mode = force_generic_plan"));
@@ -140,43 +140,58 @@ threads(void)
 /* --- one pipelined connection ------------------------------------------------------------------------------------------------------ */
 
 static struct dbq *q;
+static struct appendq *appends_q;
 static long answered;
 
-static void again(int session);
+struct ours { struct append a; struct append_event event; char session[32], id[64], body[640]; };
+
+static void again(struct ours *o);
 
 static void
-on_append(void *ctx, const PGresult *r, const struct err *e)
+on_append(struct append *a, enum append_result result, int64_t last_seq, int64_t now_us, const struct err *e)
 {
-	if (e || strcmp(pg_str(r, 0, 0), "ok") != 0)
-		die("append: %s", e ? e->detail : pg_str(r, 0, 0));
+	if (e || result != APPEND_OK)
+		die("append: %s", e ? e->detail : "refused");
 	answered++;
 	if (!atomic_load(&over))
-		again((int)(intptr_t)ctx);
+		again((struct ours *)a);
 }
 
 static void
-again(int session)
+again(struct ours *o)
 {
-	struct append a;
+	o->a.base_us = clock_wall_us();
+	snprintf(o->id, sizeof o->id, "sevt_%s_%ld", o->session, atomic_fetch_add(&number, 1));
+	append_run(appends_q, &o->a);
+}
 
-	make(&a, session);
-	dbq_run(q, STMT_SESSION_APPEND, db_stmts[STMT_SESSION_APPEND].nparams, a.params, on_append, (void *)(intptr_t)session);
+static void
+begin(struct ours *o, int session)
+{
+	snprintf(o->session, sizeof o->session, "sesn_bench%d_%d", (int)getpid(), session);
+	snprintf(o->body, sizeof o->body, "%0500d", session);
+	o->event = (struct append_event){ .id = o->id, .type = "agent.message", .body = o->body };
+	o->a = (struct append){ .done = on_append, .session = o->session, .thread = "t", .epoch = 1, .events = &o->event, .nevents = 1,
+	    .bytes = 500, .open_k = -1, .close_k = -1, .tokens_k = -1 };
+	again(o);
 }
 
 static double
 pipelined(struct loop *loop)
 {
+	struct ours *all = xcalloc(SESSIONS, sizeof *all);
 	double t0 = now_us();
 
 	answered = 0;
 	atomic_store(&over, false);
 	for (int i = 0; i < SESSIONS; i++)
-		again(i);
+		begin(&all[i], i);
 	while (now_us() - t0 < ROUND_US)
 		loop_once(loop, 10);
 	atomic_store(&over, true);
 	while (dbq_pending(q) > 0)
 		loop_once(loop, 100);
+	free(all);
 	return (double)answered / (now_us() - t0) * 1e6;
 }
 
@@ -190,6 +205,7 @@ appends(void)
 	dsn = xasprintf("host=%s/pg dbname=roost user=roost_admin", getenv("ROOST_RUN"));
 	make_sessions();
 	q = dbq_new(loop, dsn, DB_WORKER, 10000);
+	appends_q = appendq_new(q, NULL);
 	while (!dbq_ready(q))
 		loop_once(loop, 1000);
 	(void)pipelined(loop);			/* warms up */
@@ -198,6 +214,7 @@ appends(void)
 		samples_add(&ours, pipelined(loop));
 	}
 	dbq_free(&q);
+	appendq_free(&appends_q);
 	loop_free(&loop);
 	drop_sessions();
 	AUTO(str) char *a = xasprintf("%.0f /s", samples_at(&theirs, 0.5)), *b = xasprintf("%.0f /s", samples_at(&ours, 0.5));

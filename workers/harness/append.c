@@ -1,13 +1,11 @@
 /*
- * append: the one way events are written (session_append, sql/functions): a batch, fenced by the epoch, stamped with database time;
- * then publication in order, then the state that follows.
+ * append: the one way events are written (appendq.h): a batch, fenced by the epoch, stamped with database time; then publication in order,
+ * then the state that follows.
  *
  * A lost connection leaves the commit in doubt: the same batch is sent again, and the database says ok if its first event is there. Then
  * it may stand there with the stamps of the first attempt, and these are read before anything is published or summed up.
  * Publication comes after the commit and may be lost in a crash: hubs compare their sequence with the row.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,91 +17,37 @@
 #include "xalloc.h"
 
 #define TRIES_MAX 8
-#define NPARAMS 33
 
-static void on_append(void *ctx, const PGresult *r, const struct err *e);
+/* One append on its way: what appendq reads, beside the session's own batch. */
+struct sending {
+	struct append a;
+	struct sess *s;
+	struct append_event *events;
+	struct append_call *calls;
+	const char **closed;
+};
+
+static append_done_fn on_append;
 static void again(struct sess *s, const struct err *e);
 
-/* One column of the events as a text array. */
-enum column { COL_ID, COL_TYPE, COL_BODY, COL_ROLE, COL_FRAGMENT, COL_PRIVATE };
-
-static const char *
-cell(const struct event *ev, enum column c)
+void
+append_free(struct sending **xp)
 {
-	switch (c) {
-	case COL_ID:
-		return ev->id;
-	case COL_TYPE:
-		return ev->type;
-	case COL_BODY:
-		return ev->body;
-	case COL_ROLE:
-		return ev->role == 0 ? NULL : ev->role == 'u' ? "u" : ev->role == 's' ? "s" : "a";
-	case COL_FRAGMENT:
-		return ev->fragment;
-	default:
-		return ev->private;
-	}
+	struct sending *x = *xp;
+
+	if (x == NULL)
+		return;
+	free(x->events);
+	free(x->calls);
+	free(x->closed);
+	free(x);
+	*xp = NULL;
 }
 
-static char *
-column(const struct batch *b, enum column c)
+void
+append_at_hand(struct append *a)
 {
-	const char **items = xcalloc((size_t)b->nev + 1, sizeof(*items));
-	char *out;
-
-	for (int i = 0; i < b->nev; i++)
-		items[i] = cell(&b->ev[i], c);
-	out = pg_array(items, b->nev);
-	free(items);
-	return out;
-}
-
-enum action_column { ACT_ID, ACT_KIND, ACT_NAME, ACT_INPUT };
-
-static char *
-actions(const struct batch *b, enum action_column c)
-{
-	const char **items = xcalloc((size_t)b->nactions + 1, sizeof(*items));
-	char *out;
-
-	for (int i = 0; i < b->nactions; i++) {
-		const struct action_row *a = &b->actions[i];
-
-		items[i] = c == ACT_ID ? a->id : c == ACT_KIND ? (a->custom ? "custom" : "confirm") : c == ACT_NAME ? a->name : a->input;
-	}
-	out = pg_array(items, b->nactions);
-	free(items);
-	return out;
-}
-
-static char *
-numbers(const int64_t *v, int n)
-{
-	struct buf b = BUF_INIT(0);
-
-	buf_ch(&b, '{');
-	for (int i = 0; i < n; i++)
-		buf_printf(&b, "%s%" PRId64, i > 0 ? "," : "", v[i]);
-	buf_ch(&b, '}');
-	return buf_steal(&b);
-}
-
-static char *
-number_or_null(bool present, int64_t v)
-{
-	return present ? xasprintf("%" PRId64, v) : NULL;
-}
-
-static char *
-closed(const struct turn *t)
-{
-	const char **ids = xcalloc((size_t)t->ncalls + 1, sizeof(*ids));
-	int n = plan_closed(t, ids, t->ncalls);
-	char *out = pg_array(ids, n);
-
-	free(ids);
-	return out;
+	sess_at_hand(((struct sending *)a)->s);
 }
 
 /* Between 3/4 and 5/4 of the delay, so that sessions that failed together do not come back together. */
@@ -133,55 +77,68 @@ context_bytes(const struct turn *t, const struct batch *b)
 	return n;
 }
 
+/* The lists of the append: its texts stay the batch's. */
 static void
-fill(struct sess *s, int64_t base, char *p[NPARAMS])
+fill_lists(struct sending *x)
+{
+	const struct batch *b = &x->s->batch;
+	const struct turn *t = &x->s->t;
+
+	x->events = xcalloc((size_t)b->nev + 1, sizeof(*x->events));
+	for (int i = 0; i < b->nev; i++) {
+		const struct event *ev = &b->ev[i];
+
+		x->events[i] = (struct append_event){ ev->id, ev->type, ev->body, ev->role, ev->fragment, ev->private };
+	}
+	x->calls = xcalloc((size_t)b->nactions + 1, sizeof(*x->calls));
+	for (int i = 0; i < b->nactions; i++) {
+		const struct action_row *c = &b->actions[i];
+
+		x->calls[i] = (struct append_call){ c->id, c->custom ? "custom" : "confirm", c->name, c->input };
+	}
+	x->closed = xcalloc((size_t)t->ncalls + 1, sizeof(*x->closed));
+	x->a.nclosed = plan_closed(t, x->closed, t->ncalls);
+	x->a.events = x->events;
+	x->a.nevents = b->nev;
+	x->a.calls = x->calls;
+	x->a.ncalls = b->nactions;
+	x->a.closed = x->closed;
+}
+
+static struct sending *
+fill(struct sess *s, int64_t base)
 {
 	static const char *const releases[] = {
 		[RELEASE_NO] = NULL, [RELEASE_IDLE] = "idle", [RELEASE_RETRY] = "retry", [RELEASE_DONE] = "done",
 	};
+	struct sending *x = xcalloc(1, sizeof(*x));
 	const struct batch *b = &s->batch;
 	const struct turn *t = &s->t;
-	int64_t tokens[COST_CLASSES], judged[COST_CLASSES];
-	bool retry = s->plan.release == RELEASE_RETRY;
-	char **at = p;
 
-	batch_classes(&b->tokens, tokens);
-	batch_classes(&b->judged.usage, judged);
-	*at++ = xstrdup_opt(t->id);
-	*at++ = number_or_null(true, s->epoch);
-	*at++ = number_or_null(true, base);
-	for (int c = COL_ID; c <= COL_PRIVATE; c++)
-		*at++ = column(b, (enum column)c);
-	*at++ = numbers(b->taken, b->ntaken);
-	*at++ = xstrdup_opt(b->status);
-	*at++ = number_or_null(b->interval == INTERVAL_OPEN, b->interval_ev);
-	*at++ = number_or_null(b->interval == INTERVAL_CLOSE, b->interval_ev);
-	*at++ = b->span_ev >= 0 ? numbers(tokens, COST_CLASSES) : NULL;
-	*at++ = number_or_null(b->span_ev >= 0 || b->gap_ev >= 0, b->span_ev >= 0 ? b->span_ev : b->gap_ev);
-	*at++ = xstrdup_opt(t->agent != NULL ? t->agent->model_id : NULL);
-	for (int c = ACT_ID; c <= ACT_INPUT; c++)
-		*at++ = actions(b, (enum action_column)c);
-	*at++ = closed(t);
-	*at++ = xstrdup_opt(releases[s->plan.release]);
-	*at++ = number_or_null(true, t->wake_gen);
-	*at++ = number_or_null(retry, stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000);
-	*at++ = xstrdup_opt(s->again ? "t" : "f");
-	*at++ = number_or_null(true, context_bytes(t, b));
-	*at++ = number_or_null(!b->unpriced, b->token_nano);
-	*at++ = b->rates.known ? numbers(b->rates.token, COST_CLASSES) : NULL;
-	*at++ = xstrdup_opt(b->paused ? "t" : "f");
-	*at++ = xstrdup_opt(b->judged.model[0] != '\0' ? b->judged.model : NULL);
-	*at++ = b->judged.model[0] != '\0' ? numbers(judged, COST_CLASSES) : NULL;
-	*at++ = b->judged.rates.known ? numbers(b->judged.rates.token, COST_CLASSES) : NULL;
-	*at++ = xstrdup_opt(b->judged.lost ? "t" : "f");
-	must(at == p + NPARAMS);
+	x->s = s;
+	x->a = (struct append){
+		.done = on_append, .session = t->id, .thread = t->thread_id, .epoch = s->epoch, .base_us = base, .bytes = b->bytes,
+		.taken = b->taken, .ntaken = b->ntaken, .taken_wakes = b->taken_wakes, .taken_bytes = b->taken_bytes,
+		.status = b->status, .paused = b->paused,
+		.open_k = b->interval == INTERVAL_OPEN ? b->interval_ev : -1, .close_k = b->interval == INTERVAL_CLOSE ? b->interval_ev : -1,
+		.tokens_k = b->span_ev >= 0 ? b->span_ev : b->gap_ev, .tokens_known = b->span_ev >= 0, .rates = b->rates,
+		.unpriced = b->unpriced, .token_nano = b->token_nano, .model = t->agent != NULL ? t->agent->model_id : NULL,
+		.judge_model = b->judged.model[0] != '\0' ? b->judged.model : NULL, .judge_rates = b->judged.rates,
+		.judge_lost = b->judged.lost, .release = releases[s->plan.release], .wake_gen = t->wake_gen, .due_us = -1,
+		.context_bytes = context_bytes(t, b), .again = s->again, .troubled = t->attempts > 0,
+	};
+	if (s->plan.release == RELEASE_RETRY)
+		x->a.due_us = stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000;
+	batch_classes(&b->tokens, x->a.tokens);
+	batch_classes(&b->judged.usage, x->a.judge_tokens);
+	fill_lists(x);
+	return x;
 }
 
 static void
 send_now(void *ctx)
 {
 	struct sess *s = ctx;
-	char *p[NPARAMS];
 	int64_t base;
 
 	s->retry = NULL;
@@ -189,11 +146,11 @@ send_now(void *ctx)
 	s->sent_us = clock_mono_us();
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);
-	fill(s, base, p);
+	s->sending = fill(s, base);
 	plan_sent(&s->t, &s->batch);
 	FAILPOINT_IN(APPEND, turn_state_name(s->state));
 	SESS_WAIT(s);
-	dbq_give(s->wk->db, STMT_SESSION_APPEND, NPARAMS, p, on_append, s);
+	append_run(s->wk->appends, &s->sending->a);
 }
 
 void
@@ -301,31 +258,36 @@ again(struct sess *s, const struct err *e)
 }
 
 static void
-on_append(void *ctx, const PGresult *r, const struct err *e)
+on_append(struct append *a, enum append_result result, int64_t last_seq, int64_t now_us, const struct err *e)
 {
-	struct sess *s = ctx;
-	const char *result;
+	struct sess *s = ((struct sending *)a)->s;
 
+	append_free(&s->sending);
 	if (!sess_answered(s))
 		return;
 	if (e != NULL) {
 		again(s, e);
 		return;
 	}
-	result = pg_str(r, 0, 0);
-	if (strcmp(result, "ok") == 0 && s->again) {
+	switch (result) {
+	case APPEND_OK:
+		if (!s->again) {
+			committed(s, last_seq);
+			break;
+		}
 		SESS_WAIT(s);
 		DBQ_RUN(s->wk->db, STMT_EVENT_WRITTEN, on_written, s, s->t.id, s->batch.ev[0].id);
-	} else if (strcmp(result, "ok") == 0) {
-		committed(s, pg_int(r, 0, 1));
-	} else if (strcmp(result, "woken") == 0) {
+		break;
+	case APPEND_WOKEN:
 		woken(s);
-	} else if (strcmp(result, "stamp") == 0) {
+		break;
+	case APPEND_STAMP:
 		/* our idea of the time is off, or the database's clock went back behind the log: then it has to catch up */
 		log_warn("stamp_refused", "session", s->t.id, NULL);
-		stamp_learn(&s->wk->stamp, s->sent_us, clock_mono_us(), pg_int(r, 0, 2));
+		stamp_learn(&s->wk->stamp, s->sent_us, clock_mono_us(), now_us);
 		send_after(s, 100);
-	} else {
+		break;
+	case APPEND_FENCED:
 		sess_lost(s);
 	}
 }

@@ -460,6 +460,8 @@ batch_flush(struct batch *b, const struct inbox_item *item)
 {
 	b->taken = xrealloc(b->taken, (size_t)(b->ntaken + 1) * sizeof(b->taken[0]));
 	b->taken[b->ntaken++] = item->seq;
+	b->taken_wakes += item->wakes;
+	b->taken_bytes += (int64_t)strlen(item->stem);
 }
 
 void

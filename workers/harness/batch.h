@@ -65,7 +65,8 @@ struct batch {
 	struct event *ev;
 	int nev;
 	int64_t *taken;		/* inbox_seq consumed */
-	int ntaken;
+	int ntaken, taken_wakes;	/* how many; how many of them wake */
+	int64_t taken_bytes;	/* of their stems */
 	struct action_row *actions;	/* tool uses that now wait for the client */
 	int nactions;
 	const char *status;	/* the session's new status, or NULL */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/queue.h>
 
+#include "appendq.h"
 #include "busq.h"
 #include "conf.h"
 #include "dbq.h"
@@ -28,6 +29,7 @@ struct wk {
 	char host[64];		/* the machine: the same for all its processes, in whatever container */
 	struct loop *loop;
 	struct dbq *db;		/* one connection: results come in the order of the questions, which work.c relies on */
+	struct appendq *appends;	/* on that connection */
 	struct busq *bus;
 	struct hands *hands;
 	struct model_client *models;

@@ -25,6 +25,7 @@
 #include "id.h"
 #include "log.h"
 #include "publish.h"
+#include "sess.h"
 #include "work.h"
 #include "xalloc.h"
 
@@ -98,6 +99,7 @@ open_all(struct wk *wk, struct err *e)
 	wk->contexts = ctxcache_new((size_t)c->context_cache_bytes);
 	wk->agents = agents_new();
 	wk->db = dbq_new(wk->loop, c->pg_dsn, DB_WORKER, (int)c->pg_timeout_ms);
+	wk->appends = appendq_new(wk->db, append_at_hand);
 	wk->bus = busq_new(wk->loop, c);
 	wk->hands = hands_new(wk->loop, c->hands_socket);
 	wk->models = model_client_new(wk->loop, c);
@@ -121,6 +123,7 @@ close_all(struct wk *wk)
 	hands_free(&wk->hands);
 	busq_free(&wk->bus);
 	dbq_free(&wk->db);
+	appendq_free(&wk->appends);
 	publish_close(wk);
 	note_close(&wk->note);
 	loop_free(&wk->loop);

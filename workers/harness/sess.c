@@ -155,6 +155,7 @@ sess_free(struct sess *s)
 	loop_cancel(s->wk->loop, &s->sandbox_timer);
 	loop_cancel(s->wk->loop, &s->stop_timer);
 	delta_free(&s->delta);
+	append_free(&s->sending);
 	batch_free(&s->batch);
 	turn_free(&s->t);
 	free(s->files);

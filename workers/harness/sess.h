@@ -27,7 +27,8 @@ struct sess {
 	struct plan plan;
 	bool again;			/* the append may have been committed before */
 	int tries;
-	int64_t sent_us;		/* when the append was sent, for the clock */
+	struct sending *sending;	/* append.c: the append under way */
+	int64_t sent_us;		/* when it was sent, for the clock */
 	struct loop_timer *retry;
 
 	char *present;			/* present.c: the files of the context that are still there, for this request */
@@ -78,6 +79,8 @@ void load_peek(struct sess *s);
 /* append.c: sends s->batch under s->plan and fires what follows. */
 void append_send(struct sess *s);
 void append_release(struct sess *s);
+void append_free(struct sending **x);
+void append_at_hand(struct append *a);	/* of one of these */
 /* ask.c: TS_ASKING. */
 void ask_begin(struct sess *s);
 void ask_interrupt(struct sess *s);	/* by the client: what it took is paid for */
