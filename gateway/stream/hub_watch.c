@@ -138,21 +138,49 @@ hub_watch_remove(struct hub_sub *s)
 	s->watch = NULL;
 }
 
-static size_t
+static uint64_t
 hash(const char *text)
 {
 	uint64_t h = 14695981039346656037u;	/* FNV-1a; ids are random, and who invents some keeps them here for one lookup only */
 
 	for (; *text; text++)
 		h = (h ^ (unsigned char)*text) * 1099511628211u;
-	return (size_t)(h ^ h >> 32);
+	return h ^ h >> 32;
+}
+
+static struct hub_bucket *
+bucket_of(const struct hub_table *t, uint64_t h)
+{
+	return &t->buckets[h & (t->nbuckets - 1)];
+}
+
+/* From other bits than those that choose the bucket. */
+static uint64_t
+mark_of(uint64_t h)
+{
+	return 1ull << (h >> 26 & 63);
+}
+
+static void
+put(struct hub_bucket *b, struct hub_watch *w, uint64_t h)
+{
+	w->next = b->first;
+	b->first = w;
+	b->seen |= mark_of(h);
 }
 
 struct hub_watch *
 hub_table_find(const struct hub_table *t, const char *session)
 {
-	struct hub_watch *w = t->count ? t->buckets[hash(session) & (t->nbuckets - 1)] : NULL;
+	const struct hub_bucket *b;
+	struct hub_watch *w;
+	uint64_t h;
 
+	if (!t->count)
+		return NULL;
+	h = hash(session);
+	b = bucket_of(t, h);
+	w = b->seen & mark_of(h) ? b->first : NULL;
 	while (w && strcmp(w->session, session) != 0)
 		w = w->next;
 	return w;
@@ -161,27 +189,26 @@ hub_table_find(const struct hub_table *t, const char *session)
 static void
 table_grow(struct hub_table *t)
 {
-	size_t n = t->nbuckets ? 2 * t->nbuckets : 64;
-	struct hub_watch **b = xcalloc(n, sizeof(struct hub_watch *)), *w, *next;
+	struct hub_table more = { .nbuckets = t->nbuckets ? 2 * t->nbuckets : 64, .count = t->count };
+	struct hub_watch *w, *next;
 
+	more.buckets = xcalloc(more.nbuckets, sizeof *more.buckets);
 	for (size_t i = 0; i < t->nbuckets; i++)
-		for (w = t->buckets[i]; w; w = next) {
-			size_t at = hash(w->session) & (n - 1);
+		for (w = t->buckets[i].first; w; w = next) {
+			uint64_t h = hash(w->session);
 
 			next = w->next;
-			w->next = b[at];
-			b[at] = w;
+			put(bucket_of(&more, h), w, h);
 		}
 	free(t->buckets);
-	t->buckets = b;
-	t->nbuckets = n;
+	*t = more;
 }
 
 struct hub_watch *
 hub_table_get(struct hub_table *t, const char *session)
 {
 	struct hub_watch *w = hub_table_find(t, session);
-	size_t at;
+	uint64_t h = hash(session);
 
 	if (w)
 		return w;
@@ -189,9 +216,7 @@ hub_table_get(struct hub_table *t, const char *session)
 		table_grow(t);
 	w = xcalloc(1, sizeof *w);
 	must((size_t)snprintf(w->session, sizeof w->session, "%s", session) < sizeof w->session);
-	at = hash(session) & (t->nbuckets - 1);
-	w->next = t->buckets[at];
-	t->buckets[at] = w;
+	put(bucket_of(t, h), w, h);
 	t->count++;
 	return w;
 }
@@ -199,12 +224,15 @@ hub_table_get(struct hub_table *t, const char *session)
 void
 hub_table_drop(struct hub_table *t, struct hub_watch *w)
 {
-	struct hub_watch **p = &t->buckets[hash(w->session) & (t->nbuckets - 1)];
+	struct hub_bucket *b = bucket_of(t, hash(w->session));
+	struct hub_watch **p = &b->first;
 
 	must(!w->subs && !w->fetching);
 	while (*p != w)
 		p = &(*p)->next;
 	*p = w->next;
+	if (!b->first)
+		b->seen = 0;
 	t->count--;
 	hub_preview_free(w);
 	free(w);
@@ -220,8 +248,8 @@ hub_table_next(const struct hub_table *t, const struct hub_watch *w)
 	if (w)
 		i = (hash(w->session) & (t->nbuckets - 1)) + 1;
 	for (; i < t->nbuckets; i++)
-		if (t->buckets[i])
-			return t->buckets[i];
+		if (t->buckets[i].first)
+			return t->buckets[i].first;
 	return NULL;
 }
 
@@ -231,7 +259,7 @@ hub_table_free(struct hub_table *t)
 	struct hub_watch *w, *next;
 
 	for (size_t i = 0; i < t->nbuckets; i++)
-		for (w = t->buckets[i]; w; w = next) {
+		for (w = t->buckets[i].first; w; w = next) {
 			next = w->next;
 			must(!w->subs);
 			hub_preview_free(w);

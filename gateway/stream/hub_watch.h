@@ -93,9 +93,13 @@ int64_t hub_watch_seen(const struct hub_watch *w);
 void hub_watch_add(struct hub_watch *w, struct hub_sub *s);
 void hub_watch_remove(struct hub_sub *s);
 
-/* Watches by session id. Zero-initialised is valid and empty. */
+/*
+ * Watches by session id. Zero-initialised is valid and empty. Most of what a hub reads can be for sessions that it has no watch of: `seen`
+ * tells so without looking at the watches of the bucket, whose memory is cold.
+ */
+struct hub_bucket { struct hub_watch *first; uint64_t seen; };	/* a bit per hash that is in it, or was */
 struct hub_table {
-	struct hub_watch **buckets;
+	struct hub_bucket *buckets;
 	size_t nbuckets, count;
 };
 

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 
 #include "bus.h"
 #include "entry.h"
+#include "replies.h"
 
 /* The field part of an XADD command as a reader would get it: after XADD stream MAXLEN ~ n *. */
 static int
@@ -229,6 +231,55 @@ unknown_fields_are_skipped(void **state)
 	assert_int_equal(all.one.seq, 3);
 }
 
+/* Replies of every kind, cut anywhere, larger than what is kept, one after the other in the same memory. */
+static void
+replies_in_one_piece(void **state)
+{
+	static const char text[] = "*5\r\n$3\r\na\0b\r\n:7\r\n$-1\r\n*-1\r\n*2\r\n+OK\r\n*0\r\n";
+	struct replies all = { 0 };
+	redisContext rc = { .reader = redisReaderCreate() };
+	size_t big = 100000;
+	char *large = malloc(big + 32);
+	void *got = NULL;
+	redisReply *r;
+	int n;
+
+	replies_use(&all, &rc);
+	for (size_t cut = 0; cut < sizeof text; cut++) {
+		assert_int_equal(redisReaderFeed(rc.reader, text, cut), REDIS_OK);
+		assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
+		assert_true(cut == sizeof text - 1 || !got);
+		assert_int_equal(redisReaderFeed(rc.reader, text + cut, sizeof text - 1 - cut), REDIS_OK);
+		if (!got)
+			assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
+		r = got;
+		assert_non_null(r);
+		assert_int_equal(r->elements, 5);
+		assert_memory_equal(r->element[0]->str, "a\0b", 4);
+		assert_int_equal(r->element[0]->len, 3);
+		assert_int_equal(r->element[1]->integer, 7);
+		assert_int_equal(r->element[2]->type, REDIS_REPLY_NIL);
+		assert_int_equal(r->element[3]->type, REDIS_REPLY_NIL);
+		assert_string_equal(r->element[4]->element[0]->str, "OK");
+		assert_int_equal(r->element[4]->element[1]->elements, 0);
+		replies_reset(&all);
+	}
+	n = snprintf(large, big + 32, "$%zu\r\n", big);
+	memset(large + n, 'x', big);
+	memcpy(large + n + big, "\r\n", 2);
+	assert_int_equal(redisReaderFeed(rc.reader, large, (size_t)n + big + 2), REDIS_OK);
+	assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
+	assert_int_equal(((redisReply *)got)->len, big);
+	replies_reset(&all);
+	assert_int_equal(redisReaderFeed(rc.reader, "*2\r\n$1\r\n", 8), REDIS_OK);	/* the connection ends in the middle of one */
+	assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
+	assert_null(got);
+	redisReaderFree(rc.reader);
+	replies_free(&all);
+	replies_free(&all);
+	free(large);
+}
+
 int
 main(void)
 {
@@ -242,6 +293,7 @@ main(void)
 		cmocka_unit_test(packs_are_bounded),
 		cmocka_unit_test(malformed_events),
 		cmocka_unit_test(unknown_fields_are_skipped),
+		cmocka_unit_test(replies_in_one_piece),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,24 @@ sessions_share_a_round(void **state)
 	busq_tail_free(&t);
 }
 
+/* Nothing comes for longer than a read waits: that is no loss, and the tail goes on. */
+static void
+silence(void **state)
+{
+	struct busq_tail *t = tail_up();
+	struct bus *b = bus_open(&conf);
+	struct err e = ERR_INIT;
+
+	for (int64_t end = clock_mono_ms() + 2500; clock_mono_ms() < end;)
+		loop_once(loop, 100);
+	assert_int_equal(seen.downs, 0);
+	assert_int_equal(bus_publish(b, "sesn_a", "after", 1, "{}", &e), 0);
+	until(&seen.entries, 1, 2000);
+	assert_int_equal(seen.ups, 1);
+	bus_close(&b);
+	busq_tail_free(&t);
+}
+
 /* What is held goes out with what follows, and by itself when nothing does; others do not wait for it. */
 static void
 held(void **state)
@@ -414,6 +432,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(sessions_share_a_round),
+		cmocka_unit_test(silence),
 		cmocka_unit_test(held),
 		cmocka_unit_test(answers_cannot_be_refused),
 		cmocka_unit_test(refusals_are_heard),
