@@ -335,7 +335,7 @@ rush(struct busq_tail *t, size_t n)
 	int64_t now = clock_mono_us(), since = now - t->read_us;
 
 	t->read_us = now;
-	if (t->in_a_row > RUSH_READS ? n > 1 : since < RUSH_MS * 1000)
+	if (t->in_a_row > RUSH_READS ? n > 1 : since < (int64_t)RUSH_MS * 1000)
 		t->in_a_row += t->in_a_row <= RUSH_READS;
 	else
 		t->in_a_row = 0;

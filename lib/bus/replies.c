@@ -68,7 +68,7 @@ static void *
 on_array(const redisReadTask *task, int n)
 {
 	redisReply *o = part(task);
-	size_t size = (size_t)(n > 0 ? n : 0) * sizeof *o->element;
+	size_t size = (size_t)(n > 0 ? n : 0) * sizeof(struct redisReply *);
 
 	o->elements = (size_t)(n > 0 ? n : 0);
 	o->element = take(task->privdata, size);
