@@ -55,7 +55,7 @@ ring(struct gw_req *r, const struct after *n)
 	struct err e = ERR_INIT;
 
 	FAILPOINT(GW_AFTER);
-	if (bus_ring(r->bus, n->session, n->owner, &e) < 0)
+	if (bus_ring(r->bus, r->who.workspace_id, n->session, n->owner, &e) < 0)
 		log_err("doorbell", &e, "session", n->session, NULL);
 }
 

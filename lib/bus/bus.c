@@ -197,12 +197,12 @@ call(struct bus *b, const char *what, int argc, const char *const *argv, const s
 }
 
 int
-bus_ring(struct bus *b, const char *session, const char *owner, struct err *e)
+bus_ring(struct bus *b, const char *workspace, const char *session, const char *owner, struct err *e)
 {
 	struct entry_cmd cmd;
 
 	FAILPOINT(RING);
-	entry_job_cmd(&cmd, session, owner);
+	entry_job_cmd(&cmd, workspace, session, owner);
 	return call(b, "XADD " BUS_JOBS, cmd.argc, cmd.argv, cmd.len, false, e);
 }
 

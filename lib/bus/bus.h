@@ -2,7 +2,7 @@
  * bus: what travels through Redis, and the blocking client of the gateway.
  *
  * Redis carries hints and fan-out, Postgres decides: losing all of Redis costs delay, never data (design section 3). Streams:
- *   jobs       the doorbell. Fields: s <session> [o <lease owner>]. An idle worker that reads it dequeues from Postgres; an entry
+ *   jobs       the doorbell. Fields: w <workspace> s <session> [o <lease owner>]. An idle worker that reads it dequeues from Postgres; an entry
  *              with `o` is for that owner: session s has news in its inbox. Trimmed to BUS_JOBS_MAX.
  *   sse:0      fan-out to hubs (one shard today). Fields, in this order:
  *              s <session> t <event type> q <seq, "" for deltas> p <the event's JSON, "" when over BUS_BODY_MAX>
@@ -42,7 +42,7 @@ void bus_close(struct bus **b);
  * Ring the doorbell after a commit. owner may be NULL. Failing is no failure of the request: workers poll. Redis' answer is not waited
  * for: what it refuses is not told.
  */
-int bus_ring(struct bus *b, const char *session, const char *owner, struct err *e);
+int bus_ring(struct bus *b, const char *workspace, const char *session, const char *owner, struct err *e);
 /* Tell the hubs about a committed event (gateway: archive, delete). */
 int bus_publish(struct bus *b, const char *session, const char *type, int64_t seq, const char *body, struct err *e);
 int bus_ping(struct bus *b, struct err *e);

@@ -45,9 +45,11 @@ xadd(struct entry_cmd *c, const char *stream, const char *maxlen)
 }
 
 void
-entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner)
+entry_job_cmd(struct entry_cmd *c, const char *workspace, const char *session, const char *owner)
 {
 	xadd(c, BUS_JOBS, BUS_JOBS_MAX);
+	arg_str(c, "w");
+	arg_str(c, workspace);
 	arg_str(c, "s");
 	arg_str(c, session);
 	if (owner && *owner) {
@@ -174,11 +176,11 @@ find(const struct busq_field *f, int n, const char *key)
 int
 entry_job_read(const struct busq_field *f, int n, struct entry_job *out)
 {
-	const struct busq_field *s = find(f, n, "s"), *o = find(f, n, "o");
+	const struct busq_field *w = find(f, n, "w"), *s = find(f, n, "s"), *o = find(f, n, "o");
 
 	if (!s || s->len == 0)
 		return -1;
-	*out = (struct entry_job){ .session = s->val, .owner = o && o->len > 0 ? o->val : NULL };
+	*out = (struct entry_job){ .workspace = w && w->len > 0 ? w->val : NULL, .session = s->val, .owner = o && o->len > 0 ? o->val : NULL };
 	return 0;
 }
 

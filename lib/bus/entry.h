@@ -22,7 +22,7 @@ struct entry_cmd {
 };
 
 /* XADD to BUS_JOBS. owner may be NULL. */
-void entry_job_cmd(struct entry_cmd *c, const char *session, const char *owner);
+void entry_job_cmd(struct entry_cmd *c, const char *workspace, const char *session, const char *owner);
 
 /*
  * XADD to BUS_SSE. body of len bytes; over BUS_BODY_MAX an empty one is sent and the hub reads the log. seq 0: a preview; over
@@ -55,7 +55,8 @@ void entry_pack_reset(struct entry_pack *p);
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */
 struct busq_field { const char *key, *val; size_t len; };
 
-struct entry_job { const char *session, *owner; };		/* owner NULL: for any worker */
+/* owner NULL: for any worker. workspace NULL: the previous release's writers do not tell. */
+struct entry_job { const char *workspace, *session, *owner; };
 
 /* seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. Everything is borrowed from the fields. */
 struct entry_event { const char *type, *body; size_t len; int64_t seq; };

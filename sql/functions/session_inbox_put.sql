@@ -10,7 +10,6 @@ DECLARE
   v_now timestamptz := clock_timestamp();
   v_workspace text;
   v_context bigint;
-  v_due timestamptz;
   v_open int;
   v_wakes boolean[] := p_wakes;
   v_woken int := 0;
@@ -40,15 +39,11 @@ BEGIN
     VALUES (p_session, session_inbox_put.inbox_seq - n + k, p_ids[k], p_types[k], p_stems[k], p_roles[k]::"char", p_fragments[k], v_now,
             p_on_receipt[k], v_wakes[k], p_refers[k], p_answers[k], p_denials[k]);
   END LOOP;
-  -- a claim under way is waited for: its worker must be told
-  SELECT w.lease_owner, w.due_at INTO lease_owner, v_due FROM work w
-   WHERE w.workspace_id = v_workspace AND w.session_id = p_session FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES (v_workspace, p_session, v_now, v_context + v_bytes);
-  ELSIF v_due > v_now OR lease_owner IS NULL THEN
-    UPDATE work w SET due_at = least(w.due_at, v_now), bytes = w.bytes + v_bytes
-     WHERE w.workspace_id = v_workspace AND w.session_id = p_session;
-  END IF;
+  -- a claim under way is waited for: its worker must be told. What comes under a lease is counted by its owner (as in session_message)
+  INSERT INTO work AS w (workspace_id, session_id, due_at, bytes) VALUES (v_workspace, p_session, v_now, v_context + v_bytes)
+  ON CONFLICT (workspace_id, session_id) DO UPDATE
+     SET due_at = least(w.due_at, excluded.due_at), bytes = w.bytes + CASE WHEN w.lease_owner IS NULL THEN v_bytes ELSE 0 END
+  RETURNING w.lease_owner INTO lease_owner;
   RETURN NEXT;
 END $$;
 REVOKE ALL ON FUNCTION session_inbox_put FROM PUBLIC;

@@ -47,17 +47,15 @@ SELECT session_slice($1, $2::int)
 -- stmt: worker_reap  for: worker
 SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::int, $3, $4::bigint)
 
--- Sessions that are due, with what waits in their inboxes: a row for each item, in order, at least one for each session. mounts:
--- the files that its sandbox shows (JSON for hands), or NULL.
--- in: worker, sessions at most, bytes at most, bytes from which one is heavy, one heavy too, milliseconds that they have been due
+-- Sessions that are due, with what waits in their inboxes.
+-- in: worker, sessions at most, bytes at most, and of each light one, a heavier one too, a suspect instead, milliseconds that they have been
+-- due; or which ones: workspaces and sessions
 -- stmt: session_claim  for: worker
-SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
-       running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
-       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
-       budget_cents, unpriced, paused,
-       (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
-       (SELECT generation FROM catalogue) AS catalogue, outcomes
-  FROM session_claim($1, $2::int, $3::bigint, $4::bigint, $5::boolean, false, $6::int) c
+SELECT * FROM session_take($1, $2::int, $3::bigint, $4::bigint, $5::boolean, $6::boolean, $7::int, $8::text[], $9::text[])
+
+-- Does it have calls that wait for the client, or whose answers wait?
+-- stmt: calls_wait  for: worker
+SELECT EXISTS (SELECT FROM action WHERE session_id = $1 AND state <> 'closed')
 
 -- The model's view of the log after seq $2, or from the latest compaction on, in order: what stands in a column of its own replaces the
 -- fragment. One page: at most 4096 rows, and none behind the first 4 MB; a page that reaches neither is the last.
@@ -95,7 +93,7 @@ SELECT seq, id, type, body, at FROM (
     SELECT seq, id, type, body, us(processed_at) AS at FROM event WHERE session_id = $1 ORDER BY seq DESC LIMIT $2::int) p) q
  WHERE before < 67108864 ORDER BY seq DESC
 
--- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits. The items' columns are session_claim's.
+-- wake_gen and the waiting items in one snapshot; one row with NULLs when nothing waits. The items' columns are session_take's.
 -- stmt: inbox_take  for: worker
 SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
        us(i.received_at), s.budget_cents

@@ -13,17 +13,6 @@ SELECT worker_leave($1)
 -- stmt: event_written  for: worker
 SELECT seq, us(processed_at) FROM event WHERE session_id = $1 AND id = $2
 
--- As session_claim (the same columns), for one session that has killed its worker twice: by a worker that holds nothing else.
--- in: worker
--- stmt: suspect_claim  for: worker
-SELECT session_id, epoch, organization_id, workspace_id, thread_id, status, last_seq, last_us, wake_gen, attempts, agent, environment_id,
-       running_us, active_us, input_tokens, output_tokens, cache_read_tokens, cache_5m_tokens, cache_1h_tokens, title, created_us, token_nano,
-       bytes, calls, inbox_seq, event_id, type, stem, role, fragment, on_receipt, wakes, refers_to, answer, deny_message, received_us,
-       budget_cents, unpriced, paused,
-       (SELECT session_mounts(s.id) FROM session s WHERE s.id = c.session_id AND s.resources <> '[]') AS mounts,
-       (SELECT generation FROM catalogue) AS catalogue, outcomes
-  FROM session_claim($1, 0, 0, 0, false, true, 0) c
-
 -- Has a suspect waited for over five seconds for a worker that holds nothing?
 -- stmt: suspect_waits  for: worker
 SELECT EXISTS (SELECT FROM suspect x JOIN session s ON s.id = x.session_id

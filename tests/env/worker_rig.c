@@ -396,7 +396,7 @@ rig_send(const char *session)
 
 	if (DB_RUN(gw, STMT_INBOX_PUT, &r, &e, session, ids, types, stems, roles, fragments, no, wakes, refers, answers, denials, hashes) < 0)
 		fail_msg("inbox_put: %s", e.detail);
-	(void)bus_ring(bus, session, pg_str(r, 0, 0), &e);
+	(void)bus_ring(bus, "w1", session, pg_str(r, 0, 0), &e);
 	for (int i = 0; i < nbatch; i++) {
 		free(batch[i].stem);
 		free(batch[i].fragment);

@@ -36,12 +36,13 @@ job_round_trip(void **state)
 	struct busq_field f[8];
 	struct entry_job j;
 
-	entry_job_cmd(&c, "sesn_1", NULL);
+	entry_job_cmd(&c, "wrkspc_1", "sesn_1", NULL);
 	assert_string_equal(c.argv[1], "jobs");
 	assert_int_equal(entry_job_read(f, as_fields(&c, f), &j), 0);
+	assert_string_equal(j.workspace, "wrkspc_1");
 	assert_string_equal(j.session, "sesn_1");
 	assert_null(j.owner);
-	entry_job_cmd(&c, "sesn_1", "wrk-7");
+	entry_job_cmd(&c, "wrkspc_1", "sesn_1", "wrk-7");
 	assert_int_equal(entry_job_read(f, as_fields(&c, f), &j), 0);
 	assert_string_equal(j.owner, "wrk-7");
 }

@@ -24,7 +24,6 @@
 enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_WAKES, IN_REFERS, IN_ANSWER, IN_DENIAL };
 #define TAKE_INBOX 1
 #define TAKE_BUDGET 13
-#define CLAIM_CALLS 23
 #define CLAIM_INBOX 24
 
 static void
@@ -239,16 +238,54 @@ on_first_inbox(void *ctx, const PGresult *r, const struct err *e)
 	part_done(s);
 }
 
+static void
+tail_ask(struct sess *s)
+{
+	s->loading++;
+	SESS_WAIT(s);
+	DBQ_RUN(s->wk->db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
+}
+
+static void
+on_calls(void *ctx, const PGresult *r, const struct err *e)
+{
+	struct sess *s = ctx;
+
+	if (!sess_answered(s))
+		return;
+	if (e != NULL)
+		failed(s, e);
+	else if (pg_bool(r, 0, 0))
+		tail_ask(s);
+	part_done(s);
+}
+
+/* The log's end is read where a turn did not end in order, or calls wait: known of a session that nobody has worked on since we did. */
+static void
+calls_ask(struct sess *s, bool remembered)
+{
+	if (strcmp(s->t.status, "idle") != 0 || (remembered && s->t.context.calls)) {
+		tail_ask(s);
+	} else if (!remembered && s->t.last_seq > 0) {
+		s->loading++;
+		SESS_WAIT(s);
+		DBQ_RUN(s->wk->db, STMT_CALLS_WAIT, on_calls, s, s->t.id);
+	}
+}
+
 void
 load_begin(struct sess *s, const PGresult *claim, int i, int n)
 {
 	struct dbq *db = s->wk->db;
+	bool known;
 
 	s->news = false;
 	s->loading = 1;
 	store_inbox(&s->t, claim, i, n, CLAIM_INBOX);
-	if (ctxcache_take(s->wk->contexts, s->t.id, &s->t.context) && s->t.context.seq > s->t.last_seq)
+	known = ctxcache_take(s->wk->contexts, s->t.id, &s->t.context);
+	if (known && s->t.context.seq > s->t.last_seq)
 		context_clear(&s->t.context);	/* a restored backup */
+	known = known && s->t.context.seq == s->t.last_seq;
 	if (s->t.context.seq < s->t.last_seq) {
 		s->told_seq = s->t.context.seq;
 		s->loading += 2;
@@ -261,11 +298,7 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 		SESS_WAIT(s);
 		DBQ_RUN(db, STMT_OUTCOME_LOAD, on_outcome, s, s->t.id);
 	}
-	if (strcmp(s->t.status, "idle") != 0 || pg_bool(claim, i, CLAIM_CALLS)) {
-		s->loading++;
-		SESS_WAIT(s);
-		DBQ_RUN(db, STMT_EVENT_TAIL, on_tail, s, s->t.id, TAIL_EVENTS);
-	}
+	calls_ask(s, known);
 	/* work.c has asked for the newer catalogue: its answer comes before this one's */
 	if (pg_int(claim, i, PQfnumber(claim, "catalogue")) > routes_generation(s->wk->routes)) {
 		s->loading++;

@@ -95,7 +95,7 @@ look_at_host(struct peers *p, const bool *line, int i)
 void
 peers_look(struct peers *p)
 {
-	bool line[PEERS_MAX], open = false, hands = false;
+	bool line[PEERS_MAX] = { false }, open = false, hands = false;
 
 	p->nfirst = 0;
 	p->behind = p->n > 0 ? PEERS_MAX : 0;

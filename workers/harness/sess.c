@@ -181,6 +181,7 @@ sess_retire(struct sess *s)
 	hands_forget(s->wk->hands, s);
 	loop_cancel(s->wk->loop, &s->retry);
 	loop_cancel(s->wk->loop, &s->stop_timer);
+	s->t.context.calls = s->t.ncalls > 0;
 	if (s->whole)
 		ctxcache_put(s->wk->contexts, s->t.id, &s->t.context);
 	s->waiting++;

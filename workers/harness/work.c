@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "beat.h"
+#include "cleanup.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "ctxcache.h"
@@ -39,6 +40,14 @@
 #define ROOM_AGAIN_MS 30000	/* and how long after that it is not tried again */
 #define EPOCH_LAST 9007199254740991	/* a session that is gone: above every epoch it had */
 
+/* Sessions whose doorbells have been heard and that this worker should take. */
+struct rung {
+	char workspaces[CLAIM_MAX][ID_MAX], sessions[CLAIM_MAX][ID_MAX];
+	int n;
+	bool others;		/* and some that stand in no list: whatever is due */
+	struct loop_task task;
+};
+
 struct work {
 	struct wk *wk;
 	struct sess *buckets[BUCKETS];
@@ -46,7 +55,9 @@ struct work {
 	int64_t held;		/* bytes of the light sessions */
 	int heavy;		/* sessions of more than heavy_from() bytes */
 	int claiming;		/* sessions asked for; 0: no claim under way */
+	bool by_name;		/* it is one of named sessions */
 	bool short_of;		/* something may be due for which there was no room */
+	struct rung rung;	/* to be claimed before the loop waits */
 	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */
 	bool listing, reaping, slicing, dropping;
 	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
@@ -95,6 +106,7 @@ each(struct work *w, void (*fn)(struct work *, struct sess *))
 }
 
 static void claim(struct work *w, int64_t age_ms);
+static void claim_rung(struct work *w);
 
 static void
 on_leave(void *ctx)
@@ -338,6 +350,10 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 
 	w->claiming = 0;
 	n = e == NULL ? take_all(w, r) : 0;
+	if (w->by_name) {
+		w->claim_again = w->claim_again || n < asked;	/* what was not taken may be too large for its share */
+		asked = n + 1;
+	}
 	if (w->wk->draining && w->n == 0)
 		leave_soon(w);
 	if (e != NULL) {
@@ -346,6 +362,8 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 	}
 	if (w->claim_again || n >= asked)
 		work_claim(w);
+	else if (w->rung.n > 0 || w->rung.others)
+		claim_rung(w);
 	else if (w->left_again)
 		claim(w, later_ms(w));
 }
@@ -391,10 +409,20 @@ blame(struct work *w)
 	return false;
 }
 
-/*
- * Take what has been due for age_ms. Only who has beaten on its present connection: after a crash of Postgres that is what keeps epochs from
- * coming again.
- */
+/* Only who has beaten on its present connection: after a crash of Postgres that is what keeps epochs from coming again. */
+static bool
+may_claim(struct work *w)
+{
+	return !w->wk->draining && beat_since_us(w->wk->beat) > 0 && blame(w) && !alone(w) && clock_mono_ms() >= w->room_ms;
+}
+
+static int64_t
+bytes_left(const struct work *w)
+{
+	return w->held < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - w->held : 0;
+}
+
+/* Take what has been due for age_ms. */
 static void
 claim(struct work *w, int64_t age_ms)
 {
@@ -407,21 +435,92 @@ claim(struct work *w, int64_t age_ms)
 		return;
 	}
 	w->claim_again = w->left_again = false;
-	if (room <= 0 || w->wk->draining || beat_since_us(w->wk->beat) == 0 || !blame(w))
-		return;
-	if (alone(w) || clock_mono_ms() < w->room_ms)
+	if (age_ms == 0) {
+		w->rung.n = 0;		/* they are among what is due */
+		w->rung.others = false;
+	}
+	if (room <= 0 || !may_claim(w))
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
-	bytes = w->held < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - w->held : 0;
+	w->by_name = false;
+	bytes = bytes_left(w);
 	w->short_of = w->heavy > 0 || bytes < heavy_from(w);
 	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming), DBN(bytes), DBN(heavy_from(w)),
-	    w->heavy > 0 ? "f" : "t", DBN(age_ms));
+	    w->heavy > 0 ? "f" : "t", "f", DBN(age_ms), NULL, NULL);
 }
 
 void
 work_claim(struct work *w)
 {
 	claim(w, 0);
+}
+
+/*
+ * Take those whose doorbells were heard, and no others: by their keys, which costs Postgres less than to look for what is due. Not when
+ * there may be more due than was heard, or no room for all of it: then the oldest come first.
+ */
+static void
+claim_rung(struct work *w)
+{
+	struct rung *g = &w->rung;
+	int64_t bytes = bytes_left(w);
+	const char *workspaces[CLAIM_MAX], *sessions[CLAIM_MAX];
+
+	if (w->claiming > 0)
+		return;		/* its answer comes back here */
+	if (g->others || w->short_of || g->n + w->n > w->wk->conf.turns_max || bytes < heavy_from(w)) {
+		work_claim(w);
+		return;
+	}
+	if (g->n == 0 || !may_claim(w)) {
+		g->n = 0;
+		return;
+	}
+	for (int i = 0; i < g->n; i++) {
+		workspaces[i] = g->workspaces[i];
+		sessions[i] = g->sessions[i];
+	}
+	AUTO(str) char *in = pg_array(workspaces, g->n), *which = pg_array(sessions, g->n);
+
+	bytes /= g->n;
+	w->claiming = g->n;
+	w->by_name = true;
+	g->n = 0;
+	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, "0", "0", DBN(bytes < heavy_from(w) ? bytes : heavy_from(w)), "f", "f",
+	    "0", in, which);
+}
+
+static void
+on_rung(void *ctx)
+{
+	claim_rung(ctx);
+}
+
+/* Anybody who reaches Redis may have written it: what Postgres would refuse must not spoil the others' claim. */
+static bool
+is_name(const char *id)
+{
+	size_t n = id != NULL ? strspn(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-") : 0;
+
+	return n > 0 && n < ID_MAX && id[n] == '\0';
+}
+
+/* A session that this worker should take at once, with all that are heard of in this round. */
+static void
+hear(struct work *w, const struct entry_job *job)
+{
+	struct rung *g = &w->rung;
+
+	loop_soon(w->wk->loop, &g->task);
+	for (int i = 0; i < g->n; i++)
+		if (strcmp(g->sessions[i], job->session) == 0)
+			return;
+	if (g->n == CLAIM_MAX || !is_name(job->workspace) || !is_name(job->session)) {
+		g->others = true;
+		return;
+	}
+	strcpy(g->workspaces[g->n], job->workspace);
+	strcpy(g->sessions[g->n++], job->session);
 }
 
 /* What is due, but for what others should take. */
@@ -446,10 +545,12 @@ on_later(void *ctx)
 
 /* A doorbell that is for any worker: at once, or what the others have left, the next in the line first. */
 static void
-rung(struct work *w, const char *session)
+rung(struct work *w, const struct entry_job *job)
 {
-	if (peers_favourite(&w->peers, session)) {
-		work_claim(w);
+	if (find(w, job->session) != NULL)
+		return;		/* taken while the ring was on its way, and what it tells of with it: later ones are for the owner */
+	if (peers_favourite(&w->peers, job->session)) {
+		hear(w, job);
 		return;
 	}
 	w->rung_ms = clock_mono_ms();
@@ -467,7 +568,7 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 	if (entry_job_read(f, n, &job) < 0)
 		return;
 	if (job.owner == NULL) {
-		rung(w, job.session);
+		rung(w, &job);
 	} else if (strcmp(job.owner, w->wk->name) == 0) {
 		s = find(w, job.session);
 		if (s != NULL)
@@ -545,7 +646,7 @@ look_for_suspects(struct work *w)
 		return;
 	if (w->n == 0) {
 		w->claiming = 1;
-		DBQ_RUN(w->wk->db, STMT_SUSPECT_CLAIM, on_suspect, w, w->wk->name);
+		DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_suspect, w, w->wk->name, "1", "0", "0", "f", "t", "0", NULL, NULL);
 	} else if (w->alone == NULL && !w->looking) {
 		w->looking = true;
 		DBQ_RUN(w->wk->db, STMT_SUSPECT_WAITS, on_waits, w);
@@ -726,6 +827,7 @@ work_new(struct wk *wk)
 	struct work *w = xcalloc(1, sizeof(*w));
 
 	w->wk = wk;
+	w->rung.task = (struct loop_task){ .fn = on_rung, .ctx = w };
 	peers_begin(&w->peers, wk->name, wk->host, BEATS_MISSED * wk->conf.beat_ms);
 	w->tick = loop_after(wk->loop, 0, on_tick, w);
 	w->tail = busq_tail_new(wk->loop, &wk->conf, BUS_JOBS, on_entry, on_tail_state, w);
@@ -756,6 +858,7 @@ work_free(struct work **wp)
 	loop_cancel(w->wk->loop, &w->tick);
 	loop_cancel(w->wk->loop, &w->drain);
 	loop_cancel(w->wk->loop, &w->later);
+	loop_not(w->wk->loop, &w->rung.task);
 	busq_tail_free(&w->tail);
 	free(w);
 	*wp = NULL;

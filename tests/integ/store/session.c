@@ -106,7 +106,7 @@ claim_within(const char *worker, const char *room, const char *heavy)
 	AUTO(pgres) PGresult *r = NULL;
 	struct err e = ERR_INIT;
 
-	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", room, "100000", heavy, "0") < 0)
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, worker, "10", room, "100000", heavy, "f", "0", NULL, NULL) < 0)
 		fail_msg("%s", e.detail);
 	return PQntuples(r) == 1 ? pg_int(r, 0, 1) : PQntuples(r);
 }
@@ -181,9 +181,53 @@ a_turn(void **state)
 }
 
 /* A worker takes what fits into its room, and a heavy session only when it may; the next one takes what was left. */
+/* The epoch of the session, claimed by its name; 0: it was not there to be had. */
+static int64_t
+claim_named(const char *workspace, const char *each)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	AUTO(str) char *in = pg_array((const char *[]){ workspace, workspace }, 2), *which = pg_array((const char *[]){ "sesn_none", session }, 2);
+	struct err e = ERR_INIT;
+
+	if (DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, "wk", "0", "0", each, "f", "f", "0", in, which) < 0)
+		fail_msg("%s", e.detail);
+	return PQntuples(r) > 0 ? pg_int(r, 0, 1) : 0;
+}
+
+/* A claim by name takes what a claim of what is due would: of its workspace, due, free, light enough, no suspect. With all of the inbox. */
+static void
+named(void **state)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	AUTO(str) char *in = pg_array((const char *[]){ "w1" }, 1), *which = pg_array((const char *[]){ session }, 1);
+	struct err e = ERR_INIT;
+
+	put("m1", "user.message", "t", NULL);
+	put("m2", "user.message", "t", NULL);
+	put("m3", "user.message", "t", NULL);
+	assert_int_equal(claim_named("wrkspc_other", "1000"), 0);
+	assert_int_equal(claim_named("w1", "1"), 0);
+	free(ask("UPDATE work SET attempts = 2"));
+	assert_int_equal(claim_named("w1", "1000"), 0);
+	free(ask("UPDATE work SET attempts = 0, due_at = clock_timestamp() + interval '1 hour'"));
+	assert_int_equal(claim_named("w1", "1000"), 0);
+	free(ask("UPDATE work SET due_at = clock_timestamp()"));
+	assert_int_equal(claim_named("w1", "1000"), 1);
+	assert_int_equal(claim_named("w1", "1000"), 0);
+	free(ask("UPDATE work SET lease_owner = NULL"));
+	assert_int_equal(DB_RUN(wk, STMT_SESSION_CLAIM, &r, &e, "wk", "0", "0", "1000", "f", "f", "0", in, which), 0);
+	assert_int_equal(PQntuples(r), 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(atoi(pg_str(r, i, 25) + 1), i + 1);
+		assert_int_equal(pg_str(r, i, 10) != NULL, i == 0);	/* the agent, once */
+	}
+}
+
 static void
 bounded(void **state)
 {
+	struct err e = ERR_INIT;
+
 	put("m1", "user.message", "t", NULL);
 	expect("SELECT (bytes > 0)::text FROM work", "true");
 	assert_int_equal(claim_within("wk", "0", "t"), 0);
@@ -193,6 +237,12 @@ bounded(void **state)
 	assert_int_equal(claim_within("wk", "0", "t"), 2);
 	put("m2", "user.message", "t", NULL);	/* under the lease: counted by its owner */
 	expect("SELECT bytes FROM work", "100001");
+	assert_int_equal(DB_RUN(gw, STMT_SESSION_MESSAGE, NULL, &e, "w1", session, "{m3}", "{s}", "{f}", "1", "2", "10", "1000"), 0);
+	expect("SELECT bytes FROM work", "100001");
+	free(ask("UPDATE work SET lease_owner = NULL"));
+	assert_int_equal(DB_RUN(gw, STMT_SESSION_MESSAGE, NULL, &e, "w1", session, "{m4,m5}", "{s,s}", "{f,NULL}", "2", "3", "10", "1000"), 0);
+	expect("SELECT bytes FROM work", "100004");
+	expect("SELECT string_agg(i.id || coalesce(role::text, '-'), ' ' ORDER BY i.inbox_seq) FROM inbox i JOIN session s ON s.id = session_id", "m1u m2u m3u m4u m5-");
 }
 
 static void
@@ -573,7 +623,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(a_turn, fresh_session), cmocka_unit_test_setup(fenced, fresh_session),
-		cmocka_unit_test_setup(bounded, fresh_session),
+		cmocka_unit_test_setup(bounded, fresh_session), cmocka_unit_test_setup(named, fresh_session),
 		cmocka_unit_test_setup(woken, fresh_session), cmocka_unit_test_setup(stamps, fresh_session),
 		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),

@@ -142,8 +142,8 @@ round_trip(void **state)
 	until(&seen.entries, 3, 2000);
 	assert_int_equal(seen.got[1].len, 7);
 	assert_int_equal(seen.got[2].seq, 3);
-	assert_int_equal(bus_ring(b, "sesn_a", "wrk-1", &e), 0);
-	assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), 0);
+	assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", "wrk-1", &e), 0);
+	assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", NULL, &e), 0);
 	assert_int_equal(busq_dropped(q), 0);
 	busq_tail_free(&t);
 	busq_free(&q);
@@ -286,7 +286,7 @@ answers_cannot_be_refused(void **state)
 	acl("-client");
 	q = writer_up();
 	for (int i = 0; i < 5; i++) {
-		assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), 0);
+		assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", NULL, &e), 0);
 		assert_int_equal(bus_publish(b, "sesn_a", "direct", i + 1, "{}", &e), 0);
 		busq_publish(q, "sesn_b", "one", i + 1, "{}", 2);
 		until(&seen.entries, 2 * (i + 1), 2000);
@@ -380,7 +380,7 @@ hung_server_is_bounded(void **state)
 	t1 = clock_mono_ms();
 	assert_in_range(t1 - t0, conf.redis_timeout_ms - 5, 20 * conf.redis_timeout_ms);
 	for (int i = 0; i < 1000; i++)
-		assert_int_equal(bus_ring(b, "sesn_a", NULL, &e), -1);
+		assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", NULL, &e), -1);
 	assert_in_range(clock_mono_ms() - t1, 0, 40 * conf.redis_timeout_ms);
 	assert_int_equal(e.kind, EK_UNAVAILABLE);
 	kill(server, SIGCONT);
