@@ -2,7 +2,7 @@
 // sessions runs again, is every acknowledged message answered exactly once, are the meters exact? TAP.
 //   SESSIONS=1000   KILL=all: every worker instead of one
 import { setTimeout as pause } from 'node:timers/promises';
-import { check, pidOf, quiet, services, signal, sql, until, violations } from './lib/instance.mjs';
+import { busiest, check, pidOf, quiet, services, signal, sql, until, violations } from './lib/instance.mjs';
 import { close, open } from './lib/scene.mjs';
 import { finish, test } from './lib/tap.mjs';
 
@@ -35,7 +35,7 @@ const running = await count(atWork);
 await shown('all are at work at the same moment', running === N, `${running}`);
 
 const owners = await sql('SELECT w.id, count(*) FROM work k JOIN worker w ON w.id = k.lease_owner GROUP BY 1');
-const victims = services('worker').slice(0, all ? undefined : 1);
+const victims = all ? services('worker') : [await busiest()];
 const before = new Map(victims.map((s) => [s, pidOf(s)]));
 const [[at]] = await sql('SELECT us(clock_timestamp())');
 for (const s of victims) signal(s, 'SIGKILL');

@@ -1,7 +1,7 @@
 // Postgres away while sessions are at work (F51): for longer than a lease, with and without a worker that dies meanwhile. What must hold
 // when it is back: nobody takes over the sessions of a worker that lives, no model request is repeated for them, nothing is lost.
 import { setTimeout as pause } from 'node:timers/promises';
-import { healthy, pidOf, restarted, services, signal, sql, sv, until, without } from './instance.mjs';
+import { busiest, healthy, pidOf, restarted, signal, sql, sv, until, without } from './instance.mjs';
 
 const WORDS = 30;
 const list = (ids) => ids.map((id) => `'${id}'`).join();
@@ -51,7 +51,7 @@ const ways = {
 // ms: how long it is away. way: see above. kill: one worker dies with it. Returns what was measured, for people.
 export async function postgresAway(x, { ms, way = 'stopped', sessions = 24, kill = false }) {
 	const made = await crowd(x, sessions, ms), before = await owners(made);
-	const victim = services('worker')[0], pid = pidOf(victim);
+	const victim = await busiest(), pid = pidOf(victim);
 	let said;
 	await ways[way](ms, () => {
 		if (kill) signal(victim, 'SIGKILL');

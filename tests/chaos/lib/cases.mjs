@@ -6,7 +6,7 @@ import { arm, disarm, reached } from './failpoints.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
 import { storeFull } from './store.mjs';
-import { ctl, healthy, pidOf, restart, services, signal, sql, sv, until } from './instance.mjs';
+import { busiest, ctl, healthy, pidOf, restart, services, signal, sql, sv, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
 
@@ -71,11 +71,50 @@ export const cases = [
 		await Promise.all(ids.map((id) => x.clients.say(id, bash('sleep 2'))));
 		await Promise.all(ids.map((id) => has(x, id, 'agent.tool_use')));
 		const [[at]] = await sql('SELECT us(clock_timestamp())');
-		signal(services('worker')[0], 'SIGKILL');
+		signal(await busiest(), 'SIGKILL');
 		for (const id of ids) await x.clients.settled(id, 30_000);
 		const late = (await sql(`SELECT session_id, min(us(processed_at)) FROM event WHERE type = 'session.status_running' AND session_id IN (${
 			ids.map((i) => `'${i}'`).join()}) AND us(processed_at) > ${at} GROUP BY 1`)).filter(([, us]) => Number(us) - Number(at) > 2e6);
 		if (late.length > 0) throw new Error(`late: ${late.map(([id, us]) => `${id} ${(Number(us) - Number(at)) / 1e6} s`).join(', ')}`);
+	} },
+	{ f: 'F7 F8', brief, name: 'the worker that has the work stands still: the others take what comes meanwhile, and only its own sessions wait', async run(x) {
+		const ids = await Promise.all(Array.from({ length: 12 }, () => session(x)));
+		const held = await session(x);
+		for (const id of ids) {
+			await x.clients.say(id, 'words');
+			await x.clients.settled(id, 20_000);
+		}
+		await x.clients.say(held, `${bash('sleep 1')}\n\n${bash('echo next')}`);
+		await has(x, held, 'agent.tool_use');
+		const first = await busiest();
+		signal(first, 'SIGSTOP');
+		const began = performance.now();
+		try {
+			await Promise.all(ids.map((id) => x.clients.say(id, `words\n\n${bash('echo more')}`)));
+			for (const id of ids) if (await x.clients.settled(id, 20_000) !== 'idle') throw new Error(`${id} waits for a worker that stands still`);
+			if (performance.now() - began > 3000) throw new Error(`they had to wait ${Math.round(performance.now() - began)} ms`);
+		} finally {
+			signal(first, 'SIGCONT');
+		}
+		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('its own session does not go on');
+		return `${ids.length} sessions answered ${Math.round(performance.now() - began)} ms after it stood still`;
+	} },
+	{ f: 'F39 F61', name: 'the worker that has the work is drained while more comes: every result is the real one, once, and nothing waits for it', async run(x) {
+		const ids = await Promise.all(Array.from({ length: 30 }, () => session(x)));
+		const steps = Array.from({ length: 4 }, (_, i) => bash(`sleep 0.4; echo ${i}`)).join('\n\n');
+		await Promise.all(ids.slice(0, 20).map((id) => x.clients.say(id, steps)));
+		await Promise.all(ids.slice(0, 20).map((id) => has(x, id, 'agent.tool_use')));
+		const gone = restart(await busiest()), began = performance.now();
+		await Promise.all(ids.slice(20).map((id) => x.clients.say(id, steps)));
+		await gone;
+		for (const id of ids) if (await x.clients.settled(id, 30_000) !== 'idle') throw new Error(`${id} does not come to rest`);
+		const took = Math.round(performance.now() - began);
+		for (const id of ids) {
+			const said = (await events(x, id)).filter((e) => e.type === 'agent.tool_result').map(textOf).join('');
+			if (said !== '0\n1\n2\n3\n') throw new Error(`${id}: ${JSON.stringify(said)}`);
+		}
+		if (took > 8000) throw new Error(`it took ${took} ms`);
+		return `${ids.length} sessions at rest after ${took} ms`;
 	} },
 	{ f: 'F51', name: 'Postgres away for longer than a lease: nobody is taken over, no model request is repeated',
 		run: (x) => postgresAway(x, { ms: 6000 }) },

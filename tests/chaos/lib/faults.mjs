@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import {
-	backends, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
+	backends, busiest, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
 } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
@@ -59,11 +59,14 @@ export const faults = [
 	{ f: 'F2', name: 'kill -9 of a gateway between commit and reply', strike: () => point('gateway.after_commit') },
 	{ f: 'F2', name: 'kill -9 of a gateway before its reply', strike: () => point('gateway.before_reply') },
 	{ f: 'F3 F5 F11', name: 'kill -9 of a worker', brief, strike: ({ rng }) => kill(rng.pick(services('worker'))) },
+	{ f: 'F3', name: 'kill -9 of the worker that has the work', brief, strike: async () => kill(await busiest()) },
 	{ f: 'F3 F39', name: 'kill -9 of all workers at once', brief, strike: () => Promise.all(services('worker').map((s) => kill(s))) },
 	{ f: 'F4', name: 'kill -9 of a worker between the model\'s reply and the append', strike: () => point('model.after') },
 	{ f: 'F6', name: 'kill -9 of a worker between a tool\'s result and the append', strike: () => point('call.after') },
 	{ f: 'F52', name: 'kill -9 of a worker between commit and publication', strike: () => point('append.after') },
 	{ f: 'F7', name: 'a worker stopped for longer than its lease, then woken', strike: ({ rng }) => frozen(rng.pick(services('worker')), LEASE_MS + 1500) },
+	{ f: 'F7', name: 'the worker that has the work stopped for longer than its lease, then woken', strike: async () => frozen(await busiest(), LEASE_MS + 1500) },
+	{ f: 'F7', name: 'the worker that has the work stopped for a moment', brief, strike: async () => frozen(await busiest(), 1200) },
 	{ f: 'F53', name: 'a worker\'s loop stalled for longer than its lease', async strike() {
 		arm(`beat.before sleep:${LEASE_MS + 1500} once`);
 		await until('stalled', () => reached('beat.before'), 3000).catch(() => undefined);
@@ -172,6 +175,7 @@ export const faults = [
 		disarm();
 	} },
 	{ f: 'F39', name: 'SIGTERM to all workers at once', brief, strike: () => restart(services('worker')) },
+	{ f: 'F39', name: 'SIGTERM to the worker that has the work', brief, strike: async () => restart(await busiest()) },
 	{ f: 'F38', name: 'rolling restart of every class', async strike() {
 		for (const s of services().filter((x) => /^(gateway|stream|worker)-/.test(x))) await restart(s);
 	}, slow: true },
