@@ -1,0 +1,85 @@
+/*
+ * work_in: what the files of the worker's table share: work.c (the table, leases, life), claim.c (where sessions come from), standing.c
+ * (what others know of this worker, and it of them). Nobody else includes it.
+ */
+#ifndef ROOST_HARNESS_WORK_IN_H
+#define ROOST_HARNESS_WORK_IN_H
+
+#include "peers.h"
+#include "work.h"
+
+#define BUCKETS 4096
+#define CLAIM_MAX 64
+#define SUSPECT 2		/* attempts from which a session runs alone (also in session_take) */
+
+/* Sessions whose doorbells have been heard and that this worker should take. */
+struct rung {
+	char workspaces[CLAIM_MAX][ID_MAX], sessions[CLAIM_MAX][ID_MAX];
+	int n;
+	bool others;		/* and some that stand in no list: whatever is due */
+	struct loop_task task;
+};
+
+struct work {
+	struct wk *wk;
+	struct sess *buckets[BUCKETS];
+	int n;
+	int64_t held;		/* bytes of the light sessions */
+	int heavy;		/* sessions of more than heavy_from() bytes */
+	int claiming;		/* sessions asked for; 0: no claim under way */
+	bool by_name;		/* it is one of named sessions */
+	bool short_of;		/* something may be due for which there was no room */
+	struct rung rung;	/* to be claimed before the loop waits */
+	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */
+	bool listing, reaping, slicing, dropping;
+	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
+	bool looking;		/* for suspects that wait */
+	struct sess *alone;	/* a suspect, which runs alone until it makes progress */
+	int64_t room_ms, room_again_ms;	/* nothing is claimed before the first; no room is made before the second */
+	int drops_left;
+	int64_t mark;
+	int64_t look_ms;		/* when to look for unpublished outputs next */
+	int64_t poll_ms, second_ms, slice_ms;	/* when to poll, to look after leases, to bill what runs, next */
+	struct loop_timer *tick, *drain;
+	struct loop_timer *later;	/* a claim of what others have left, */
+	int64_t rung_ms;		/* and when something was left to them last */
+	struct peers peers;
+	int64_t measured_us, waited_us;	/* when `busy` was measured; how long the loop had waited until then */
+	int busy;			/* percent of the time in which the loop does not wait, smoothed */
+	bool full;
+	struct busq_tail *tail;
+};
+
+/* work.c */
+struct sess *work_find(struct work *w, const char *id);
+/* Call fn for every session; fn may remove the one it is given. */
+void work_each(struct work *w, void (*fn)(struct work *, struct sess *));
+/* Every session of a claim's answer is taken in. Returns how many. */
+int work_take_all(struct work *w, const PGresult *r);
+/* An event that a statement has written into the log of a session that nobody holds: id, number, type and body from this column on. */
+void work_publish(struct work *w, const PGresult *r, int row, int col);
+/* Light sessions are at most this large. */
+int64_t work_heavy_from(const struct work *w);
+/* A draining worker that holds nothing leaves. */
+void work_leave_soon(struct work *w);
+void work_drain_soft(struct work *w, struct sess *s);
+
+/* claim.c */
+void claim_begin(struct work *w);
+void claim_end(struct work *w);
+/* What is due, but for what others should take. */
+void claim_mine(struct work *w);
+/* A worker without a turn takes a suspect. One that is never without hands its turns over to make room, for a while. */
+void claim_suspects(struct work *w);
+
+/* standing.c */
+/* Is it with a suspect that has not made progress yet? */
+bool standing_alone(const struct work *w);
+/* How long others may have a session before this worker takes it for left. */
+int64_t standing_later_ms(const struct work *w);
+/* Look at the doorbell as often as it has to. */
+void standing_pace(struct work *w);
+/* How busy it is, once a second. */
+void standing_measure(struct work *w);
+
+#endif
