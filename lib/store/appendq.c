@@ -1,9 +1,9 @@
 /*
  * appendq: see appendq.h. A set is open from its first append on until dbq sends it (or it is full), and has its first append's place in
- * the queue. What it becomes is decided then: one append alone goes by session_append, which is faster for one.
+ * the queue. What it becomes is decided then: one append alone goes by session_append_one, which is faster for one.
  *
- * A set that fails as a whole, and every append of it that says so (it is not plain after all), is sent one by one by session_append, which
- * decides alone. A set whose fate nobody knows is answered with EK_UNCERTAIN to each.
+ * A set that fails as a whole, and every append of it of which the answer says so, is sent one by one by session_append_one. A set whose
+ * fate nobody knows is answered with EK_UNCERTAIN to each.
  */
 #include "appendq.h"
 
@@ -18,6 +18,7 @@
 #define SET_BYTES (256 << 10)		/* of texts in one set */
 #define PLAIN_BYTES (32 << 10)		/* what is larger is not copied once more */
 #define CLASS_RUNTIME (COST_CLASSES + 1)
+#define ALONE (-4)			/* says session_append_many: only session_append_one can tell */
 
 struct set {
 	LIST_ENTRY(set) entry;
@@ -57,7 +58,7 @@ appendq_free(struct appendq **q)
 	*q = NULL;
 }
 
-/* --- one by session_append --------------------------------------------------------------------------------------------------------- */
+/* --- one by session_append_one ----------------------------------------------------------------------------------------------------- */
 
 static char *
 number(int64_t v)
@@ -83,47 +84,31 @@ numbers(const int64_t *v, int n)
 	return buf_steal(&b);
 }
 
-static const char *
-role_of(const struct append_event *ev)
-{
-	return ev->role == 0 ? NULL : ev->role == 'u' ? "u" : ev->role == 's' ? "s" : "a";
-}
-
-/* The column of the pointers at `offset` in n structs of `size` bytes. */
+/* The column of the pointers at `offset` in n structs of `size` bytes; NULL when it has elements and all are NULL. */
 static char *
 column(const void *first, int n, size_t size, size_t offset)
 {
 	struct buf b = BUF_INIT(0);
+	bool any = false;
 
 	buf_ch(&b, '{');
 	for (int i = 0; i < n; i++) {
 		const char *item;
 
 		memcpy(&item, (const char *)first + (size_t)i * size + offset, sizeof item);
+		any = any || item;
 		if (i > 0)
 			buf_ch(&b, ',');
 		pg_array_item(&b, item);
 	}
 	buf_ch(&b, '}');
-	return buf_steal(&b);
+	if (any || n == 0)
+		return buf_steal(&b);
+	buf_free(&b);
+	return NULL;
 }
 
 #define COLUMN(first, n, field) column((first), (n), sizeof *(first), offsetof(__typeof__(*(first)), field))
-
-static char *
-roles(const struct append *a)
-{
-	struct buf b = BUF_INIT(0);
-
-	buf_ch(&b, '{');
-	for (int i = 0; i < a->nevents; i++) {
-		if (i > 0)
-			buf_ch(&b, ',');
-		pg_array_item(&b, role_of(&a->events[i]));
-	}
-	buf_ch(&b, '}');
-	return buf_steal(&b);
-}
 
 static enum db_stmt
 fill_one(const struct append *a, char **p)
@@ -136,10 +121,10 @@ fill_one(const struct append *a, char **p)
 	*at++ = COLUMN(a->events, a->nevents, id);
 	*at++ = COLUMN(a->events, a->nevents, type);
 	*at++ = COLUMN(a->events, a->nevents, body);
-	*at++ = roles(a);
+	*at++ = COLUMN(a->events, a->nevents, role);
 	*at++ = COLUMN(a->events, a->nevents, fragment);
 	*at++ = COLUMN(a->events, a->nevents, private);
-	*at++ = numbers(a->taken, a->ntaken);
+	*at++ = a->ntaken > 0 ? numbers(a->taken, a->ntaken) : NULL;
 	*at++ = xstrdup_opt(a->status);
 	*at++ = number_or_null(a->open_k >= 0, a->open_k);
 	*at++ = number_or_null(a->close_k >= 0, a->close_k);
@@ -150,7 +135,7 @@ fill_one(const struct append *a, char **p)
 	*at++ = COLUMN(a->calls, a->ncalls, kind);
 	*at++ = COLUMN(a->calls, a->ncalls, name);
 	*at++ = COLUMN(a->calls, a->ncalls, input);
-	*at++ = pg_array(a->closed, a->nclosed);
+	*at++ = a->nclosed > 0 ? pg_array(a->closed, a->nclosed) : NULL;
 	*at++ = xstrdup_opt(a->release);
 	*at++ = number(a->wake_gen);
 	*at++ = number_or_null(a->due_us >= 0, a->due_us);
@@ -163,24 +148,49 @@ fill_one(const struct append *a, char **p)
 	*at++ = a->judge_model ? numbers(a->judge_tokens, COST_CLASSES) : NULL;
 	*at++ = a->judge_rates.known ? numbers(a->judge_rates.token, COST_CLASSES) : NULL;
 	*at++ = xstrdup(a->judge_lost ? "t" : "f");
-	must(at == p + db_stmts[STMT_SESSION_APPEND].nparams);
-	return STMT_SESSION_APPEND;
+	*at++ = number(a->taken_bytes);
+	*at++ = number(a->taken_wakes);
+	must(at == p + db_stmts[STMT_SESSION_APPEND_ONE].nparams);
+	return STMT_SESSION_APPEND_ONE;
+}
+
+/* n numbers from an array's text. */
+static void
+numbers_of(const char *array, int64_t *v, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char *end;
+
+		v[i] = strtoll(array + 1, &end, 10);	/* behind the brace or a comma */
+		must(end > array + 1);
+		array = end;
+	}
+}
+
+/* v: as the functions say it, at least -3. */
+static void
+answer(struct append *a, int64_t v, int64_t now_us)
+{
+	static const enum append_result refused[] = { [1] = APPEND_FENCED, [2] = APPEND_WOKEN, [3] = APPEND_STAMP };
+
+	if (v >= 0)
+		a->done(a, APPEND_OK, v + a->nevents, now_us, NULL);
+	else
+		a->done(a, refused[-v], 0, now_us, NULL);
 }
 
 static void
 on_one(void *ctx, const PGresult *r, const struct err *e)
 {
-	static const char *const words[] = { [APPEND_OK] = "ok", [APPEND_FENCED] = "fenced", [APPEND_WOKEN] = "woken", [APPEND_STAMP] = "stamp" };
 	struct append *a = ctx;
-	int result = APPEND_OK;
+	int64_t v[2];
 
 	if (e) {
 		a->done(a, APPEND_OK, 0, 0, e);
 		return;
 	}
-	while (result < APPEND_STAMP && strcmp(pg_str(r, 0, 0), words[result]) != 0)
-		result++;
-	a->done(a, (enum append_result)result, pg_int(r, 0, 1), pg_int(r, 0, 2), NULL);
+	numbers_of(pg_str(r, 0, 0), v, 2);
+	answer(a, v[0], v[1]);
 }
 
 static void
@@ -239,7 +249,7 @@ put_event(struct buf *c, const struct append *a, int o, int k)
 	text(&c[E_ID], ev->id);
 	text(&c[E_TYPE], ev->type);
 	text(&c[E_BODY], ev->body);
-	text(&c[E_ROLE], role_of(ev));
+	text(&c[E_ROLE], ev->role);
 	text(&c[E_FRAGMENT], ev->fragment);
 	text(&c[E_PRIVATE], ev->private);
 }
@@ -322,33 +332,6 @@ fill(void *ctx, char **p)
 	return fill_one(set->appends[0], p);
 }
 
-/* v: the answer as session_append_many gives it. */
-static void
-answer(struct appendq *q, struct append *a, int64_t v, int64_t now_us)
-{
-	static const enum append_result refused[] = { [1] = APPEND_FENCED, [2] = APPEND_WOKEN, [3] = APPEND_STAMP };
-
-	if (v >= 0)
-		a->done(a, APPEND_OK, v + a->nevents, now_us, NULL);
-	else if (v >= -3)
-		a->done(a, refused[-v], 0, now_us, NULL);
-	else
-		run_alone(q, a);
-}
-
-/* Numbers of an array's text, all of which must be there. */
-static void
-numbers_of(const char *array, int64_t *v, int n)
-{
-	for (int i = 0; i < n; i++) {
-		char *end;
-
-		v[i] = strtoll(array + 1, &end, 10);	/* behind the brace or a comma */
-		must(end > array + 1);
-		array = end;
-	}
-}
-
 static void
 on_set(void *ctx, const PGresult *r, const struct err *e)
 {
@@ -361,10 +344,10 @@ on_set(void *ctx, const PGresult *r, const struct err *e)
 	for (int i = 0; i < set->n; i++)
 		if (set->n == 1 || (e && e->kind == EK_UNCERTAIN))
 			on_one(set->appends[i], r, e);
-		else if (e)
+		else if (e || v[i] == ALONE)
 			run_alone(set->q, set->appends[i]);
 		else
-			answer(set->q, set->appends[i], v[i], v[set->n]);
+			answer(set->appends[i], v[i], v[set->n]);
 	free(set);
 }
 

@@ -1,8 +1,8 @@
 /*
- * appendq: appends to sessions' logs on a pipelined connection, the one way events are written (sql/functions/session_append.sql).
+ * appendq: appends to sessions' logs on a pipelined connection, the one way events are written (sql/functions/session_append_one.sql).
  *
  * Appends that queue up together travel as one statement (session_append_many) if they are plain, which most are. The others, and one that
- * is alone, go by session_append. Either way each is done or refused by itself, in the order of its session's appends, and answered
+ * is alone, go by session_append_one. Either way each is done or refused by itself, in the order of its session's appends, and answered
  * after its commit; one that fails takes nobody with it. A set is bounded in appends and bytes before it is put together.
  *
  * An append and all it points to are the caller's and stay as they are until it is answered.
@@ -15,7 +15,7 @@
 
 struct append_event {
 	const char *id, *type, *body;
-	char role;			/* 'u', 'a', 's' or 0 */
+	const char *role;		/* "u", "a", "s" or NULL */
 	const char *fragment, *private;	/* may be NULL */
 };
 
@@ -29,7 +29,7 @@ struct append;
  * APPEND_STAMP, the database's time. */
 typedef void append_done_fn(struct append *a, enum append_result result, int64_t last_seq, int64_t now_us, const struct err *e);
 
-/* As the arguments of session_append. Where a number may be absent, -1 says so. */
+/* As the arguments of session_append_one. Where a number may be absent, -1 says so. */
 struct append {
 	append_done_fn *done;
 	const char *session, *thread;

@@ -1,17 +1,17 @@
--- Plain appends of several sessions, by one statement per table: what session_append does for each whose session has crashed no worker
+-- Plain appends of several sessions, by one statement per table: what session_append_one does for each whose session has crashed no worker
 -- (attempts 0) and that opens and closes no call, judged nothing, knows its usage, does not end the session, was not sent before, and keeps
 -- its lease or gives it up as idle. One element per append:
 --   p_events            how many of p_e_* are its
 --   p_taken_*           how many bytes of stems and how many wakes its items of the inbox (p_c_*) have
 --   p_wake_gens         NULL keep the lease, else give it up if the inbox has not moved since
 --   p_tokens            five classes each, all 0 without a request; p_rates likewise, -1 where there is no price
---   others              as in session_append
+--   others              as in session_append_one
 -- and in flat lists, each with the append it belongs to (from 1):
 --   p_e_*               events; p_e_k counts those of one append from 0
 --   p_c_*               consumed items of the inbox
 --   p_m_*               rows of meter_event: at which event of the append, and the class of tokens from 1 to 5, or 6 for its billed time
--- Returns a number for each append: where the log ended before it; or -1 fenced, -2 woken, -3 stamp, as session_append; or -4: only
--- session_append can tell (the row is locked or gone, attempts, a long interval). What is below 0 has written nothing. Last stands the
+-- Returns a number for each append: where the log ended before it; or -1 fenced, -2 woken, -3 stamp, as session_append_one; or -4: only
+-- session_append_one can tell (the row is locked or gone, attempts, a long interval). What is below 0 has written nothing. Last stands the
 -- database's time. It waits for nobody's lock, so it is in no deadlock. An error takes all of it back: each append goes alone then.
 CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigint[], p_bases bigint[], p_events int[], p_status text[],
     p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_context_bytes bigint[], p_token_nano bigint[],

@@ -1,5 +1,5 @@
 -- Rows of one meter of session s: one, but for runtime, of which no row covers more than a minute or two UTC days (operations.md A4):
--- p_part counts them up; whole milliseconds of each come from the interval's beginning, so that they add up. session_append writes the
+-- p_part counts them up; whole milliseconds of each come from the interval's beginning, so that they add up. session_append_one writes the
 -- rows of a short interval itself and comes here with long ones.
 CREATE OR REPLACE FUNCTION session_meter(s session, p_seq bigint, p_part int, p_meter text, p_model text, p_start timestamptz,
     p_end timestamptz, p_quantity bigint, p_unit text, p_cum bigint) RETURNS void

@@ -100,11 +100,11 @@ SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_r
   FROM session s LEFT JOIN inbox i ON i.session_id = s.id
  WHERE s.id = $1 ORDER BY i.inbox_seq
 
--- stmt: session_append  for: worker  joins
-SELECT result, last_seq, last_us FROM session_append($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+-- stmt: session_append_one  for: worker  joins
+SELECT session_append_one($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
        $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
        $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint, $28::bigint[], $29::boolean, $30, $31::bigint[],
-       $32::bigint[], $33::boolean)
+       $32::bigint[], $33::boolean, $34::bigint, $35::int)
 
 -- Plain appends of several sessions: lib/store/appendq.c makes the arrays.
 -- stmt: session_append_many  for: worker  joins

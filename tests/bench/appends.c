@@ -70,7 +70,7 @@ struct theirs { char session[32], base[24], ids[64], bodies[640]; const char *pa
 static void
 make(struct theirs *a, int session)
 {
-	const int n = db_stmts[STMT_SESSION_APPEND].nparams;
+	const int n = db_stmts[STMT_SESSION_APPEND_ONE].nparams;
 
 	snprintf(a->session, sizeof a->session, "sesn_bench%d_%d", (int)getpid(), session);
 	snprintf(a->base, sizeof a->base, "%lld", (long long)clock_wall_us());
@@ -88,7 +88,7 @@ make(struct theirs *a, int session)
 	a->params[9] = a->params[16] = a->params[17] = a->params[18] = a->params[19] = a->params[20] = "{}";
 	a->params[22] = "0";
 	a->params[24] = "f";
-	a->params[26] = "0";
+	a->params[26] = a->params[33] = a->params[34] = "0";
 }
 
 /* --- sixteen threads --------------------------------------------------------------------------------------------------------------- */
@@ -101,13 +101,13 @@ blocking(void *arg)
 	PGconn *c = PQconnectdb(dsn);
 	struct theirs a;
 
-	PQclear(PQprepare(c, "append", db_stmts[STMT_SESSION_APPEND].sql, 0, NULL));
+	PQclear(PQprepare(c, "append", db_stmts[STMT_SESSION_APPEND_ONE].sql, 0, NULL));
 	PQclear(PQexec(c, "SET plan_cache_mode = force_generic_plan"));
 	for (int i = 0; !atomic_load(&over); i++) {
 		make(&a, (first + i * THREADS) % SESSIONS);
-		PGresult *r = PQexecPrepared(c, "append", db_stmts[STMT_SESSION_APPEND].nparams, a.params, NULL, NULL, 0);
+		PGresult *r = PQexecPrepared(c, "append", db_stmts[STMT_SESSION_APPEND_ONE].nparams, a.params, NULL, NULL, 0);
 
-		if (PQresultStatus(r) != PGRES_TUPLES_OK || strcmp(PQgetvalue(r, 0, 0), "ok") != 0)
+		if (PQresultStatus(r) != PGRES_TUPLES_OK || strncmp(PQgetvalue(r, 0, 0), "{-", 2) == 0)
 			die("append: %s%s", PQerrorMessage(c), PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
 		PQclear(r);
 		++*done;
@@ -201,7 +201,7 @@ appends(void)
 	struct loop *loop = loop_new();
 	struct samples ours = { 0 }, theirs = { 0 };
 
-	must(db_stmts[STMT_SESSION_APPEND].nparams >= NPARAMS && db_stmts[STMT_SESSION_APPEND].nparams <= 64);
+	must(db_stmts[STMT_SESSION_APPEND_ONE].nparams >= NPARAMS && db_stmts[STMT_SESSION_APPEND_ONE].nparams <= 64);
 	dsn = xasprintf("host=%s/pg dbname=roost user=roost_admin", getenv("ROOST_RUN"));
 	make_sessions();
 	q = dbq_new(loop, dsn, DB_WORKER, 10000);

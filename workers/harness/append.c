@@ -77,6 +77,12 @@ context_bytes(const struct turn *t, const struct batch *b)
 	return n;
 }
 
+static const char *
+role_of(const struct event *ev)
+{
+	return ev->role == 0 ? NULL : ev->role == 'u' ? "u" : ev->role == 's' ? "s" : "a";
+}
+
 /* The lists of the append: its texts stay the batch's. */
 static void
 fill_lists(struct sending *x)
@@ -88,7 +94,7 @@ fill_lists(struct sending *x)
 	for (int i = 0; i < b->nev; i++) {
 		const struct event *ev = &b->ev[i];
 
-		x->events[i] = (struct append_event){ ev->id, ev->type, ev->body, ev->role, ev->fragment, ev->private };
+		x->events[i] = (struct append_event){ ev->id, ev->type, ev->body, role_of(ev), ev->fragment, ev->private };
 	}
 	x->calls = xcalloc((size_t)b->nactions + 1, sizeof(*x->calls));
 	for (int i = 0; i < b->nactions; i++) {

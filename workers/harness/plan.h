@@ -54,7 +54,7 @@ void plan_verdict(struct turn *t, const char *result, const char *explanation, c
 /* The idle events of a FINISHED batch were refused: keep the reply only. */
 void plan_cut(struct turn *t, struct batch *b, struct plan *p);
 
-/* Does this append get the turn on: a model's reply, results of tools, the turn's end? (session_append has the same rule.) */
+/* Does this append get the turn on: a model's reply, results of tools, the turn's end? (session_append_one has the same rule.) */
 bool plan_progress(const struct batch *b, const struct plan *p);
 
 /* The batch is on its way, with copies of what it takes from the inbox: their texts are released here. If it is refused, the inbox is read again. */

@@ -52,9 +52,9 @@ UPDATE event SET type = 'session.error' WHERE session_id = 'sesn_long' AND seq =
 CREATE TEMP TABLE few AS
 SELECT 'sesn_' || tail AS id, k * 600 / :sessions AS n FROM made
  WHERE k % (:sessions / 600) = 0 AND k % 10 <> 3 AND k % 100 <> 7;
-UPDATE session s SET inbox_wakes = 1, inbox_events = 1, at_work = true FROM few f WHERE f.id = s.id AND n < 100;
+UPDATE session s SET inbox_wakes = 1, inbox_events = 1, at_work = true FROM few f WHERE f.id = s.id AND n < 200;
 INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, wakes)
-SELECT id, 1, 'sevt_wait' || n, 'user.message', '{"id":"sevt_wait","type":"user.message"', 'u', '{}', now(), true FROM few WHERE n < 100;
+SELECT id, 1, 'sevt_wait' || n, 'user.message', '{"id":"sevt_wait","type":"user.message"', 'u', '{}', now(), true FROM few WHERE n < 200;
 UPDATE session s SET status = 'running', running_since = greatest(s.last_at, clock_timestamp() - interval '30 s'), at_work = true FROM few f WHERE f.id = s.id AND n BETWEEN 100 AND 199;
 UPDATE session s SET status = 'rescheduling', at_work = true FROM few f WHERE f.id = s.id AND n BETWEEN 200 AND 299;
 INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes)

@@ -1,6 +1,6 @@
 /*
  * Appends one by one and as sets leave the same rows: pairs of sessions that are alike get the same appends, one of each pair alone
- * (session_append), the other together with its neighbours (session_append_many). Everything that an append may write is compared, row
+ * (session_append_one), the other together with its neighbours (session_append_many). Everything that an append may write is compared, row
  * by row, over many generated cases: plain ones, and those that must be refused or told apart. And a set waits for nobody's lock.
  */
 #include <setjmp.h>
@@ -153,12 +153,13 @@ make_pair(int n, int64_t last_us, int64_t since_us)
 static void
 draw_events(struct trial *t, int n)
 {
+	static const char *const roles[] = { "u", "a", "s", NULL };
 	static const char *const types[] = { "agent.message", "agent.tool_result", "user.message", "session.error", "session.usage" };
 	static const char *const texts[] = { "{\"a\":\"b\\\\c\"}", "NULL", "{,}", "", "é\n'\"", "plain" };
 
 	for (int i = 0; i < n; i++) {
 		snprintf(t->ids[i], sizeof t->ids[i], "e%d_%d", i, draw(1000000));
-		t->events[i] = (struct append_event){ .id = t->ids[i], .type = types[draw(5)], .body = texts[draw(6)], .role = "uas\0"[draw(4)],
+		t->events[i] = (struct append_event){ .id = t->ids[i], .type = types[draw(5)], .body = texts[draw(6)], .role = roles[draw(4)],
 		    .fragment = one_in(2) ? texts[draw(6)] : NULL, .private = one_in(4) ? texts[draw(6)] : NULL };
 	}
 	if (n > 1 && one_in(120))
@@ -245,7 +246,7 @@ aim(struct trial *t, const struct trial *from, int side, int n)
 	t->a.closed = &t->closed;
 }
 
-/* All that session_append writes, of the sessions of one side; times that it takes from the clock are left out. */
+/* All that an append writes, of the sessions of one side; times that it takes from the clock are left out. */
 static char *
 rows(int side)
 {

@@ -34,6 +34,14 @@ ask(const char *sql)
 	return xstrdup(PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
 }
 
+static char *
+askf(const char *fmt, const char *tail)
+{
+	AUTO(str) char *sql = xasprintf(fmt, tail);
+
+	return ask(sql);
+}
+
 #define expect(sql, want) do { AUTO(str) char *got_ = ask(sql); assert_string_equal(got_, (want)); } while (0)
 
 static char *
@@ -119,19 +127,34 @@ claim(const char *worker)
 
 struct append { const char *ids, *types, *bodies, *nulls, *consumed, *status, *open_k, *close_k, *tokens, *tokens_k, *release, *wake_gen, *again; };
 
+/* What session_append_one's numbers say. */
+static char *
+word_of(const char *numbers)
+{
+	static const char *const words[] = { "fenced", "woken", "stamp" };
+
+	assert_int_equal(numbers[0], '{');
+	return xstrdup(numbers[1] != '-' ? "ok" : words[numbers[2] - '1']);
+}
+
 /* One append at the database's own time plus `ahead` microseconds; the result word, freed by the caller. */
 static char *
 append_at(int64_t epoch, int64_t ahead, const struct append *a)
 {
 	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *now = ask("SELECT us(clock_timestamp())");
+	AUTO(str) char *now = ask("SELECT us(clock_timestamp())"), *bytes = NULL, *wakes = NULL, *taken = NULL;
+	const char *consumed = a->consumed ? a->consumed : "{}";
 	struct err e = ERR_INIT;
 
-	if (DB_RUN(wk, STMT_SESSION_APPEND, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
-	    a->nulls, a->consumed ? a->consumed : "{}", a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
-	    a->release, a->wake_gen, NULL, a->again ? a->again : "f", "17", "3", "{1,1,1,1,1}", "f", NULL, NULL, NULL, "f") < 0)
+	taken = xasprintf("FROM inbox WHERE session_id = '%s' AND inbox_seq = ANY ('%s')", session, consumed);
+	bytes = askf("SELECT coalesce(sum(octet_length(stem)), 0) %s", taken);
+	wakes = askf("SELECT count(*) FILTER (WHERE wakes) %s", taken);
+	if (DB_RUN(wk, STMT_SESSION_APPEND_ONE, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
+	    a->nulls, consumed, a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
+	    a->release, a->wake_gen, NULL, a->again ? a->again : "f", "17", "3", "{1,1,1,1,1}", "f", NULL, NULL, NULL, "f",
+	    bytes, wakes) < 0)
 		fail_msg("%s", e.detail);
-	return xstrdup(pg_str(r, 0, 0));
+	return word_of(pg_str(r, 0, 0));
 }
 
 /* What a crash of Postgres may have forgotten of the epochs is left out by the first beat after it, once. */
