@@ -5,9 +5,10 @@
  * one session publishes before the loop waits is one entry: one command for Redis, one wake-up for its readers; the order of a session's
  * items is kept, that of sessions is not. Previews are in no log: each carries its number, so that a reader sees that one is missing,
  * wherever it was lost.
- * Tail: XREAD BLOCK with an explicit last id, kept across reconnects; many a second are read many at a time, a millisecond late. The first id, and a check of the present one at each
- * connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is below ours was flushed; then everything
- * in it is news, it is read from its beginning, and `state` reports a loss. `$` is never used: it loses what comes between two reads.
+ * Tail: XREAD BLOCK with an explicit last id, kept across reconnects; many a second are read many at a time, a millisecond late. The
+ * first id, and a check of the present one at each connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest
+ * id is below ours was flushed; then everything in it is news, it is read from its beginning, and `state` reports a loss. `$` is never
+ * used: it loses what comes between two reads.
  */
 #include "busq.h"
 
@@ -203,11 +204,11 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 }
 
 void
-busq_hold(struct busq *b, const char *session)
+busq_hold(struct busq *b, const char *session, bool events_too)
 {
 	struct out *o = out_of(b, session);
 
-	if (!o)
+	if (!o || (o->pack.seq > 0 && !events_too))
 		return;
 	o->held = true;
 	if (!b->patience)

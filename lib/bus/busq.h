@@ -23,8 +23,11 @@ void busq_free(struct busq **b);
  * len bytes, copied; over BUS_BODY_MAX it is left out for the hub to fetch.
  */
 void busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len);
-/* What this session has published and is not out yet may wait for what it publishes next, for some milliseconds. */
-void busq_hold(struct busq *b, const char *session);
+/*
+ * What this session has published and is not out yet may wait for what it publishes next, for some milliseconds; not when there are
+ * committed events in it, unless these may wait too.
+ */
+void busq_hold(struct busq *b, const char *session, bool events_too);
 bool busq_up(const struct busq *b);
 /* Items not stored since busq_new: Redis was away or too much waited unsent; and the refusals that were heard (redisq_quiet). */
 int64_t busq_dropped(const struct busq *b);

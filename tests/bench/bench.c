@@ -279,12 +279,16 @@ tool_turn(struct drive *d)
 	double use = 0, result = 0;
 
 	drive_send(d, "bash {\\\"command\\\":\\\"/bin/true\\\"}");
-	while (!drive_look(d) || !result) {
+	for (;;) {
+		bool over = drive_look(d);
+
 		if (!use && d->text.data && strstr(d->text.data, "event: agent.tool_use"))
 			use = now_us();
 		if (!result && d->text.data && strstr(d->text.data, "event: agent.tool_result"))
 			result = now_us();
-		if (poll(p, 2, 20000) <= 0 && !result)
+		if (over && result)
+			break;
+		if (poll(p, 2, 20000) <= 0)
 			die("no tool result: %.500s", d->text.data ? d->text.data : "");
 	}
 	return result - use;

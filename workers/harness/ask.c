@@ -122,7 +122,7 @@ on_done(void *ctx, const struct model_reply *reply)
 	plan_reply(&s->t, reply, NULL, s->message_id, s->thinking_id, quiet, &s->batch, &s->plan);
 	if (turn_calls_in(&s->t, CALL_READY) > 0)
 		provision(s);		/* while the calls are being committed */
-	busq_hold(s->wk->bus, s->t.id);		/* the end of the text goes out with the message */
+	busq_hold(s->wk->bus, s->t.id, s->requests == 1);	/* the end of the text goes out with the message, a turn's begin with an instant reply */
 	sess_fire(s, s->plan.event);
 }
 

@@ -246,8 +246,8 @@ held(void **state)
 	struct busq *q = writer_up();
 
 	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
-	busq_hold(q, "sesn_a");
-	busq_hold(q, "sesn_none");
+	busq_hold(q, "sesn_a", true);
+	busq_hold(q, "sesn_none", true);
 	busq_publish(q, "sesn_b", "other", 1, "{}", 2);
 	loop_once(loop, 0);
 	busq_publish(q, "sesn_a", "two", 2, "{}", 2);
@@ -255,8 +255,17 @@ held(void **state)
 	assert_int_equal(seen.packs, 2);
 	assert_string_equal(seen.got[0].type, "other");
 	busq_publish(q, "sesn_a", "three", 3, "{}", 2);
-	busq_hold(q, "sesn_a");
+	busq_hold(q, "sesn_a", true);
 	until(&seen.entries, 4, 2000);
+	busq_publish(q, "sesn_a", "event_delta", 0, "{}", 2);
+	busq_hold(q, "sesn_a", false);
+	busq_publish(q, "sesn_b", "event", 2, "{}", 2);
+	busq_hold(q, "sesn_b", false);			/* no: it is committed */
+	loop_once(loop, 0);
+	busq_publish(q, "sesn_a", "four", 4, "{}", 2);
+	busq_publish(q, "sesn_b", "five", 3, "{}", 2);
+	until(&seen.entries, 8, 2000);
+	assert_int_equal(seen.packs, 3 + 3);
 	busq_free(&q);
 	busq_tail_free(&t);
 }
