@@ -18,7 +18,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "log.h"
-#include "replies.h"
+#include "replymem.h"
 #include "xalloc.h"
 
 #define BACKOFF_MIN_MS 20
@@ -31,7 +31,7 @@ struct redisq {
 	struct loop *loop;
 	const struct conf *conf;
 	redisContext *rc;
-	struct replies replies;		/* the one that is being read or handed over */
+	struct replymem mem;		/* the one that is being read or handed over */
 	redisq_reply_fn *reply;
 	redisq_state_fn *state;
 	void *ctx;
@@ -236,7 +236,7 @@ replies(struct redisq *q)
 		if (!r)
 			return;
 		on_reply(q, r);
-		replies_reset(&q->replies);
+		replymem_reset(&q->mem);
 	}
 }
 
@@ -284,8 +284,8 @@ connect_now(void *ctx)
 		return;
 	}
 	fcntl(q->rc->fd, F_SETFD, FD_CLOEXEC);
-	replies_reset(&q->replies);
-	replies_use(&q->replies, q->rc);
+	replymem_reset(&q->mem);
+	replymem_use(&q->mem, q->rc);
 	loop_watch(q->loop, q->rc->fd, EPOLLIN, on_event, q);
 	q->watchdog = loop_after(q->loop, SILENCE_MS / 4, on_watchdog, q);
 	handshake(q);
@@ -328,7 +328,7 @@ redisq_free(struct redisq **qp)
 		loop_unwatch(q->loop, q->rc->fd);
 		redisFree(q->rc);
 	}
-	replies_free(&q->replies);
+	replymem_free(&q->mem);
 	free(q);
 }
 

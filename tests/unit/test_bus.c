@@ -13,7 +13,7 @@
 
 #include "bus.h"
 #include "entry.h"
-#include "replies.h"
+#include "replymem.h"
 
 /* The field part of an XADD command as a reader would get it: after XADD stream MAXLEN ~ n *. */
 static int
@@ -237,7 +237,7 @@ static void
 replies_in_one_piece(void **state)
 {
 	static const char text[] = "*5\r\n$3\r\na\0b\r\n:7\r\n$-1\r\n*-1\r\n*2\r\n+OK\r\n*0\r\n";
-	struct replies all = { 0 };
+	struct replymem all = { 0 };
 	redisContext rc = { .reader = redisReaderCreate() };
 	size_t big = 100000;
 	char *large = malloc(big + 32);
@@ -245,7 +245,7 @@ replies_in_one_piece(void **state)
 	redisReply *r;
 	int n;
 
-	replies_use(&all, &rc);
+	replymem_use(&all, &rc);
 	for (size_t cut = 0; cut < sizeof text; cut++) {
 		assert_int_equal(redisReaderFeed(rc.reader, text, cut), REDIS_OK);
 		assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
@@ -263,7 +263,7 @@ replies_in_one_piece(void **state)
 		assert_int_equal(r->element[3]->type, REDIS_REPLY_NIL);
 		assert_string_equal(r->element[4]->element[0]->str, "OK");
 		assert_int_equal(r->element[4]->element[1]->elements, 0);
-		replies_reset(&all);
+		replymem_reset(&all);
 	}
 	n = snprintf(large, big + 32, "$%zu\r\n", big);
 	memset(large + n, 'x', big);
@@ -271,13 +271,13 @@ replies_in_one_piece(void **state)
 	assert_int_equal(redisReaderFeed(rc.reader, large, (size_t)n + big + 2), REDIS_OK);
 	assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
 	assert_int_equal(((redisReply *)got)->len, big);
-	replies_reset(&all);
+	replymem_reset(&all);
 	assert_int_equal(redisReaderFeed(rc.reader, "*2\r\n$1\r\n", 8), REDIS_OK);	/* the connection ends in the middle of one */
 	assert_int_equal(redisReaderGetReply(rc.reader, &got), REDIS_OK);
 	assert_null(got);
 	redisReaderFree(rc.reader);
-	replies_free(&all);
-	replies_free(&all);
+	replymem_free(&all);
+	replymem_free(&all);
 	free(large);
 }
 

@@ -1,8 +1,8 @@
 /*
- * replies: see replies.h. The functions that hiredis' reader calls for each part of a reply; memory comes from pieces that only grow and
+ * replymem: see replymem.h. The functions that hiredis' reader calls for each part of a reply; memory comes from pieces that only grow and
  * go back together. A reply that is larger than usual gets pieces of its own, which are not kept.
  */
-#include "replies.h"
+#include "replymem.h"
 
 #include <stdalign.h>
 #include <stdlib.h>
@@ -12,16 +12,16 @@
 
 #define PIECE 32768u
 
-struct replies_piece {
-	struct replies_piece *next;
+struct replymem_piece {
+	struct replymem_piece *next;
 	size_t used, room;
 	alignas(max_align_t) char data[];
 };
 
 static void *
-take(struct replies *r, size_t n)
+take(struct replymem *r, size_t n)
 {
-	struct replies_piece *p = r->pieces;
+	struct replymem_piece *p = r->pieces;
 	void *out;
 
 	n = (n + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
@@ -101,7 +101,7 @@ on_free(void *reply)
 }
 
 void
-replies_use(struct replies *r, redisContext *rc)
+replymem_use(struct replymem *r, redisContext *rc)
 {
 	static redisReplyObjectFunctions fn = {
 		.createString = on_string, .createArray = on_array, .createInteger = on_integer, .createNil = on_nil, .freeObject = on_free,
@@ -112,9 +112,9 @@ replies_use(struct replies *r, redisContext *rc)
 }
 
 void
-replies_reset(struct replies *r)
+replymem_reset(struct replymem *r)
 {
-	struct replies_piece *p;
+	struct replymem_piece *p;
 
 	while ((p = r->pieces) && (p->next || p->room > PIECE)) {
 		r->pieces = p->next;
@@ -125,9 +125,9 @@ replies_reset(struct replies *r)
 }
 
 void
-replies_free(struct replies *r)
+replymem_free(struct replymem *r)
 {
-	struct replies_piece *p;
+	struct replymem_piece *p;
 
 	while ((p = r->pieces)) {
 		r->pieces = p->next;
