@@ -256,8 +256,11 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 static void
 on_tail_state(void *ctx, bool up)
 {
+	struct work *w = ctx;
+
+	w->hears = up;
 	if (up)
-		claim_mine(ctx);
+		claim_mine(w);
 }
 
 static void

@@ -87,5 +87,5 @@ standing_alone(const struct work *w)
 bool
 work_open(const struct work *w)
 {
-	return !w->wk->draining && dbq_ready(w->wk->db) && w->blamed && !w->full && !standing_alone(w) && clock_mono_ms() >= w->room_ms;
+	return !w->wk->draining && dbq_ready(w->wk->db) && w->hears && w->blamed && !w->full && !standing_alone(w) && clock_mono_ms() >= w->room_ms;
 }

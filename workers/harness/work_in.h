@@ -47,6 +47,7 @@ struct work {
 	int64_t measured_us, waited_us;	/* when `busy` was measured; how long the loop had waited until then */
 	int busy;			/* percent of the time in which the loop does not wait, smoothed */
 	bool full;
+	bool hears;			/* the doorbell */
 	struct busq_tail *tail;
 };
 
