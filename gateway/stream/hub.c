@@ -237,7 +237,7 @@ on_key_refused(void *ctx, const char *key_id)
 
 	for (int i = 0; i < SLOTS; i++)
 		for (struct hub_sub *s = h->slots[i]; s; s = s->slot_next)
-			if (strcmp(s->key_id, key_id) == 0)
+			if (strcmp(s->key->id, key_id) == 0)
 				hub_io_goodbye(s, REFUSED);
 	reap(h);
 }
@@ -357,7 +357,7 @@ compare(struct hub *h)
 
 		for (struct hub_sub *s = w->subs; s; s = s->next)
 			if (s->fd >= 0 && !s->dead)
-				keys[nkeys++] = s->key_id;
+				keys[nkeys++] = s->key->id;
 		if (nkeys == before)
 			continue;
 		seen[n] = hub_watch_seen(w);
@@ -453,7 +453,6 @@ do_join(struct hub *h, struct mail *m)
 	s->io = &h->io;
 	s->organization = organization;
 	s->key = key;
-	memcpy(s->key_id, m->key_id, sizeof s->key_id);
 	hub_watch_add(hub_table_get(&h->watches, m->session), s);
 	h->count++;
 	hear(h);

@@ -42,8 +42,7 @@ struct hub_sub {
 	bool ended;				/* the end is queued; nothing more is sent */
 	bool dead;				/* closed; freed at the end of the loop round */
 	bool told;				/* something was written to it since its last turn to be pinged */
-	struct hub_share *organization, *key;	/* the hub's counts that it is part of */
-	char key_id[ID_MAX];			/* re-checked on each round */
+	struct hub_share *organization, *key;	/* the hub's counts that it is part of; the key is re-checked on each round */
 };
 
 struct hub_watch {
