@@ -24,7 +24,12 @@ DECLARE
   v_at tid[];
   v_off text;
 BEGIN
-  IF p_sessions IS NOT NULL THEN
+  IF cardinality(p_sessions) = 1 THEN	-- as below; a turn that nobody else shares the machine with waits for this
+    SELECT ARRAY[k.ctid] INTO v_at FROM work k
+     WHERE k.workspace_id = p_workspaces[1] AND k.session_id = p_sessions[1] AND k.due_at <= v_due AND k.lease_owner IS NULL
+       AND k.attempts < 2 AND k.bytes <= p_each
+       FOR NO KEY UPDATE SKIP LOCKED;
+  ELSIF p_sessions IS NOT NULL THEN
     SELECT array_agg(l.at) INTO v_at
       FROM (SELECT x.at FROM unnest(p_workspaces, p_sessions) u(workspace, session),
                    LATERAL (SELECT k.ctid AS at FROM work k
