@@ -143,6 +143,38 @@ export const cases = [
 		await said;
 		if (await x.clients.settled(held, 20_000) !== 'idle') throw new Error('the held session does not go on');
 	} },
+	{ f: 'F16 F54', brief, name: 'a session whose appends the database refuses takes nobody with it, though appends of several travel as one statement', async run(x) {
+		const bad = await session(x), others = await Promise.all(Array.from({ length: 24 }, () => session(x)));
+		const steps = Array.from({ length: 6 }, (_, i) => bash(`echo ${i}`)).join('\n\n');
+		const refused = async () => (await sql(`SELECT CASE WHEN a.is_called THEN format('%s alone, %s in a set', a.last_value, CASE WHEN s.is_called
+			THEN s.last_value ELSE 0 END) END FROM chaos_alone a, chaos_set s`)).flat()[0];
+		await sql(`CREATE SEQUENCE chaos_alone; CREATE SEQUENCE chaos_set;
+			CREATE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+			PERFORM nextval(CASE WHEN current_query() LIKE '%session_append_many%' THEN 'chaos_set' ELSE 'chaos_alone' END);
+			RAISE check_violation USING MESSAGE = 'chaos'; END $$;
+			CREATE TRIGGER chaos_refuse BEFORE INSERT ON event FOR EACH ROW WHEN (NEW.session_id = '${bad}' AND NEW.type = 'agent.tool_result')
+			EXECUTE FUNCTION chaos_refuse()`);
+		try {
+			await Promise.all([bad, ...others].map((id) => x.clients.say(id, steps)));
+			for (const id of others) if (await x.clients.settled(id, 20_000) !== 'idle') throw new Error(`its neighbour ${id} suffers`);
+			await until('one was refused alone', refused);
+		} finally {
+			await sql('DROP FUNCTION chaos_refuse CASCADE');
+		}
+		for (const id of others) {
+			const log = await events(x, id), again = log.filter((e) => e.type === 'session.status_rescheduled').length;
+			const said = log.filter((e) => e.type === 'agent.tool_result').map(textOf).join('');
+			if (again > 0 || said !== '0\n1\n2\n3\n4\n5\n') throw new Error(`its neighbour ${id}: ${again} times rescheduled, ${JSON.stringify(said)}`);
+		}
+		const end = await x.clients.settled(bad, 60_000);
+		if (end === 'terminated') {
+			await ctl('dead', 'retry', bad);
+			if (await x.clients.settled(bad, 20_000) !== 'idle') throw new Error('sent back, it does not finish');
+		}
+		const times = await refused();
+		await sql('DROP SEQUENCE chaos_alone, chaos_set');
+		return `refused: ${times}; ${end} afterwards`;
+	} },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
 	{ f: 'F19', name: 'the file store full: uploads 503, no part of a file, outputs left out, sessions go on; with room everything does', run: storeFull },
 	{ f: 'F9', brief, name: 'readiness says that hands are away, and sessions without tools go on', async run(x) {
