@@ -336,7 +336,7 @@ static void
 on_set(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct set *set = ctx;
-	int64_t v[SET_MAX + 1];
+	int64_t v[SET_MAX + 1] = { 0 };
 
 	LIST_REMOVE(set, entry);
 	if (set->n > 1 && !e)
