@@ -5,6 +5,7 @@
  */
 #include "work_in.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "beat.h"
@@ -195,8 +196,8 @@ hear(struct work *w, const struct entry_job *job)
 		g->others = true;
 		return;
 	}
-	strcpy(g->workspaces[g->n], job->workspace);
-	strcpy(g->sessions[g->n++], job->session);
+	snprintf(g->workspaces[g->n], ID_MAX, "%s", job->workspace);
+	snprintf(g->sessions[g->n++], ID_MAX, "%s", job->session);
 }
 
 void
