@@ -21,6 +21,7 @@
 #include "openapi.h"
 #include "park.h"
 #include "probe.h"
+#include "reads.h"
 #include "serve.h"
 #include "suffix.h"
 #include "upload.h"
@@ -47,11 +48,26 @@ handle(void *arg, FCGX_Request *fcgi)
 }
 
 static void
+answers(void *arg, void *thread_arg)
+{
+	struct worker *w = thread_arg;
+
+	reads_ready(arg, &w->ctx);
+}
+
+static int
+awaited(void *arg)
+{
+	return reads_pending(arg);
+}
+
+static void
 rest(void *arg, bool idle)
 {
 	struct worker *w = arg;
 
 	log_flush(LOG_MS);
+	reads_rest(w->ctx.gw->reads, &w->ctx);
 	if (!idle)
 		once_sweep(w->ctx.db);
 	keep_sweep(w->ctx.gw->conf, w->ctx.db);
@@ -120,6 +136,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 		return -1;
 	gw->uploads = uploads_open(gw, *park);
 	gw->probes = probes_open(gw, *park);
+	gw->reads = reads_open(c, *park);
+	park_aside(*park, answers, awaited, gw->reads);
 	return 0;
 }
 
@@ -152,6 +170,7 @@ main(int argc, char **argv)
 		w->park = park;
 		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c),
 		    .arena = arena_new(ARENA_MAX) };
+		db_on_wait(w->ctx.db, park_yield);
 		must(pthread_create(&w->thread, NULL, worker_main, w) == 0);
 	}
 	log_info("started", "socket", c.listen_socket, "threads", LOGN(c.threads), NULL);
@@ -165,6 +184,7 @@ main(int argc, char **argv)
 		arena_free(workers[i].ctx.arena);
 	}
 	free(workers);
+	reads_close(&gw.reads);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);

@@ -1,7 +1,7 @@
 /*
- * park: the parked dispatch (performance.md 1). One epoll set holds the listening socket and every kept connection; whichever handler
- * thread wakes takes one readable descriptor, lets libfcgi read exactly one request from it, answers, and parks it again. An idle kept
- * connection costs no thread.
+ * park: the parked dispatch (performance.md 1). One epoll set holds the listening socket and every kept connection; the handler thread that
+ * leads takes one readable descriptor, lets libfcgi read exactly one request from it, answers, and parks it again. An idle kept
+ * connection costs no thread. The others sleep until the leader has to wait for something else, or is held up: then one of them leads.
  */
 #ifndef ROOST_GATEWAY_PARK_H
 #define ROOST_GATEWAY_PARK_H
@@ -23,8 +23,19 @@ struct park *park_open(const char *socket_path, const char *group, struct err *e
  */
 void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg);
 
+/*
+ * Another descriptor in the same set, say a connection that answers requests which were given away: whichever thread finds it readable calls
+ * ready(arg, its own argument of park_run()). Its owner asks for each report anew; fresh: the first time. Stopping waits while
+ * pending(arg) > 0, as it does for requests. Before the first park_run().
+ */
+void park_aside(struct park *p, void (*ready)(void *arg, void *thread_arg), int (*pending)(void *arg), void *arg);
+void park_aside_watch(struct park *p, int fd, bool fresh);
+
 /* A request that handle() gave away has been answered: its connection is parked again or closed, the request freed. From any thread. */
 void park_done(struct park *p, FCGX_Request *fcgi);
+
+/* The calling thread is about to wait for something else, or to work for long: it does not lead any more. */
+void park_yield(void);
 
 /* No new connections; every park_run() returns once no request is waiting. Callable from another thread. */
 void park_stop(struct park *p);

@@ -23,12 +23,15 @@
 #include "jx.h"
 #include "log.h"
 #include "once.h"
+#include "park.h"
 #include "probe.h"
+#include "reads.h"
 #include "refusal.h"
 #include "route.h"
 #include "upload.h"
 
 #define HEAD_ROOM 512		/* of most replies' headers */
+#define LARGE 65536		/* bodies and replies that are worth another thread's lead */
 
 int
 req_active(const char *organization_state, struct err *e)
@@ -133,6 +136,15 @@ note_named(struct conns *c, const struct gw_req *r)
 		conns_named(c, r->who.key_id, r->param[n - 1]);
 }
 
+/* How long the body is to be; 0: that was not said. */
+static long long
+announced(const FCGX_Request *fcgi)
+{
+	const char *length = param(fcgi, "CONTENT_LENGTH");
+
+	return length ? strtoll(length, NULL, 10) : 0;
+}
+
 /* How many bytes of a body are taken, as they come and decoded. */
 static size_t
 body_cap(const struct gw_thread *t, const struct shape *s)
@@ -144,9 +156,22 @@ body_cap(const struct gw_thread *t, const struct shape *s)
 	return shape_secret(s) && most > BODY_SECRET ? BODY_SECRET : most;
 }
 
+/* The handler. later: of a request that may be answered by another thread, what it asked for. */
+static int
+handler(struct gw_req *r, const struct dedupe_id *id, struct db_later *later, struct err *e)
+{
+	int rc;
+
+	if (later)
+		db_later_begin(r->db, later);
+	rc = once_run(r, id, &r->replayed, e);
+	db_later_end(r->db);
+	return rc;
+}
+
 /* Everything up to and including the handler. */
 static int
-handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
+handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct db_later *later, struct err *e)
 {
 	size_t cap = body_cap(t, r->route->body);
 	struct dedupe_id id = { .kind = DEDUPE_NONE };
@@ -155,15 +180,19 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 		return -1;
 	note_named(t->gw->conns, r);
 	text->secret = shape_secret(r->route->body);
+	if (announced(fcgi) > LARGE)
+		park_yield();
 	if ((!unbuffered(fcgi) && body_read(fcgi, cap, text, e) < 0) ||
 	    serve_attempt(r, fcgi, text->data, text->len, &id, e) < 0)
 		return -1;
+	if (text->len > LARGE)
+		park_yield();
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
 	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), cap, text, &r->body, e) < 0)
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
-	return once_run(r, &id, &r->replayed, e);
+	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
 }
 
 static bool
@@ -172,18 +201,51 @@ connection_lost(const struct err *e)
 	return e->kind == EK_UNAVAILABLE || e->kind == EK_UNCERTAIN;
 }
 
+/* A read that was noted, or failed with its connection: by this thread, from the handler on. */
 static int
-run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct err *e)
+read_here(struct gw_req *r, struct err *e)
 {
-	int rc = handle(t, r, fcgi, text, e);
+	buf_reset(&r->out);
+	err_clear(e);
+	return r->route->handler(r, e);
+}
 
+#define HANDED_OVER 1
+
+static int
+run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, int64_t start_us, struct err *e)
+{
+	struct db_later later = { .asked = false };
+	int rc = handle(t, r, fcgi, text, &later, e);
+
+	if (later.asked) {
+		if (reads_take(t->gw->reads, t, r, &later, fcgi, start_us))
+			return HANDED_OVER;
+		rc = read_here(r, e);
+	}
+	db_later_free(&later);
 	if (rc < 0 && connection_lost(e) && strcmp(r->route->method, "GET") == 0) {
 		buf_reset(&r->out);
 		buf_reset(text);
 		err_clear(e);
-		rc = handle(t, r, fcgi, text, e);
+		rc = handle(t, r, fcgi, text, NULL, e);
 	}
 	return rc;
+}
+
+void
+serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (q->res)
+		db_later_begin(r->db, q);
+	rc = read_here(r, &e);
+	db_later_end(r->db);
+	if (rc < 0 && connection_lost(&e))
+		(void)read_here(r, &e);
+	serve_reply(r, fcgi, &e, "", start_us);
 }
 
 static void
@@ -236,6 +298,8 @@ serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *all
 
 	if (e->kind != EK_NONE)
 		envelope(r, e);
+	if (r->out.len > LARGE)
+		park_yield();
 	FAILPOINT(GW_REPLY);
 	reply(r, fcgi, e, allow);
 	FAILPOINT(GW_REPLIED);
@@ -276,8 +340,8 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;
 	} else {
-		if (r.route)
-			(void)run(t, &r, fcgi, &text, &e);
+		if (r.route && run(t, &r, fcgi, &text, start_us, &e) == HANDED_OVER)
+			return false;
 		if (unbuffered(fcgi))
 			fcgi->keepConnection = 0;
 		else

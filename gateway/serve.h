@@ -17,6 +17,7 @@
 
 struct uploads;
 struct probes;
+struct reads;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -25,6 +26,7 @@ struct gw {
 	struct cursor_key cursor_key;
 	struct uploads *uploads;
 	struct probes *probes;
+	struct reads *reads;
 	struct conns *conns;
 };
 
@@ -37,13 +39,16 @@ struct gw_thread {
 };
 
 /*
- * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload or a
- * validation, which has been handed over and will be answered and given back to the park by its own thread (upload.h, probe.h).
+ * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, a
+ * validation or a quick read, which has been handed over and will be answered and given back to the park by another thread (upload.h,
+ * probe.h, reads.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 
 /* For what was handed over. Which call r is an attempt of, by its headers and what its body says. */
 int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);
+/* A quick read's answer has come (q->res; NULL: it is to be read the usual way): its handler once more, and the last words. */
+void serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
 /* The last words: reply or envelope, the log line; frees what r owns. allow: methods, of a 405, or "". */
 void serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us);
 

@@ -26,6 +26,8 @@ struct db {
 	PGconn *conn;
 	bool in_tx;
 	struct db_outer *outer;	/* a transaction around the caller's, or NULL */
+	void (*waits)(void);	/* is told before we do, or NULL */
+	struct db_later *later;	/* the caller's first statement goes another way, or NULL */
 	bool swollen;		/* libpq's buffers have grown and never shrink: reconnect when idle */
 };
 
@@ -43,6 +45,12 @@ db_open(const char *dsn, enum db_user user, int timeout_ms)
 	db->conninfo = db_conninfo(dsn, timeout_ms, 0, false);
 	db->user = user;
 	return db;
+}
+
+void
+db_on_wait(struct db *db, void (*waits)(void))
+{
+	db->waits = waits;
 }
 
 static void
@@ -102,6 +110,8 @@ left(PGconn *conn)
 static int
 ensure(struct db *db, struct err *e)
 {
+	if (db->waits)
+		db->waits();
 	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !db->swollen && !left(db->conn))
 		return 0;
 	drop(db);
@@ -136,15 +146,79 @@ around(const struct db *db)
 	return db->outer && !db->outer->committed;
 }
 
+static void
+note_later(struct db_later *l, enum db_stmt stmt, int nparams, const char *const *params)
+{
+	size_t size = 1;
+	char *to;
+
+	for (int i = 0; i < nparams; i++)
+		size += params[i] ? strlen(params[i]) + 1 : 0;
+	to = l->text = xmalloc(size);
+	for (int i = 0; i < nparams; i++) {
+		l->params[i] = params[i] ? to : NULL;
+		to = params[i] ? stpcpy(to, params[i]) + 1 : to;
+	}
+	l->stmt = stmt;
+	l->nparams = nparams;
+	l->asked = true;
+}
+
+/* Returns 1 when the statement has its result, -1 when it has been noted, 0 when it is to be run. */
+static int
+run_later(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
+{
+	struct db_later *l = db->later;
+	bool again = l->asked && l->stmt == stmt && nparams == l->nparams;
+
+	db->later = NULL;
+	for (int i = 0; again && i < nparams; i++)
+		again = params[i] && l->params[i] ? strcmp(params[i], l->params[i]) == 0 : params[i] == l->params[i];
+	if (l->res && again) {
+		if (out)
+			*out = steal(l->res);
+		return 1;
+	}
+	if (l->asked || !db_stmts[stmt].shared || nparams > DB_LATER_PARAMS)
+		return 0;
+	note_later(l, stmt, nparams, params);
+	return err_fault(e, EK_UNAVAILABLE, 0, "%s: goes another way", db_stmts[stmt].name);
+}
+
+void
+db_later_begin(struct db *db, struct db_later *l)
+{
+	must(!db->in_tx && !db->outer);
+	db->later = l->res || db->conn ? l : NULL;
+}
+
+void
+db_later_end(struct db *db)
+{
+	db->later = NULL;
+}
+
+void
+db_later_free(struct db_later *l)
+{
+	free(l->text);
+	l->text = NULL;
+	PQclear(l->res);
+	l->res = NULL;
+}
+
 int
 db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 	ExecStatusType st;
 	bool tx = db->in_tx;
+	int later;
 
 	must(stmt < STMT_COUNT && nparams == db_stmts[stmt].nparams);
 	must(db_stmts[stmt].users & (int)db->user);
+	if (db->later && (later = run_later(db, stmt, nparams, params, out, e)) != 0)
+		return later > 0 ? 0 : -1;
 	if (around(db) && !tx)
 		return db_run_steps(db, 0, &(const struct db_step){ stmt, nparams, params, out }, 1, e);
 	if (!tx && ensure(db, e) < 0)

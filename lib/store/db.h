@@ -31,6 +31,8 @@ enum db_user { DB_GW = 1, DB_STREAM = 2, DB_WORKER = 4, DB_ADMIN = 8, DB_MIGRATE
 /* Connect lazily: succeeds without a server. dsn is copied. timeout_ms becomes statement_timeout. */
 struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);
 void db_close(struct db **db);
+/* Is called before the calling thread waits for Postgres, but not again within a transaction. */
+void db_on_wait(struct db *db, void (*waits)(void));
 
 /*
  * Run one statement; nparams must equal the statement's (checked). *out (owned: AUTO(pgres)) may be NULL when rows do not matter.
@@ -90,6 +92,26 @@ void db_outer_begin(struct db *db, struct db_outer *o);
 /* EK_UNCERTAIN as db_commit(). Nothing was run: nothing is done. */
 int db_outer_end(struct db *db, struct err *e);
 void db_outer_drop(struct db *db);
+
+/*
+ * A caller that reads, in two runs: the statement goes another way between them (dbshare.h), and no thread waits for it. In the first run
+ * the first statement, if it is marked `shared`, is not run but noted: asked is set, and the call fails; whatever the caller makes of that
+ * is to be thrown away. In the second run (res set) that statement, the same again, gets *res. Other statements are run as ever, so a caller
+ * whose first statement is not marked is done after its first run. So is one whose connection has not been opened yet: there is to be one
+ * when the other way is barred. For callers that change nothing before their first statement.
+ */
+#define DB_LATER_PARAMS 8
+struct db_later {
+	enum db_stmt stmt;
+	int nparams;
+	const char *params[DB_LATER_PARAMS];	/* in text */
+	char *text;
+	bool asked;
+	PGresult *res;
+};
+void db_later_begin(struct db *db, struct db_later *l);
+void db_later_end(struct db *db);
+void db_later_free(struct db_later *l);
 
 /* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
 const char *pg_str(const PGresult *r, int row, int col);

@@ -10,7 +10,7 @@
 
 const struct db_stmt_def db_stmts[] = {
 #include "stmts.inc"
-	[STMT_COUNT] = { NULL, 0, 0, false, NULL },
+	[STMT_COUNT] = { NULL, 0, 0, false, false, false, NULL },
 };
 
 static const struct {

@@ -142,7 +142,8 @@ event_find(struct db *db, const char *session, const char *id, PGresult **res, c
 	return 0;
 }
 
-#define QUICK_ROWS 100	/* of a longer page, this many are tried */
+#define QUICK_ROWS 100		/* of a longer page, this many are tried */
+#define QUICK_BYTES (4 << 20)	/* of such a page: it may go by a connection that others share */
 
 /* Is that the whole page, in order? */
 static bool
@@ -162,12 +163,13 @@ page_quick(struct db *db, const char *workspace, const char *session, const stru
     struct err *e)
 {
 	int rows = f->limit < QUICK_ROWS ? (int)f->limit : QUICK_ROWS, n;
+	int64_t bytes = f->bytes < QUICK_BYTES ? f->bytes : QUICK_BYTES;
 	AUTO(pgres) PGresult *r = NULL;
 
 	if (f->thread || f->types || f->gt || f->gte || f->lt || f->lte)
 		return 0;
 	if (DB_RUN(db, f->desc ? STMT_EVENT_PAGE_DESC : STMT_EVENT_PAGE_ASC, &r, e, workspace, session, DBN(f->seq), DBN(rows),
-	    DBN(f->bytes / (rows + 1))) < 0)
+	    DBN(bytes / (rows + 1))) < 0)
 		return err_wrap(e, "list events of session %s", session);
 	if (PQntuples(r) == 0)
 		return err_set(e, EK_NOT_FOUND, 0, "Session not found.");

@@ -23,7 +23,7 @@ WITH active AS (SELECT id FROM organization WHERE id = $2::text AND state = 'act
 SELECT wire_stamp(created_at) FROM a;
 
 -- One version of an agent, the newest when $3 is NULL. A row without body: the agent exists, that version does not.
--- stmt: agent_get  for: gw
+-- stmt: agent_get  for: gw  shared
 SELECT a.id, v.version, v.body, wire_stamp(a.created_at),
        wire_stamp(CASE WHEN v.version = a.version THEN a.updated_at ELSE v.created_at END), wire_stamp(a.archived_at)
   FROM agent a
@@ -82,7 +82,7 @@ SELECT $3::text, o.id, $1::text, $4::text, $5::text, t, t
   FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
 RETURNING id, body, wire_stamp(created_at), wire_stamp(updated_at), wire_stamp(archived_at);
 
--- stmt: environment_get  for: gw
+-- stmt: environment_get  for: gw  shared
 SELECT id, body, wire_stamp(created_at), wire_stamp(updated_at), wire_stamp(archived_at)
   FROM environment WHERE workspace_id = $1::text AND id = $2::text;
 

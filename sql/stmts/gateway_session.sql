@@ -24,7 +24,7 @@ SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text
 RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
           wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, '0 0', s.budget_cents, s.resources, NULL;
 
--- stmt: session_get  for: gw
+-- stmt: session_get  for: gw  shared
 SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work), wire_stamp(s.created_at),
        wire_stamp(s.updated_at), wire_stamp(s.archived_at),
        s.active_us + coalesce(greatest(0, us(clock_timestamp()) - us(s.running_since)), 0),
@@ -143,7 +143,7 @@ SELECT NULL, stem, CASE WHEN on_receipt THEN wire_stamp(received_at) END FROM in
 -- looks whether the rows came in order, which one session's always have. (CASE: the planner must not take the thread, nearly all of the
 -- log, for something rare that is better searched for and sorted.)
 -- in: workspace, session, position in the log, limit, bytes of one event
--- stmt: event_page_asc  for: gw
+-- stmt: event_page_asc  for: gw  shared
 SELECT s.inbox_events, e.seq, CASE WHEN octet_length(e.body) <= $5::bigint THEN e.body END
   FROM session s LEFT JOIN LATERAL (
     SELECT seq, body FROM event WHERE session_id = $2::text AND seq > $3::bigint AND CASE WHEN thread_id = s.thread_id THEN true END
@@ -151,7 +151,7 @@ SELECT s.inbox_events, e.seq, CASE WHEN octet_length(e.body) <= $5::bigint THEN 
  WHERE s.workspace_id = $1::text AND s.id = $2::text;
 
 -- The same, newest first.
--- stmt: event_page_desc  for: gw
+-- stmt: event_page_desc  for: gw  shared
 SELECT s.inbox_events, e.seq, CASE WHEN octet_length(e.body) <= $5::bigint THEN e.body END
   FROM session s LEFT JOIN LATERAL (
     SELECT seq, body FROM event WHERE session_id = $2::text AND seq < $3::bigint AND CASE WHEN thread_id = s.thread_id THEN true END
