@@ -68,6 +68,11 @@ DECLARE
   v_us bigint;
   n int;
 BEGIN
+  -- A claim that was under way while its worker was reaped has left a lease of nobody's: its owner gets a dead one's row, and goes below.
+  INSERT INTO worker (id, lock_key, beat_at, lease_until)
+  SELECT DISTINCT k.lease_owner, 0, 'epoch'::timestamptz, 'epoch'::timestamptz FROM work k
+   WHERE k.lease_owner <> p_me AND NOT EXISTS (SELECT FROM worker x WHERE x.id = k.lease_owner)
+  ON CONFLICT DO NOTHING;
   FOR w IN SELECT * FROM worker WHERE id <> p_me FOR UPDATE SKIP LOCKED LOOP
     IF w.id IS DISTINCT FROM p_ended THEN
       CONTINUE WHEN w.beat_at < v_since AND v_since > clock_timestamp() - make_interval(secs => p_lease_s);

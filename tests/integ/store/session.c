@@ -365,6 +365,21 @@ reaped(void **state)
 	expect("SELECT attempts FROM work", "0");		/* nobody was named */
 }
 
+/* The claim's statement ended after its worker's row had gone: who looks after the dead frees that lease too. */
+static void
+lease_of_nobody(void **state)
+{
+	struct err e = ERR_INIT;
+
+	put("m1", "user.message", "t", NULL);
+	assert_int_equal(claim("unheard"), 1);
+	expect("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, NULL, &e, "me", "0", NULL, "0"), 0);
+	expect("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
+	expect("SELECT lease_owner IS NULL FROM work", "t");
+	assert_int_equal(claim("me"), 1);
+}
+
 /* Every row of runtime: how many, their sum against the session's total, and what no row may be. */
 #define SLICES "SELECT count(*) || ' ' || (sum(quantity) = (SELECT active_us / 1000 FROM session)) || ' ' || count(*) FILTER (WHERE " \
 	"period_end - period_start > interval '60 s' OR quantity < 0 OR period_start::date <> (period_end - interval '1 us')::date OR " \
@@ -652,6 +667,7 @@ main(void)
 		cmocka_unit_test_setup(woken, fresh_session), cmocka_unit_test_setup(stamps, fresh_session),
 		cmocka_unit_test_setup(committed_but_unanswered, fresh_session), cmocka_unit_test_setup(answers, fresh_session),
 		cmocka_unit_test_setup(interrupt_frees_the_wait, fresh_session), cmocka_unit_test_setup(reaped, fresh_session),
+		cmocka_unit_test_setup(lease_of_nobody, fresh_session),
 		cmocka_unit_test_setup(blamed, fresh_session),
 		cmocka_unit_test_setup(the_living_are_not_reaped, fresh_session),
 		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(sliced, fresh_session),
