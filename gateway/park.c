@@ -6,8 +6,9 @@
  *
  * One thread leads, that is, waits for what happens, and goes on leading while nothing keeps it: requests that come together are then
  * answered one after the other by a thread that is awake, instead of each waking another one that finds nothing more to do (a third of
- * what a GET cost). Before it waits for anything else it lets another one lead; one that is held up all the same (a peer that stalls inside
- * a request) is joined by another one after STALL_MS to STALL_MS + LOOK_MS.
+ * what a GET cost). Before it waits for anything else it opens the turnstile, behind which the others sleep: the next event lets one of
+ * them through, to lead; without one the thread itself goes on leading when it is back, and nobody was woken. One that is held up all the
+ * same (a peer that stalls inside a request) is joined by another one after STALL_MS to STALL_MS + LOOK_MS.
  *
  * Stopping: all wait for what happens; the listening socket closes first, then requests that are already on the wire are answered (QUIET_MS
  * without one, at most DRAIN_MS in all). A crash at any point costs nginx a connection, which it retries elsewhere.
@@ -46,14 +47,14 @@
 
 struct park {
 	int epoll, listener;
+	int turnstile;			/* an epoll set that holds the other: reports once, when it is open and something happens there */
 	void (*ready)(void *arg, void *thread_arg);
 	int (*pending)(void *arg);
 	void *aside;
 	char path[108];
 	atomic_bool stopping;
 	atomic_llong stop_ms;
-	pthread_mutex_t lock;		/* guards led and changes of term */
-	pthread_cond_t free;		/* nobody leads, or the park is stopping */
+	pthread_mutex_t lock;		/* guards led, the turnstile and changes of term */
 	bool led;
 	atomic_uint term;		/* who came last to lead has this number */
 	atomic_llong busy_ms;		/* since when the leader has been at what happened; 0: it waits */
@@ -77,31 +78,44 @@ replaced(struct park *p)
 	return leading_term != atomic_load(&p->term);
 }
 
+static void
+turnstile_set(struct park *p, bool open)
+{
+	struct epoll_event ev = { .events = (open ? EPOLLIN : 0U) | EPOLLONESHOT };
+
+	(void)epoll_ctl(p->turnstile, EPOLL_CTL_MOD, p->epoll, &ev);
+}
+
+static bool
+try_to_lead(struct park *p)
+{
+	bool may;
+
+	pthread_mutex_lock(&p->lock);
+	may = needed(p);
+	if (may) {
+		if (!p->led)
+			turnstile_set(p, false);
+		leading = p;
+		leading_term = atomic_fetch_add(&p->term, 1) + 1;
+		p->led = true;
+		atomic_store(&p->busy_ms, 0);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return may;
+}
+
 /* Lead, once there is need for it. */
 static void
 lead(struct park *p)
 {
-	struct timespec until;
+	struct epoll_event ev;
 
 	if (leading && !replaced(p))
 		return;
 	leading = NULL;
-	pthread_mutex_lock(&p->lock);
-	while (!leading && !atomic_load(&p->stopping)) {
-		if (needed(p)) {
-			leading = p;
-			leading_term = atomic_fetch_add(&p->term, 1) + 1;
-			p->led = true;
-			atomic_store(&p->busy_ms, 0);
-			break;
-		}
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += LOOK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
-		(void)pthread_cond_timedwait(&p->free, &p->lock, &until);
-	}
-	pthread_mutex_unlock(&p->lock);
+	while (!atomic_load(&p->stopping) && !try_to_lead(p))
+		(void)epoll_wait(p->turnstile, &ev, 1, LOOK_MS);
 }
 
 void
@@ -116,7 +130,7 @@ park_yield(void)
 	if (!replaced(p)) {
 		p->led = false;
 		atomic_store(&p->busy_ms, 0);
-		pthread_cond_signal(&p->free);
+		turnstile_set(p, true);
 	}
 	pthread_mutex_unlock(&p->lock);
 }
@@ -195,7 +209,6 @@ struct park *
 park_open(const char *socket_path, const char *group, struct err *e)
 {
 	int listener = bind_socket(socket_path, group, e);
-	pthread_condattr_t attr;
 	struct park *p;
 
 	if (listener < 0)
@@ -204,12 +217,10 @@ park_open(const char *socket_path, const char *group, struct err *e)
 	snprintf(p->path, sizeof p->path, "%s", socket_path);
 	p->listener = listener;
 	pthread_mutex_init(&p->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&p->free, &attr);
-	pthread_condattr_destroy(&attr);
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
-	must(p->epoll >= 0);
+	p->turnstile = epoll_create1(EPOLL_CLOEXEC);
+	must(p->epoll >= 0 && p->turnstile >= 0);
+	must(epoll_ctl(p->turnstile, EPOLL_CTL_ADD, p->epoll, &(struct epoll_event){ .events = EPOLLONESHOT }) == 0);
 	must(watch(p, EPOLL_CTL_ADD, listener) == 0);
 	return p;
 }
@@ -330,10 +341,7 @@ park_stop(struct park *p)
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, p->listener, NULL);
 	(void)unlink(p->path);
 	atomic_store(&p->stop_ms, clock_mono_ms());
-	pthread_mutex_lock(&p->lock);
 	atomic_store(&p->stopping, true);
-	pthread_cond_broadcast(&p->free);
-	pthread_mutex_unlock(&p->lock);
 }
 
 void
@@ -343,9 +351,9 @@ park_close(struct park **pp)
 
 	if (!p)
 		return;
+	close(p->turnstile);
 	close(p->epoll);
 	close(p->listener);
-	pthread_cond_destroy(&p->free);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 	*pp = NULL;
