@@ -1,7 +1,8 @@
 /*
  * park: the parked dispatch (performance.md 1). One epoll set holds the listening socket and every kept connection; the handler thread that
  * leads takes one readable descriptor, lets libfcgi read exactly one request from it, answers, and parks it again. An idle kept
- * connection costs no thread. The others sleep until the leader has to wait for something else, or is held up: then one of them leads.
+ * connection costs no thread. The others sleep: while the leader waits for something else, the next event wakes one of them, which leads;
+ * one that is held up is joined by another.
  */
 #ifndef ROOST_GATEWAY_PARK_H
 #define ROOST_GATEWAY_PARK_H
