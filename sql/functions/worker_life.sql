@@ -73,12 +73,13 @@ BEGIN
   SELECT DISTINCT k.lease_owner, 0, 'epoch'::timestamptz, 'epoch'::timestamptz FROM work k
    WHERE k.lease_owner <> p_me AND NOT EXISTS (SELECT FROM worker x WHERE x.id = k.lease_owner)
   ON CONFLICT DO NOTHING;
-  FOR w IN SELECT * FROM worker WHERE id <> p_me FOR UPDATE SKIP LOCKED LOOP
-    IF w.id IS DISTINCT FROM p_ended THEN
-      CONTINUE WHEN w.beat_at < v_since AND v_since > clock_timestamp() - make_interval(secs => p_lease_s);
-      IF w.lease_until >= clock_timestamp() THEN
-        CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
-      END IF;
+  -- whom this asker cannot judge it does not lock: that one's own successor may be at it
+  FOR w IN SELECT * FROM worker
+            WHERE id <> p_me AND (id IS NOT DISTINCT FROM p_ended OR beat_at >= v_since OR
+                                  v_since <= clock_timestamp() - make_interval(secs => p_lease_s))
+              FOR UPDATE SKIP LOCKED LOOP
+    IF w.id IS DISTINCT FROM p_ended AND w.lease_until >= clock_timestamp() THEN
+      CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
     END IF;
     sessions := 0;
     FOR s IN SELECT x.* FROM work k JOIN session x ON x.id = k.session_id WHERE k.lease_owner = w.id FOR NO KEY UPDATE OF x SKIP LOCKED LOOP
