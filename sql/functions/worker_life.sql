@@ -1,6 +1,7 @@
--- A worker's heartbeat, on the connection that holds its advisory lock: whether it reaches hands, where it runs, whether it takes sessions,
--- how busy it is, how many should be at work on its machine (workers/harness/peers.h). known = false: the row was gone, so this worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the
--- epochs: of claims that were not on disk when it ended (session_claim), the epochs would come again. A worker claims after it has beaten.
+-- A worker's heartbeat, on the connection that holds its advisory lock: whether it reaches hands, where it runs, whether it takes
+-- sessions, how busy it is, how many should be at work on its machine (workers/harness/peers.h). known = false: the row was gone, so this
+-- worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the epochs:
+-- of claims that were not on disk when it ended (session_claim), the epochs would come again. A worker claims after it has beaten.
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
     p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
