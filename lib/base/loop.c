@@ -1,7 +1,7 @@
 /*
  * loop: see loop.h. Watches live in a table indexed by fd, so that epoll_data needs no pointer that could be freed under an event of
- * the same round: a generation number beside the fd tells a stale event from one of the fd's new owner. Timers are a binary heap, tasks
- * a list.
+ * the same round: a generation number beside the fd tells a stale event from one of the fd's new owner. Timers are a binary heap by the
+ * microsecond, so that none fires early; epoll waits whole milliseconds, so one may fire almost a millisecond late. Tasks are a list.
  */
 #include "loop.h"
 
@@ -22,7 +22,7 @@ struct watch {
 };
 
 struct loop_timer {
-	int64_t due;
+	int64_t due;		/* monotonic us */
 	uint64_t order;		/* equal due times fire in the order they were set */
 	int at;			/* place in the heap */
 	loop_timer_fn *fn;
@@ -173,7 +173,7 @@ loop_after(struct loop *l, int64_t ms, loop_timer_fn *fn, void *ctx)
 		l->captimers = l->captimers ? 2 * l->captimers : 16;
 		l->heap = xrealloc(l->heap, (size_t)l->captimers * sizeof(struct loop_timer *));
 	}
-	t->due = clock_mono_ms() + (ms > 0 ? ms : 0);
+	t->due = clock_mono_us() + (ms > 0 ? ms : 0) * 1000;
 	t->order = l->orders++;
 	t->fn = fn;
 	t->ctx = ctx;
@@ -242,7 +242,7 @@ loop_before_wait(struct loop *l, loop_timer_fn *fn, void *ctx)
 static void
 fire_timers(struct loop *l)
 {
-	int64_t now = clock_mono_ms();
+	int64_t now = clock_mono_us();
 	uint64_t limit = l->orders;
 
 	/* a fired timer has left the heap before it is freed; the analyzer does not see that */
@@ -269,7 +269,7 @@ loop_once(struct loop *l, int max_ms)
 		l->idle(l->idle_ctx);
 	run_tasks(l);
 	if (l->ntimers > 0) {
-		int64_t left = l->heap[0]->due - clock_mono_ms();
+		int64_t left = (l->heap[0]->due - clock_mono_us() + 999) / 1000;
 
 		left = left < 0 ? 0 : left > 60000 ? 60000 : left;
 		if (wait < 0 || left < wait)

@@ -25,7 +25,7 @@ void loop_watch(struct loop *l, int fd, uint32_t events, loop_fd_fn *fn, void *c
 /* Stop watching; call before close(fd). Unknown fds are ignored. */
 void loop_unwatch(struct loop *l, int fd);
 
-/* Call fn once in ms milliseconds (0 = next round). The timer is freed after it fired: set your pointer to NULL in fn. */
+/* Call fn once in ms milliseconds (0 = next round), never sooner. The timer is freed after it fired: set your pointer to NULL in fn. */
 struct loop_timer *loop_after(struct loop *l, int64_t ms, loop_timer_fn *fn, void *ctx);
 /* Cancel; accepts NULL, sets *t = NULL. */
 void loop_cancel(struct loop *l, struct loop_timer **t);

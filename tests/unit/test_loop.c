@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "clock.h"
 #include "frame.h"
 #include "loop.h"
 #include "xalloc.h"
@@ -49,6 +50,33 @@ timers(void **state)
 	assert_string_equal(s.text, "abb");
 	loop_free(&s.loop);
 	assert_null(s.loop);
+}
+
+struct early { struct loop *loop; int64_t due_us; int fired, early; };
+
+static void
+too_early(void *ctx)
+{
+	struct early *e = ctx;
+
+	e->early += clock_mono_us() < e->due_us;
+	e->fired++;
+}
+
+/* Also when the loop looks at the clock again and again meanwhile, as it does when it has other things to do. */
+static void
+timers_are_never_early(void **state)
+{
+	struct early e = { .loop = loop_new() };
+
+	for (int i = 0; i < 40; i++) {
+		e.due_us = clock_mono_us() + 2000;
+		loop_after(e.loop, 2, too_early, &e);
+		while (e.fired == i)
+			loop_once(e.loop, i % 2 == 0 ? 0 : -1);
+	}
+	assert_int_equal(e.early, 0);
+	loop_free(&e.loop);
 }
 
 static void
@@ -142,7 +170,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(timers), cmocka_unit_test(timers_that_set_timers), cmocka_unit_test(many_timers_in_order),
+		cmocka_unit_test(timers), cmocka_unit_test(timers_are_never_early), cmocka_unit_test(timers_that_set_timers),
+		cmocka_unit_test(many_timers_in_order),
 		cmocka_unit_test(frames), cmocka_unit_test(hostile_length),
 	};
 

@@ -116,6 +116,7 @@ claim(struct work *w, int64_t age_ms)
 		w->rung.n = 0;		/* they are among what is due */
 		w->rung.others = false;
 	}
+	w->short_of = w->short_of || room <= 0;
 	if (room <= 0 || !may_claim(w))
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
@@ -206,16 +207,19 @@ claim_mine(struct work *w)
 	claim(w, w->peers.behind > 0 ? standing_later_ms(w) : 0);
 }
 
-/* Once more while something has been left to others for less than that. */
+/*
+ * Once more while something has been left to others for less than that: to the microsecond, because what is a moment too young for its
+ * claim would wait for the next poll.
+ */
 static void
 on_later(void *ctx)
 {
 	struct work *w = ctx;
-	int64_t left = w->rung_ms + standing_later_ms(w) - clock_mono_ms();
+	int64_t left = w->rung_us + standing_later_ms(w) * 1000 - clock_mono_us();
 
 	w->later = NULL;
 	if (left > 0)
-		w->later = loop_after(w->wk->loop, left, on_later, w);
+		w->later = loop_after(w->wk->loop, (left + 999) / 1000, on_later, w);
 	claim(w, standing_later_ms(w));
 }
 
@@ -229,7 +233,7 @@ rung(struct work *w, const struct entry_job *job)
 		hear(w, job);
 		return;
 	}
-	w->rung_ms = clock_mono_ms();
+	w->rung_us = clock_mono_us();
 	if (w->later == NULL)
 		w->later = loop_after(w->wk->loop, standing_later_ms(w), on_later, w);
 }
@@ -295,7 +299,10 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 		log_warn("suspect_alone", "session", pg_str(r, 0, 0), "attempts", pg_str(r, 0, 9), NULL);
 		(void)work_take_all(w, r);
 	}
-	work_claim(w);
+	if (w->claim_again || w->rung.n > 0 || w->rung.others)
+		work_claim(w);
+	else
+		claim_mine(w);
 }
 
 static void

@@ -42,7 +42,7 @@ struct work {
 	int64_t poll_ms, second_ms, slice_ms;	/* when to poll, to look after leases, to bill what runs, next */
 	struct loop_timer *tick, *drain;
 	struct loop_timer *later;	/* a claim of what others have left, */
-	int64_t rung_ms;		/* and when something was left to them last */
+	int64_t rung_us;		/* and when something was left to them last */
 	struct peers peers;
 	int64_t measured_us, waited_us;	/* when `busy` was measured; how long the loop had waited until then */
 	int busy;			/* percent of the time in which the loop does not wait, smoothed */
