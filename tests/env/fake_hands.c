@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,9 +21,7 @@
 #include "jx.h"
 #include "xalloc.h"
 
-#define CALLS 256
-#define NOTES 4096
-#define CONNS 8
+#define CONNS 32		/* workers at a time */
 
 struct held {
 	char call[ID_MAX];
@@ -42,10 +41,10 @@ struct fake_hands {
 	char path[108];
 	int listener, wake[2];
 	struct frame_conn *conns[CONNS];
-	struct held calls[CALLS];
-	int ncalls;
-	struct note notes[NOTES];
-	int nnotes;
+	struct held *calls;
+	int ncalls, capcalls;
+	struct note *notes;
+	int nnotes, capnotes;
 	bool release, quit;
 };
 
@@ -97,9 +96,13 @@ start_call(struct fake_hands *h, struct frame_conn *fc, const json_t *doc, int64
 {
 	AUTO(str) char *input = jx_dump(json_object_get(doc, "input"));
 	AUTO(str) char *content = xasprintf("ran %s %s", jx_str(doc, "tool"), input);
-	struct held *c = &h->calls[h->ncalls++];
+	struct held *c;
 
-	must(h->ncalls < CALLS);
+	if (h->ncalls == h->capcalls) {
+		h->capcalls = h->capcalls > 0 ? 2 * h->capcalls : 64;
+		h->calls = xrealloc(h->calls, (size_t)h->capcalls * sizeof(*h->calls));
+	}
+	c = &h->calls[h->ncalls++];
 	memset(c, 0, sizeof(*c));
 	strncpy(c->call, jx_str(doc, "call"), sizeof(c->call) - 1);
 	c->n = n;
@@ -108,6 +111,20 @@ start_call(struct fake_hands *h, struct frame_conn *fc, const json_t *doc, int64
 		finish(c, content, strstr(input, "fail") != NULL);
 	else
 		c->content = NULL;
+}
+
+static void
+note(struct fake_hands *h, const char *op, const char *session)
+{
+	struct note *at;
+
+	if (h->nnotes == h->capnotes) {
+		h->capnotes = h->capnotes > 0 ? 2 * h->capnotes : 256;
+		h->notes = xrealloc(h->notes, (size_t)h->capnotes * sizeof(*h->notes));
+	}
+	at = &h->notes[h->nnotes++];
+	snprintf(at->op, sizeof(at->op), "%s", op);
+	snprintf(at->session, sizeof(at->session), "%s", session != NULL ? session : "");
 }
 
 static int
@@ -124,10 +141,8 @@ on_frame(void *ctx, struct frame_conn *fc, const char *json, size_t len)
 	op = jx_str(doc, "op");
 	call = jx_str(doc, "call");
 	n = jx_int(doc, "n", 0);
-	must(op != NULL && n > 0 && h->nnotes < NOTES);
-	strncpy(h->notes[h->nnotes].op, op, sizeof(h->notes[0].op) - 1);
-	strncpy(h->notes[h->nnotes++].session, jx_str(doc, "session") != NULL ? jx_str(doc, "session") : "",
-	    sizeof(h->notes[0].session) - 1);
+	must(op != NULL && n > 0);
+	note(h, op, jx_str(doc, "session"));
 	c = find(h, call);
 	if (strcmp(op, "call") == 0) {
 		start_call(h, fc, doc, n);
@@ -151,11 +166,14 @@ accept_one(struct fake_hands *h)
 {
 	int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC);
 
-	for (int i = 0; i < CONNS && fd >= 0; i++)
+	if (fd < 0)
+		return;		/* whoever knocked is gone */
+	for (int i = 0; i < CONNS; i++)
 		if (h->conns[i] == NULL) {
 			h->conns[i] = frame_new(fd, on_frame, h);
 			return;
 		}
+	close(fd);
 }
 
 static void
@@ -235,6 +253,8 @@ fake_hands_stop(struct fake_hands **hp)
 		frame_free(&h->conns[i]);
 	for (int i = 0; i < h->ncalls; i++)
 		free(h->calls[i].content);
+	free(h->calls);
+	free(h->notes);
 	close(h->listener);
 	close(h->wake[0]);
 	close(h->wake[1]);

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "bus.h"
+#include "child.h"
 #include "clock.h"
 #include "db.h"
 #include "id.h"
@@ -49,9 +50,8 @@ static int nbatch;
 static pid_t
 spawn(char *const argv[], const char *log)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork(SIGKILL);
 
-	must(pid >= 0);
 	if (pid == 0) {
 		if (freopen(log, "a", stderr) == NULL || freopen("/dev/null", "r", stdin) == NULL || freopen("/dev/null", "w", stdout) == NULL)
 			_exit(127);
@@ -99,7 +99,7 @@ rig_start(void)
 	start_redis();
 	must(conf_load(&c, "/dev/null", &e) == 0);
 	snprintf(c.redis_socket, sizeof(c.redis_socket), "%s/redis.sock", rig_dir);
-	c.redis_timeout_ms = 1000;
+	c.redis_timeout_ms = RIG_MS;
 	bus = bus_open(&c);
 	rig_hands = fake_hands_start(hands);
 	free(rig_sql("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
@@ -115,8 +115,7 @@ rig_provider(void)
 	ssize_t n = 0;
 
 	must(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
-	provider_pid = fork();
-	must(provider_pid >= 0);
+	provider_pid = child_fork(SIGKILL);
 	if (provider_pid == 0) {
 		if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0)
 			_exit(127);
@@ -158,6 +157,16 @@ rig_worker(const char *settings)
 	return workers[nworkers++];
 }
 
+/* What the workers had to say, for whoever reads of a failure. */
+static void
+logs(void)
+{
+	AUTO(str) char *cmd = xasprintf("tail -n 60 %s/worker-*.log >&2", rig_dir);
+
+	if (system(cmd) != 0)
+		fputs("no logs\n", stderr);
+}
+
 void
 rig_signal(pid_t pid, int sig)
 {
@@ -192,14 +201,16 @@ rig_await(pid_t pid)
 void
 rig_stop(void)
 {
-	AUTO(str) char *logs = xasprintf("tail -n 60 %s/worker-*.log >&2", rig_dir), *stop = xasprintf("tests/env/postgres stop %s", rig_dir);
+	AUTO(str) char *stop = xasprintf("tests/env/postgres stop %s", rig_dir);
 
 	for (int i = 0; i < nworkers; i++)
-		if (workers[i] != 0)
+		if (workers[i] != 0) {
+			rig_signal(workers[i], SIGCONT);
 			rig_signal(workers[i], SIGTERM);
+		}
 	fake_hands_stop(&rig_hands);
-	if (getenv("RIG_LOGS") != NULL && system(logs) != 0)
-		fputs("no logs\n", stderr);
+	if (getenv("RIG_LOGS") != NULL)
+		logs();
 	if (provider_pid != 0) {
 		close(provider_in);
 		(void)waitpid(provider_pid, NULL, 0);
@@ -212,6 +223,28 @@ rig_stop(void)
 	must(system(stop) == 0);
 }
 
+/* A test that failed half-way has workers of its own left, perhaps stopped ones, and work. */
+int
+rig_clear(void **state)
+{
+	int left = 0;
+
+	(void)state;
+	for (int i = 0; i < nworkers; i++)
+		if (workers[i] != 0) {
+			rig_signal(workers[i], SIGKILL);
+			left++;
+		}
+	if (left == 0)
+		return 0;
+	logs();
+	fake_hands_release(rig_hands);
+	fake_hands_amnesia(rig_hands);
+	free(rig_sql("DELETE FROM work"));
+	free(rig_sql("DELETE FROM worker"));
+	return 0;
+}
+
 int
 rig_over(void **state)
 {
@@ -221,36 +254,28 @@ rig_over(void **state)
 }
 
 static char *
-vsql(const char *fmt, va_list ap)
+ask(const char *sql)
 {
-	struct buf b = BUF_INIT(0);
-	char *text = NULL, *out;
-	PGresult *r;
+	AUTO(pgres) PGresult *r = NULL;
 
-	must(vasprintf(&text, fmt, ap) >= 0);
-	buf_str(&b, text);
-	free(text);
 	if (PQstatus(owner) != CONNECTION_OK)
 		PQreset(owner);
-	r = PQexec(owner, b.data);
+	r = PQexec(owner, sql);
 	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fprintf(stderr, "%s: %s", b.data, PQerrorMessage(owner));
-	out = xstrdup(PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
-	PQclear(r);
-	buf_free(&b);
-	return out;
+		fprintf(stderr, "%s: %s", sql, PQerrorMessage(owner));
+	return xstrdup(PQntuples(r) > 0 ? PQgetvalue(r, 0, 0) : "");
 }
 
 char *
 rig_sql(const char *fmt, ...)
 {
+	AUTO(str) char *sql = NULL;
 	va_list ap;
-	char *out;
 
 	va_start(ap, fmt);
-	out = vsql(fmt, ap);
+	must(vasprintf(&sql, fmt, ap) >= 0);
 	va_end(ap);
-	return out;
+	return ask(sql);
 }
 
 void
@@ -260,6 +285,8 @@ rig_hands_saw(const char *op, const char *session, int n)
 
 	while (fake_hands_count(rig_hands, op, session) < n && clock_mono_ms() < end)
 		doze();
+	if (fake_hands_count(rig_hands, op, session) < n)
+		logs();
 	assert_int_equal(fake_hands_count(rig_hands, op, session), n);
 }
 
@@ -267,19 +294,22 @@ void
 rig_wait(const char *want, const char *fmt, ...)
 {
 	int64_t end = clock_mono_ms() + RIG_MS;
+	AUTO(str) char *sql = NULL;
+	va_list ap;
 
-	for (;;) {
-		AUTO(str) char *got = NULL;
-		va_list ap;
+	va_start(ap, fmt);
+	must(vasprintf(&sql, fmt, ap) >= 0);
+	va_end(ap);
+	for (;; doze()) {
+		bool late = clock_mono_ms() > end;
+		AUTO(str) char *got = ask(sql);
 
-		va_start(ap, fmt);
-		got = vsql(fmt, ap);
-		va_end(ap);
 		if (strcmp(got, want) == 0)
 			return;
-		if (clock_mono_ms() > end)
-			fail_msg("waited for %s = '%s', have '%s'", fmt, want, got);
-		doze();
+		if (!late)
+			continue;
+		logs();
+		fail_msg("waited for %s = '%s', have '%s'", sql, want, got);
 	}
 }
 
@@ -396,7 +426,8 @@ rig_send(const char *session)
 
 	if (DB_RUN(gw, STMT_INBOX_PUT, &r, &e, session, ids, types, stems, roles, fragments, no, wakes, refers, answers, denials, hashes) < 0)
 		fail_msg("inbox_put: %s", e.detail);
-	(void)bus_ring(bus, "w1", session, pg_str(r, 0, 0), &e);
+	if (bus_ring(bus, "w1", session, pg_str(r, 0, 0), &e) < 0)
+		fail_msg("doorbell: %s", e.detail);
 	for (int i = 0; i < nbatch; i++) {
 		free(batch[i].stem);
 		free(batch[i].fragment);

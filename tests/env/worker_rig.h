@@ -10,7 +10,7 @@
 
 #include "fake_hands.h"
 
-#define RIG_MS 15000		/* the longest a test waits for anything */
+#define RIG_MS 40000		/* the longest a test waits for anything */
 
 extern struct fake_hands *rig_hands;
 extern char rig_dir[64];
@@ -20,6 +20,9 @@ void rig_start(void);
 void rig_stop(void);
 /* rig_stop() as cmocka's teardown of a group. */
 int rig_over(void **state);
+/* Teardown of a test whose workers are all its own and gone by its end: those that are left are killed, and the work with them, so that
+ * the next test stands on its own. */
+int rig_clear(void **state);
 /* The fake model provider (tests/provider); model `fake` goes to it from now on. */
 void rig_provider(void);
 
@@ -32,9 +35,9 @@ void rig_await(pid_t pid);
 
 /* First cell of the answer, as the database's owner; the caller frees. */
 char *rig_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Wait until the query's first cell is want. */
 /* What reaches hands is not ordered with what reaches the log: wait for the n-th frame of this kind, then there must be n. */
 void rig_hands_saw(const char *op, const char *session, int n);
+/* Wait until the query's first cell is want. When it is not, the end of the workers' logs goes to stderr. */
 void rig_wait(const char *want, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* A session of this model whose agent has the usual toolset (edit disabled, write asks) and the custom tool weather. */
