@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -24,6 +23,7 @@
 
 #include "apikey.h"
 #include "buf.h"
+#include "child.h"
 #include "clock.h"
 #include "credopen.h"
 #include "db.h"
@@ -61,11 +61,9 @@ gwr_fmt(const char *fmt, ...)
 static pid_t
 spawn(char *const argv[], const char *log)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork(SIGKILL);
 
-	must(pid >= 0);
 	if (pid == 0) {
-		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (!freopen(log, "a", stderr) || !freopen("/dev/null", "r", stdin) || !freopen("/dev/null", "w", stdout))
 			_exit(127);
 		execvp(argv[0], argv);

@@ -24,11 +24,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "xalloc.h"
 
-#define START_MS 10000
+#define START_MS 30000
 #define BEARER "Bearer %s"
 #define BETA "managed-agents-2026-04-01"
 #define VERSION "2026-10-21"
@@ -72,7 +73,7 @@ static pid_t
 spawn(const char *name, const char *const *argv)
 {
 	AUTO(str) char *log = xasprintf("%s/%s.log", sr_dir, name);
-	pid_t pid = fork();
+	pid_t pid = child_fork(SIGTERM);		/* nginx sees to its workers, then */
 	int fd;
 
 	if (pid != 0)

@@ -17,8 +17,8 @@
 #include "conf.h"
 #include "id.h"
 
-#define SR_PING_MS 600
-#define SR_SOON_MS 3000
+#define SR_PING_MS 1200
+#define SR_SOON_MS 30000		/* the longest a client waits for anything */
 #define SR_HUBS 2
 
 extern char sr_dir[64], sr_session[ID_MAX], sr_thread[ID_MAX], sr_key[2][APIKEY_LEN + 1];

@@ -279,14 +279,23 @@ rig_sql(const char *fmt, ...)
 }
 
 void
-rig_hands_saw(const char *op, const char *session, int n)
+rig_hands_has(const char *op, const char *session, int n)
 {
 	int64_t end = clock_mono_ms() + RIG_MS;
 
-	while (fake_hands_count(rig_hands, op, session) < n && clock_mono_ms() < end)
+	while (fake_hands_count(rig_hands, op, session) < n) {
+		if (clock_mono_ms() > end) {
+			logs();
+			fail_msg("waited for %d %s of %s", n, op, session);
+		}
 		doze();
-	if (fake_hands_count(rig_hands, op, session) < n)
-		logs();
+	}
+}
+
+void
+rig_hands_saw(const char *op, const char *session, int n)
+{
+	rig_hands_has(op, session, n);
 	assert_int_equal(fake_hands_count(rig_hands, op, session), n);
 }
 
@@ -420,13 +429,14 @@ rig_send(const char *session)
 {
 	AUTO(pgres) PGresult *r = NULL;
 	struct err e = ERR_INIT;
+	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir);	/* a test may have moved it away */
 	AUTO(str) char *ids = COLUMN(id), *types = COLUMN(type), *stems = COLUMN(stem), *fragments = COLUMN(fragment), *wakes = COLUMN(wakes);
 	AUTO(str) char *refers = COLUMN(refers), *answers = COLUMN(answer), *denials = COLUMN(deny), *roles = same("u"), *no = same("f");
 	AUTO(str) char *hashes = same(NULL);
 
 	if (DB_RUN(gw, STMT_INBOX_PUT, &r, &e, session, ids, types, stems, roles, fragments, no, wakes, refers, answers, denials, hashes) < 0)
 		fail_msg("inbox_put: %s", e.detail);
-	if (bus_ring(bus, "w1", session, pg_str(r, 0, 0), &e) < 0)
+	if (bus_ring(bus, "w1", session, pg_str(r, 0, 0), &e) < 0 && access(sock, F_OK) == 0)
 		fail_msg("doorbell: %s", e.detail);
 	for (int i = 0; i < nbatch; i++) {
 		free(batch[i].stem);

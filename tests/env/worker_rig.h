@@ -35,6 +35,8 @@ void rig_await(pid_t pid);
 
 /* First cell of the answer, as the database's owner; the caller frees. */
 char *rig_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Wait until hands has had n frames of this kind. */
+void rig_hands_has(const char *op, const char *session, int n);
 /* What reaches hands is not ordered with what reaches the log: wait for the n-th frame of this kind, then there must be n. */
 void rig_hands_saw(const char *op, const char *session, int n);
 /* Wait until the query's first cell is want. When it is not, the end of the workers' logs goes to stderr. */

@@ -65,6 +65,8 @@ void is_text(struct result r, bool error, const char *want, const char *name);
 void has_text(struct result r, bool error, const char *want, const char *name);
 int summary(void);
 
+#define SOON_MS 20000		/* the longest a test waits for what must happen */
+
 /* Poll until f(ctx) or the deadline; the value of f. */
 bool until(bool (*f)(void *ctx), void *ctx, int ms);
 int64_t now_ms(void);

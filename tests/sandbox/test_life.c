@@ -80,7 +80,7 @@ destroying(void)
 	int n;
 
 	destroy_all(all);
-	check(until(no_groups, &H, 5000), "destroy leaves no cgroup");
+	check(until(no_groups, &H, SOON_MS), "destroy leaves no cgroup");
 	(void)sh(S, "setsid -f sleep 1000; sleep 1000 & echo x > file");
 	n = boxes(&H, paths, 64);
 	pid = n == 1 ? box_init(paths[0]) : 0;
@@ -121,7 +121,7 @@ pausing(void)
 	(void)sh(S, "(while :; do echo x >> /tmp/ticks; sleep 0.01; done) & true");
 	n = boxes(&H, paths, 64);
 	r = ask(shared, req_of("pause", S, 1));
-	check(n == 1 && json_is_true(json_object_get(r, "ok")) && until(frozen, paths[0], 3000), "pause freezes the sandbox");
+	check(n == 1 && json_is_true(json_object_get(r, "ok")) && until(frozen, paths[0], SOON_MS), "pause freezes the sandbox");
 	json_decref(r);
 	has_text(sh(S, "wc -l < /tmp/ticks; echo awake"), false, "awake\n", "the next call thaws it");
 	n = send_req(shared, req_call(S, 1, "sevt_slow", "bash", bash("sleep 0.4; echo slow")));
@@ -129,14 +129,14 @@ pausing(void)
 	r = wait_reply(shared, n);
 	check(r && strcmp(str(r, "content"), "slow\n") == 0, "pause does not stop a running call");
 	json_decref(r);
-	check(until(frozen, paths[0], 3000), "and comes into force after it");
+	check(until(frozen, paths[0], SOON_MS), "and comes into force after it");
 	r = ask(shared, req_of("provision", S, 1));
-	check(json_is_false(json_object_get(r, "fresh")) && until(thawed, paths[0], 3000), "provision thaws it");
+	check(json_is_false(json_object_get(r, "fresh")) && until(thawed, paths[0], SOON_MS), "provision thaws it");
 	json_decref(r);
 	json_decref(ask(shared, req_of("pause", S, 1)));
-	until(frozen, paths[0], 3000);
+	until(frozen, paths[0], SOON_MS);
 	json_decref(ask(shared, req_of("destroy", S, 1)));
-	check(until(no_groups, &H, 5000), "a frozen sandbox can be destroyed");
+	check(until(no_groups, &H, SOON_MS), "a frozen sandbox can be destroyed");
 }
 
 static void
@@ -183,7 +183,7 @@ dying_hands(void)
 	pid = box_init(paths[0]);
 	status = hands_stop(&H, SIGKILL);
 	check(n >= 1 && WIFSIGNALED(status), "kill -9 of roost-hands");
-	check(until(dead, &pid, 5000), "its sandboxes end with it");
+	check(until(dead, &pid, SOON_MS), "its sandboxes end with it");
 	hands_must_start(&H, "it starts again");
 	check(hands_logged(&H, "\"sweep\""), "and says that it swept");
 	check(groups_left(&H) == 0, "no cgroup of the predecessor is left");

@@ -145,7 +145,7 @@ returning(void)
 	json_decref(r);
 	for (i = 0; i < n; i++)
 		kill(box_init(paths[i]), SIGKILL);
-	check(until(has_file, NULL, 5000), "a sandbox that was killed gets them again");
+	check(until(has_file, NULL, SOON_MS), "a sandbox that was killed gets them again");
 	json_decref(ask(shared, req_of("destroy", S, 1)));
 	is_text(sh(S, "cat " UP "/by-call"), false, "first,second\n1,2\n", "and one that was destroyed");
 }

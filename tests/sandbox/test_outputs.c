@@ -183,7 +183,7 @@ bounded(void)
 
 	(void)sh("sesn_outputs_slow", "cd " OUT "; truncate -s 480M zeros");
 	n = send_req(shared, req_of("pause", "sesn_outputs_slow", 1));
-	check(until(collects_in_group, NULL, 10000), "what collects has the limits of a sandbox");
+	check(until(collects_in_group, NULL, SOON_MS), "what collects has the limits of a sandbox");
 	published(wait_reply(shared, n), false);
 	json_decref(ask(shared, req_of("destroy", "sesn_outputs_slow", 1)));
 }

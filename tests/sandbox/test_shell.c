@@ -77,8 +77,8 @@ output_cap(void)
 	check(!r.is_error && r.spilled && strstr(r.text, "400004 bytes in all") != NULL, "also when they are too many");
 	r = sh(S, "echo begin; seq 1 100000; false");
 	check(r.is_error && r.spilled && strstr(r.text, "\n100000\n") != NULL, "a failing command's long output too");
-	r = sh_within(S, "seq 1 200000; sleep 60", 1500);
-	check(r.is_error && r.spilled && strstr(r.text, "timed out after 1500 ms") != NULL && strstr(r.text, "full output is in") != NULL,
+	r = sh_within(S, "seq 1 200000; sleep 60", 4000);
+	check(r.is_error && r.spilled && strstr(r.text, "timed out after 4000 ms") != NULL && strstr(r.text, "full output is in") != NULL,
 	    "and that of one that is killed");
 }
 
@@ -115,9 +115,9 @@ endings(void)
 {
 	int64_t t = now_ms();
 
-	has_text(sh_within(S, "echo partial; sleep 60", 400), true, "partial\nThe command timed out after 400 ms",
+	has_text(sh_within(S, "echo partial; sleep 60", 1500), true, "partial\nThe command timed out after 1500 ms",
 	    "a timeout keeps the partial output");
-	check(now_ms() - t < 5000, "and comes in time");
+	check(now_ms() - t < 30000, "and comes long before the command's own end");
 	is_text(sh(S, "echo new"), false, "new\n", "after a timeout there is a new shell");
 	has_text(sh_within(S, "trap '' TERM INT HUP; sleep 60", 400), true, "timed out", "signals cannot be ignored");
 	has_text(sh_within(S, "kill -STOP $$", 400), true, "timed out", "a stopped shell times out");
@@ -128,14 +128,15 @@ endings(void)
 	is_text(sh(S, "kill -0 $(cat /tmp/pid) && echo alive"), false, "alive\n", "and lives on");
 	is_text(sh(S, "exit 0"), false, "(no output)", "exit 0 is success");
 	is_text(sh(S, "kill -0 $(cat /tmp/pid) && echo alive"), false, "alive\n", "a background process survives the shell's exit");
-	is_text(sh(S, "setsid -f sh -c 'setsid -f sleep 300'; sleep 0.1; pgrep -c sleep"), false, "2\n", "a daemonised process runs");
+	is_text(sh(S, "setsid -f sh -c 'setsid -f sleep 300'; until [ $(pgrep -c sleep) -ge 2 ]; do :; done; pgrep -c sleep"), false, "2\n", "a daemonised process runs");
 	is_text(tool(S, "bash", restart()), false, "bash session restarted", "restart says so");
 	is_text(sh(S, "pgrep -c sleep"), true, "0\n", "restart ends background and daemonised processes");
-	is_text(sh(S, "(sleep 0.3; echo late) & echo now"), false, "now\n", "late output does not belong to this call");
+	is_text(sh(S, "(sleep 2; echo late) & echo now"), false, "now\n", "late output does not belong to this call");
 	is_text(sh(S, "wait; echo after"), false, "late\nafter\n", "it is shown by the next one");
 	is_text(sh(S, "exec >/dev/null 2>&1; echo hidden"), false, "(no output)", "a shell that closed its output");
 	is_text(tool(S, "bash", restart()), false, "bash session restarted", "can be restarted");
-	is_text(sh(S, "for i in $(seq 400); do (sleep 0.01 &) ; done; sleep 0.5; ps -e -o stat= | grep -c Z"), true, "0\n",
+	is_text(sh(S, "for i in $(seq 400); do (sleep 0.01 &) ; done; for i in $(seq 100); do ps -e -o stat= | grep -q Z || break; sleep 0.1; done; "
+	    "ps -e -o stat= | grep -c Z"), true, "0\n",
 	    "orphans are reaped");
 }
 

@@ -22,7 +22,7 @@
 #include "xalloc.h"
 
 #define BODY_MAX 200000
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 30000
 #define VERSION "HTTP_ANTHROPIC_VERSION", "2026-10-21"
 #define BETA "HTTP_ANTHROPIC_BETA", "managed-agents-2026-04-01"
 #define JSON "CONTENT_TYPE", "application/json"

@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "../../env/child.h"
 #include "../../env/gateway_rig.h"
 #include "clock.h"
 #include "xalloc.h"
@@ -181,7 +182,7 @@ static void
 agent_update_race(void **state)
 {
 	AUTO(str) char *id = new_agent(), *uri = xasprintf("/v1/agents/%s", id);
-	int64_t end = clock_mono_ms() + 10000;
+	int64_t end = clock_mono_ms() + 30000;
 	AUTO(str) char *waiting = xstrdup("0");
 	int status;
 	pid_t pid;
@@ -189,8 +190,7 @@ agent_update_race(void **state)
 	free(gwr_sql("BEGIN"));
 	free(gwr_sql("INSERT INTO agent_version SELECT agent_id, 2, workspace_id, body, now() FROM agent_version WHERE agent_id = '%s'", id));
 	free(gwr_sql("UPDATE agent SET version = 2 WHERE id = '%s'", id));
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = child_fork(SIGKILL);
 	if (pid == 0) {
 		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
 		const char *body = "{\"version\":1,\"name\":\"late\"}";

@@ -15,12 +15,13 @@
 
 #include <cmocka.h>
 
+#include "../../env/child.h"
 #include "../../env/gateway_rig.h"
 #include "clock.h"
 #include "xalloc.h"
 
 #define PARALLEL 50
-#define DEADLINE_MS 10000
+#define DEADLINE_MS 30000
 #define TRACE "00-0af7651916cd43dd8448eb211c80319c-%s-01"
 #define HELLO "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]}]}"
 #define AGENT "{\"name\":\"%s\",\"model\":\"roost-scripted\"}"
@@ -434,8 +435,7 @@ storm(struct mark m, const char *path, const char *body, char *out[PARALLEL], in
 	must(pipe(gate) == 0);
 	for (int i = 0; i < PARALLEL; i++) {
 		must(pipe(pipes[i]) == 0);
-		pids[i] = fork();
-		must(pids[i] >= 0);
+		pids[i] = child_fork(SIGKILL);
 		if (pids[i] == 0) {
 			REPLY r = { 0 };
 

@@ -158,7 +158,7 @@ known(const char *id)
 static void
 refresh(void)
 {
-	int64_t until = clock_mono_ms() + 10000;
+	int64_t until = clock_mono_ms() + 30000;
 
 	routes_refresh(routes, q);
 	while ((dbq_pending(q) || !routes_ready(routes)) && clock_mono_ms() < until)

@@ -25,7 +25,7 @@
 #include "model.h"
 #include "model_probe.h"
 
-#define DEADLINE_MS 15000
+#define DEADLINE_MS 30000
 
 struct server {
 	pid_t pid;
@@ -536,7 +536,7 @@ test_cancel(void **state)
 	AUTO(buf) struct buf block = { 0 };
 	struct model_route r = route("anthropic", "fake-1");
 	struct model_item item;
-	struct model_request rq = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":50}");
+	struct model_request rq = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":200}");
 	struct probe p = { .open = -1 };
 	struct model_call *call;
 
@@ -572,7 +572,7 @@ test_cut_then_much(void **state)
 	(void)state;
 	memset(much, 'x', MUCH);
 	for (int i = 0; i < 8; i++) {
-		slow = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":50}");
+		slow = request(&r, 1, &item, &block, "one two\n!provider {\"word_ms\":200}");
 		call = model_start(fresh, &slow, &probe_events, &p);
 		while (!p.deltas)
 			loop_once(loop, 100);

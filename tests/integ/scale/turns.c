@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../env/child.h"
 #include "../../env/worker_rig.h"
 #include "cleanup.h"
 #include "clock.h"
@@ -151,7 +152,7 @@ start(void **state)
 	shared->rate = rate != NULL ? atoi(rate) : 10;
 	must(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 && listen(fd, 4096) == 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0);
 	rig_start();
-	model_pid = fork();
+	model_pid = child_fork(SIGKILL);
 	if (model_pid == 0) {
 		model(fd);
 		_exit(0);

@@ -320,7 +320,7 @@ calls_of(const char *function)
 	AUTO(str) char *calls = NULL;
 
 	close_queue();
-	for (int64_t until = clock_mono_ms() + 10000;;) {
+	for (int64_t until = clock_mono_ms() + 30000;;) {
 		AUTO(str) char *left = ask("SELECT count(*) FROM pg_stat_activity WHERE usename = 'roost_worker'");
 
 		if (atoi(left) == 0)
@@ -417,7 +417,7 @@ a_lock_holds_up_its_own(void **state)
 	PQclear(PQexec(other, "SELECT 1 FROM session WHERE id = 'sC_1' FOR UPDATE"));
 	for (int i = 0; i < 3; i++)
 		append_run(appends, &t[i].a);
-	for (int64_t until = clock_mono_ms() + 10000; !(t[0].answered && t[2].answered) && clock_mono_ms() < until;)
+	for (int64_t until = clock_mono_ms() + 30000; !(t[0].answered && t[2].answered) && clock_mono_ms() < until;)
 		loop_once(loop, 100);
 	assert_true(t[0].answered && t[2].answered && t[0].result == APPEND_OK && t[2].result == APPEND_OK);
 	assert_false(t[1].answered);

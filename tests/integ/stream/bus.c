@@ -18,12 +18,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../env/child.h"
 #include "bus.h"
 #include "busq.h"
 #include "clock.h"
 
 #define USER "test"
 #define PASS "secret"
+#define HELD_US 10000		/* how long busq waits for what follows */
+#define SOON_MS 20000		/* the longest a test waits for anything */
 
 static char dir[64];
 static pid_t server;
@@ -50,10 +53,10 @@ admin(void)
 static void
 start_server(void)
 {
-	int64_t until = clock_mono_ms() + 5000;
+	int64_t until = clock_mono_ms() + SOON_MS;
 	redisContext *c = NULL;
 
-	server = fork();
+	server = child_fork(SIGKILL);
 	if (server == 0) {
 		int null = open("/dev/null", O_WRONLY);
 
@@ -109,9 +112,9 @@ on_state(void *ctx, bool up)
 
 /* Run the loop until *what reaches n. */
 static void
-until(const int *what, int n, int ms)
+until(const int *what, int n)
 {
-	int64_t end = clock_mono_ms() + ms;
+	int64_t end = clock_mono_ms() + SOON_MS;
 
 	while (*what < n && clock_mono_ms() < end)
 		loop_once(loop, 50);
@@ -130,16 +133,16 @@ round_trip(void **state)
 	assert_int_equal(bus_publish(b, "sesn_a", "before", 1, "{}", &e), 0);
 	memset(&seen, 0, sizeof seen);
 	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
-	until(&seen.ups, 1, 2000);
+	until(&seen.ups, 1);
 	assert_int_equal(seen.entries, 0);
 	assert_int_equal(bus_publish(b, "sesn_a", "first", 2, "{}", &e), 0);
-	until(&seen.entries, 1, 2000);
+	until(&seen.entries, 1);
 	assert_string_equal(seen.got[0].type, "first");
 	while (!busq_up(q))
 		loop_once(loop, 20);
 	busq_publish(q, "sesn_a", "event_start", 0, "{\"a\":1}", 7);
 	busq_publish(q, "sesn_a", "second", 3, "{}", 2);
-	until(&seen.entries, 3, 2000);
+	until(&seen.entries, 3);
 	assert_int_equal(seen.got[1].len, 7);
 	assert_int_equal(seen.got[2].seq, 3);
 	assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", "wrk-1", &e), 0);
@@ -157,7 +160,7 @@ tail_up(void)
 
 	memset(&seen, 0, sizeof seen);
 	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
-	until(&seen.ups, 1, 2000);
+	until(&seen.ups, 1);
 	return t;
 }
 
@@ -166,7 +169,7 @@ writer_up(void)
 {
 	struct busq *q = busq_new(loop, &conf);
 
-	for (int64_t end = clock_mono_ms() + 5000; !busq_up(q) && clock_mono_ms() < end;)
+	for (int64_t end = clock_mono_ms() + SOON_MS; !busq_up(q) && clock_mono_ms() < end;)
 		loop_once(loop, 20);
 	assert_true(busq_up(q));
 	return q;
@@ -184,14 +187,14 @@ sessions_share_a_round(void **state)
 	busq_publish(q, "sesn_b", "event_start", 0, "{}", 2);
 	busq_publish(q, "sesn_a", "two", 2, "{}", 2);
 	busq_publish(q, "sesn_b", "three", 1, "{}", 2);
-	until(&seen.entries, 4, 2000);
+	until(&seen.entries, 4);
 	assert_int_equal(seen.packs, 2);
 	assert_string_equal(seen.got[1].type, "two");
 	for (int i = 0; i < 40; i++) {
 		snprintf(id, sizeof id, "sesn_%d", i);
 		busq_publish(q, id, "four", 1, "{}", 2);
 	}
-	until(&seen.entries, 44, 2000);
+	until(&seen.entries, 44);
 	assert_int_equal(seen.packs, 42);
 	assert_int_equal(busq_dropped(q), 0);
 	busq_free(&q);
@@ -210,7 +213,7 @@ silence(void **state)
 		loop_once(loop, 100);
 	assert_int_equal(seen.downs, 0);
 	assert_int_equal(bus_publish(b, "sesn_a", "after", 1, "{}", &e), 0);
-	until(&seen.entries, 1, 2000);
+	until(&seen.entries, 1);
 	assert_int_equal(seen.ups, 1);
 	bus_close(&b);
 	busq_tail_free(&t);
@@ -227,10 +230,10 @@ a_rush(void **state)
 		busq_publish(q, "sesn_a", "one", i, "{}", 2);
 		loop_once(loop, 0);
 	}
-	until(&seen.entries, 2000, 5000);
+	until(&seen.entries, 2000);
 	for (int i = 2001; i <= 2003; i++) {
 		busq_publish(q, "sesn_a", "alone", i, "{}", 2);
-		until(&seen.entries, i, 2000);
+		until(&seen.entries, i);
 	}
 	assert_int_equal(seen.unordered, 0);
 	assert_int_equal(seen.downs, 0);
@@ -238,34 +241,41 @@ a_rush(void **state)
 	busq_tail_free(&t);
 }
 
-/* What is held goes out with what follows, and by itself when nothing does; others do not wait for it. */
+/* What is held goes out with what follows, and by itself when nothing does; others do not wait for it. On a busy machine nothing may follow
+ * in time: then it is one entry more. */
 static void
 held(void **state)
 {
 	struct busq_tail *t = tail_up();
 	struct busq *q = writer_up();
+	int64_t began = clock_mono_us();
+	int late, later;
 
 	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
 	busq_hold(q, "sesn_a", true);
 	busq_hold(q, "sesn_none", true);
 	busq_publish(q, "sesn_b", "other", 1, "{}", 2);
 	loop_once(loop, 0);
+	late = clock_mono_us() - began >= HELD_US;
 	busq_publish(q, "sesn_a", "two", 2, "{}", 2);
-	until(&seen.entries, 3, 2000);
-	assert_int_equal(seen.packs, 2);
-	assert_string_equal(seen.got[0].type, "other");
+	until(&seen.entries, 3);
+	assert_in_range(seen.packs, 2, 2 + late);
+	if (!late)
+		assert_string_equal(seen.got[0].type, "other");
 	busq_publish(q, "sesn_a", "three", 3, "{}", 2);
 	busq_hold(q, "sesn_a", true);
-	until(&seen.entries, 4, 2000);
+	until(&seen.entries, 4);
+	began = clock_mono_us();
 	busq_publish(q, "sesn_a", "event_delta", 0, "{}", 2);
 	busq_hold(q, "sesn_a", false);
 	busq_publish(q, "sesn_b", "event", 2, "{}", 2);
 	busq_hold(q, "sesn_b", false);			/* no: it is committed */
 	loop_once(loop, 0);
+	later = clock_mono_us() - began >= HELD_US;
 	busq_publish(q, "sesn_a", "four", 4, "{}", 2);
 	busq_publish(q, "sesn_b", "five", 3, "{}", 2);
-	until(&seen.entries, 8, 2000);
-	assert_int_equal(seen.packs, 3 + 3);
+	until(&seen.entries, 8);
+	assert_in_range(seen.packs, 3 + 3, 3 + 3 + late + later);
 	busq_free(&q);
 	busq_tail_free(&t);
 }
@@ -298,7 +308,7 @@ answers_cannot_be_refused(void **state)
 		assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", NULL, &e), 0);
 		assert_int_equal(bus_publish(b, "sesn_a", "direct", i + 1, "{}", &e), 0);
 		busq_publish(q, "sesn_b", "one", i + 1, "{}", 2);
-		until(&seen.entries, 2 * (i + 1), 2000);
+		until(&seen.entries, 2 * (i + 1));
 	}
 	assert_int_equal(bus_ping(b, &e), 0);
 	assert_int_equal(busq_dropped(q), 0);
@@ -313,7 +323,7 @@ static void
 refusals_are_heard(void **state)
 {
 	struct busq *q = writer_up();
-	int64_t end = clock_mono_ms() + 10000;
+	int64_t end = clock_mono_ms() + SOON_MS;
 
 	busq_publish(q, "sesn_a", "one", 1, "{}", 2);
 	loop_once(loop, 0);
@@ -337,13 +347,13 @@ restart(void **state)
 
 	memset(&seen, 0, sizeof seen);
 	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
-	until(&seen.ups, 1, 2000);
+	until(&seen.ups, 1);
 	assert_int_equal(bus_ping(b, &e), 0);
 	stop_server();
-	until(&seen.downs, 1, 2000);
+	until(&seen.downs, 1);
 	start_server();
 	assert_int_equal(bus_publish(b, "sesn_a", "after", 9, "{}", &e), 0);
-	until(&seen.entries, 1, 5000);
+	until(&seen.entries, 1);
 	assert_int_equal(seen.ups, 2);
 	assert_string_equal(seen.got[0].type, "after");
 	busq_tail_free(&t);
@@ -361,10 +371,10 @@ flushed(void **state)
 	freeReplyObject(redisCommand(c, "XADD sse:0 99999999999999-0 s a t x q 1 p {}"));
 	memset(&seen, 0, sizeof seen);
 	t = busq_tail_new(loop, &conf, BUS_SSE, on_entry, on_state, NULL);
-	until(&seen.ups, 1, 2000);
+	until(&seen.ups, 1);
 	freeReplyObject(redisCommand(c, "FLUSHALL"));
 	freeReplyObject(redisCommand(c, "XADD sse:0 * s a t new q 1 p {}"));
-	until(&seen.entries, 1, 5000);
+	until(&seen.entries, 1);
 	assert_int_equal(seen.downs, 1);
 	assert_int_equal(seen.ups, 2);
 	assert_string_equal(seen.got[0].type, "new");
@@ -382,19 +392,19 @@ hung_server_is_bounded(void **state)
 
 	conf.redis_timeout_ms = 20;
 	for (t0 = clock_mono_ms(); bus_ping(b, &e) < 0; usleep(5000))
-		assert_in_range(clock_mono_ms() - t0, 0, 5000);
+		assert_in_range(clock_mono_ms() - t0, 0, SOON_MS);
 	kill(server, SIGSTOP);
 	t0 = clock_mono_ms();
 	assert_int_equal(bus_ping(b, &e), -1);
 	t1 = clock_mono_ms();
-	assert_in_range(t1 - t0, conf.redis_timeout_ms - 5, 20 * conf.redis_timeout_ms);
-	for (int i = 0; i < 1000; i++)
+	assert_in_range(t1 - t0, conf.redis_timeout_ms - 5, SOON_MS / 2);
+	for (int i = 0; i < 1000; i++)		/* with a timeout each it would be twice as long as this may take */
 		assert_int_equal(bus_ring(b, "wrkspc_1", "sesn_a", NULL, &e), -1);
-	assert_in_range(clock_mono_ms() - t1, 0, 40 * conf.redis_timeout_ms);
+	assert_in_range(clock_mono_ms() - t1, 0, 1000 * conf.redis_timeout_ms / 2);
 	assert_int_equal(e.kind, EK_UNAVAILABLE);
 	kill(server, SIGCONT);
 	for (t0 = clock_mono_ms(); bus_ping(b, &e) < 0; usleep(5000))
-		assert_in_range(clock_mono_ms() - t0, 0, 5000);
+		assert_in_range(clock_mono_ms() - t0, 0, SOON_MS);
 	bus_close(&b);
 	conf.redis_timeout_ms = patience;
 }

@@ -24,7 +24,7 @@
 
 #define CLIENTS 24
 #define HUB_MAX 60
-#define ROUND_MS (SR_PING_MS + 400)		/* within a ping's time, and what a busy machine adds */
+#define ROUND_MS (SR_PING_MS + 10000)		/* within a ping's time, and what a busy machine adds */
 
 static struct sr_client c[CLIENTS];
 
@@ -175,7 +175,7 @@ F12_postgres_killed(void **state)
 	}
 	sr_postgres_start();
 	sr_commit_many("x", 149, 0);
-	all_have(150, SR_SOON_MS + 2000);		/* the hub tries to connect every two seconds */
+	all_have(150, SR_SOON_MS);		/* the hub tries to connect every two seconds */
 	assert_int_equal(lost_come_again(0), 0);
 	close_all();
 }
@@ -193,7 +193,7 @@ F12_postgres_killed_during_replay(void **state)
 	sr_expect_seq(&r, 1000, SR_SOON_MS);
 	sr_postgres_kill();
 	sr_postgres_start();
-	for (int64_t until = clock_mono_ms() + 15000; r.last < 30000 && clock_mono_ms() < until; sr_hear(&r, 50))
+	for (int64_t until = clock_mono_ms() + 60000; r.last < 30000 && clock_mono_ms() < until; sr_hear(&r, 50))
 		if (r.closed)			/* it did not read meanwhile: a slow reader */
 			sr_come_again(&r, 0);
 	sr_expect_seq(&r, 30000, 0);
@@ -301,11 +301,12 @@ full_hub_sends_on(void **state)
 	}
 	for (int i = 0; i < HUB_MAX; i++)
 		sr_hang_up(&all[i]);
-	for (int n = 0; n < 1;) {		/* until the hub has noticed that they left */
+	for (int64_t n = 0, until = clock_mono_ms() + SR_SOON_MS; n < 1;) {		/* until the hub has noticed that they left */
 		struct sr_client again = sr_ask(SR_GET(sr_path("")));
 
 		sr_expect(&again, "\r\n\r\n");
 		n += sr_heard(&again, "Status: 200");
+		assert_true(clock_mono_ms() < until);
 		sr_hang_up(&again);
 	}
 }
@@ -326,7 +327,7 @@ F35_who_vanished_is_dropped(void **state)
 	}
 	sr_expect_seq(&live, 8, SR_SOON_MS);
 	p = (struct pollfd){ .fd = gone.fd };
-	assert_int_equal(poll(&p, 1, 4 * SR_PING_MS), 1);
+	assert_int_equal(poll(&p, 1, SR_SOON_MS), 1);
 	assert_true(p.revents & POLLHUP);
 	sr_hang_up(&gone);
 	sr_hang_up(&live);
@@ -385,7 +386,7 @@ each_in_turn_while_events_come(void **state)
 			sr_emit("x");
 		(void)lost_come_again(round % 2);
 	}
-	for (int64_t until = clock_mono_ms() + 10000; clock_mono_ms() < until;) {
+	for (int64_t until = clock_mono_ms() + 2 * SR_SOON_MS; clock_mono_ms() < until;) {
 		bool all = true;
 
 		(void)lost_come_again(0);

@@ -21,6 +21,8 @@
 #include "clock.h"
 #include "../../env/stream_rig.h"
 
+#define AT_ONCE_MS 5000		/* not behind those who do not read */
+
 #ifdef __SANITIZE_ADDRESS__
 #define MEMORY_TIMES 100		/* what was freed stays resident there */
 #else
@@ -179,10 +181,10 @@ a_long_log(void **state)
 	fast.forget = true;
 	sr_emit("new");
 	took = sr_expect_seq(&live, LONG + 1, SR_SOON_MS);
-	assert_in_range(took, 0, SR_PING_MS);
+	assert_in_range(took, 0, AT_ONCE_MS);
 	sr_commit("lost", 0);				/* found by the round, though others are far behind */
 	took = sr_expect_seq(&live, LONG + 2, SR_SOON_MS);
-	assert_in_range(took, 0, 2 * SR_PING_MS);
+	assert_in_range(took, 0, SR_SOON_MS);
 	took = sr_expect_seq(&fast, LONG + 2, 30000);
 	assert_int_equal(fast.events, LONG + 2);
 	print_message("# 100,000 events replayed in %d ms; the hub grew by %d kB\n", (int)took, (int)((sr_hub_memory(0) - before) / 1024));
@@ -209,13 +211,13 @@ slow_readers(void **state)
 		slow[i] = sr_open_at(0, 0);
 	sr_emit("new");
 	took = sr_expect_seq(&live, 20001, SR_SOON_MS);
-	assert_in_range(took, 0, 2 * SR_PING_MS);
+	assert_in_range(took, 0, SR_SOON_MS);
 	print_message("# %d slow readers: the hub grew by %d kB\n", SLOW, (int)((sr_hub_memory(0) - before) / 1024));
 	assert_in_range(sr_hub_memory(0) - before, 0, (int64_t)MEMORY_TIMES * SLOW * (65536 + 131072 + 65536));
 	for (int i = 0; i < SLOW; i++) {
 		struct pollfd p = { .fd = slow[i].fd };
 
-		cut += poll(&p, 1, 20 * SR_PING_MS) == 1 && (p.revents & POLLHUP);
+		cut += poll(&p, 1, SR_SOON_MS) == 1 && (p.revents & POLLHUP);
 	}
 	assert_int_equal(cut, SLOW);
 	while (!slow[0].closed)
@@ -234,7 +236,7 @@ slow_readers(void **state)
 static void
 slow_readers_of_large_events(void **state)
 {
-	int64_t before, held, most = 0, until = clock_mono_ms() + 60 * SR_PING_MS;
+	int64_t before, held, most = 0, until = clock_mono_ms() + 2 * SR_SOON_MS;
 	struct sr_client slow[LARGE], live;
 	int cut = 0;
 
@@ -245,7 +247,7 @@ slow_readers_of_large_events(void **state)
 	for (int i = 0; i < LARGE; i++)
 		slow[i] = sr_open_at(0, 0);
 	sr_emit("new");
-	assert_in_range(sr_expect_seq(&live, 2, SR_SOON_MS), 0, 2 * SR_PING_MS);
+	assert_in_range(sr_expect_seq(&live, 2, SR_SOON_MS), 0, SR_SOON_MS);
 	while (cut < LARGE && clock_mono_ms() < until) {
 		struct pollfd p = { .fd = slow[cut].fd };
 

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../env/child.h"
 #include "ask.h"
 #include "clock.h"
 #include "credopen.h"
@@ -28,7 +29,7 @@
 #include "jx.h"
 #include "xalloc.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS 30000
 
 static char dir[64], sock[96], keys[96], pub[96], conf[96];
 static PGconn *owner;
@@ -63,7 +64,7 @@ vault_start(void)
 	struct err e = ERR_INIT;
 	int fd = -1;
 
-	must((vault = fork()) >= 0);
+	vault = child_fork(SIGKILL);
 	if (vault == 0) {
 		execl(program, program, "-c", conf, NULL);
 		_exit(127);
@@ -426,7 +427,7 @@ test_peer(void **state)
 		return skip();
 	make("k");
 	assert_int_equal(chmod(sock, 0666), 0);		/* the mode is the first fence; this is about the second */
-	pid = fork();
+	pid = child_fork(SIGKILL);
 	if (pid == 0) {
 		struct err e = ERR_INIT;
 		int fd;

@@ -39,18 +39,15 @@ start(void **state)
 static void
 held(const char *session)
 {
-	int64_t end = clock_mono_ms() + RIG_MS;
-
 	rig_message("bash {\"command\":\"hold\"}\n\nDone here.");
 	rig_send(session);
-	while (fake_hands_count(rig_hands, "call", session) < 1)
-		assert_true(clock_mono_ms() < end);
+	rig_hands_has("call", session, 1);
 }
 
 static void
 streaming(const char *session)
 {
-	rig_message("!provider {\"word_ms\":40}\none two three four five six seven eight nine ten eleven twelve");
+	rig_message("!provider {\"word_ms\":150}\none two three four five six seven eight nine ten eleven twelve");
 	rig_send(session);
 	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = '%s' AND type = 'span.model_request_start'", session);
 }
@@ -213,8 +210,7 @@ kill_running_tool(void **state)
 	held("sesn_kt");
 	rig_signal(worker, SIGKILL);
 	worker = rig_worker(SETTINGS);
-	for (int64_t end = clock_mono_ms() + RIG_MS; fake_hands_count(rig_hands, "result", "sesn_kt") < 1;)
-		assert_true(clock_mono_ms() < end);
+	rig_hands_has("result", "sesn_kt", 1);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_kt");
 	rig_same_log("sesn_kt", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
@@ -271,8 +267,7 @@ drain_running_tool(void **state)
 	rig_signal(worker, SIGTERM);
 	rig_wait("rescheduling", "SELECT status FROM session s JOIN work k ON k.session_id = s.id WHERE s.id = 'sesn_dr' AND lease_owner IS NULL");
 	worker = rig_worker(SETTINGS);
-	for (int64_t end = clock_mono_ms() + RIG_MS; fake_hands_count(rig_hands, "result", "sesn_dr") < 1;)
-		assert_true(clock_mono_ms() < end);
+	rig_hands_has("result", "sesn_dr", 1);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_dr");
 	rig_same_log("sesn_dr", 0, OPEN "a.tool_use M:end" AGAIN " a.tool_result M:start a.message M:end" CLOSE);
@@ -294,7 +289,7 @@ drain_streaming(void **state)
 	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = 'sesn_ds' AND type = 'span.model_request_start'");
 	began = clock_mono_ms();
 	rig_signal(worker, SIGTERM);
-	assert_true(clock_mono_ms() - began < 6000);
+	assert_true(clock_mono_ms() - began < 10000);
 	worker = rig_worker(SETTINGS);
 	rig_settled("sesn_ds");
 	rig_same_log("sesn_ds", 0, OPEN "M:end" AGAIN " M:start a.message M:end" CLOSE);
@@ -314,8 +309,7 @@ stopped_worker(void **state)
 	rig_signal(other, SIGSTOP);
 	worker = rig_worker(SETTINGS);
 	/* a stopped process still holds its lock: it is dead when its lease has run out */
-	for (int64_t end = clock_mono_ms() + RIG_MS; fake_hands_count(rig_hands, "result", "sesn_zom") < 1;)
-		assert_true(clock_mono_ms() < end);
+	rig_hands_has("result", "sesn_zom", 1);
 	rig_signal(other, SIGCONT);
 	fake_hands_release(rig_hands);
 	rig_settled("sesn_zom");
