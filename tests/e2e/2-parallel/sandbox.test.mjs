@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { bench, client } from '../lib/client.mjs';
-import { bash, call, script } from '../lib/script.mjs';
+import { bash, call, interrupt, script } from '../lib/script.mjs';
 import { Watch, calls, textOf, one } from '../lib/watch.mjs';
 
 const c = client();
@@ -111,9 +111,9 @@ describe('inside', { concurrency: 4 }, () => {
 		const first = await cpu();
 		const at = Date.now();
 		await w.turn('nothing to run here');
-		while (Date.now() < at + 2000) await w.turn('still nothing');		// two seconds of turns without a tool
+		while (Date.now() < at + 5000) await w.turn('still nothing');		// five seconds of turns without a tool
 		const second = await cpu();
-		assert.ok(second - first < 150, `the loop got ${second - first} ticks while its session was idle or did not use it`);
+		assert.ok(second - first < 300, `the loop got ${second - first} ticks while its session was idle or did not use it`);
 		const turn = await w.turn(bash('kill $(cat /workspace/pid); cat /workspace/project/main.txt; pwd'));
 		assert.equal(calls(turn)[0].text, 'v1/workspace/project\n');
 		w.close();
@@ -166,11 +166,13 @@ describe('bombs', { concurrency: 2 }, () => {
 
 	test('cpu hogs leave the service usable', async () => {
 		const w = await Watch.begin(b);
-		const hog = w.turn(call('bash', { command: 'for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; wait', timeout_ms: 4000 }), { ms: 60_000 });
+		let over = false;
+		const hog = w.turn(call('bash', { command: 'for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; wait', timeout_ms: 25_000 }), { ms: 60_000 })
+			.finally(() => { over = true; });
 		const other = await Watch.begin(b);
-		const at = performance.now();
 		await other.turn('quick question');
-		assert.ok(performance.now() - at < 4000, 'others are served meanwhile');
+		assert.ok(!over, 'others are served meanwhile');
+		await w.send(interrupt());
 		await hog;
 		for (const x of [w, other]) x.close();
 	});

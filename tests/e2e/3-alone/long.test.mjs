@@ -12,7 +12,7 @@ import { Watch, ofType, one } from '../lib/watch.mjs';
 
 const EVENTS = 100_000;
 const c = client();
-let b, session, w, first;
+let b, session, w, first, whole;
 
 const psql = (sql) => execFileSync('psql', ['-qAt', '-h', path.join(runDir(), 'pg'), '-U', 'roost_admin', '-c', sql, 'roost'],
 	{ encoding: 'utf8' }).trim();
@@ -73,6 +73,7 @@ describe('a log of 100,000 events', { concurrency: false }, () => {
 				}
 			}
 			const ms = performance.now() - spent.ms - began;
+			whole = ms;
 			assert.equal(n, EVENTS + first.filter((e) => e.id).length);
 			console.log(`# ${order}: ${n} events in ${pages} pages, ${(ms / pages).toFixed(1)} ms each`);
 			assert.ok(ms / pages < 500, `${ms / pages} ms a page`);
@@ -86,7 +87,8 @@ describe('a log of 100,000 events', { concurrency: false }, () => {
 		assert.equal(newest.data.length, 1);
 		const typed = await c.beta.sessions.events.list(session, { limit: 5, order: 'desc', types: ['user.message'] });
 		assert.equal(typed.data.length, 5);
-		assert.ok(performance.now() - began < 1000);
+		const ms = performance.now() - began;
+		assert.ok(ms < Math.max(1000, whole / 2), `${ms} ms; all of it took ${whole} ms`);
 	});
 
 	test('is streamed: a subscriber that was there gets all of it', async () => {
