@@ -22,6 +22,7 @@
 #include "park.h"
 #include "probe.h"
 #include "reads.h"
+#include "sends.h"
 #include "serve.h"
 #include "suffix.h"
 #include "upload.h"
@@ -34,43 +35,28 @@
 #define UPLOADS_MS 4000		/* how long uploads under way may go on after SIGTERM, behind the drain of handler threads */
 
 struct worker {
+	struct gw_thread ctx;
 	pthread_t thread;
 	struct park *park;
-	struct gw_thread ctx;
 };
 
 static bool
 handle(void *arg, FCGX_Request *fcgi)
 {
-	struct worker *w = arg;
-
-	return serve(&w->ctx, fcgi);
-}
-
-static void
-answers(void *arg, void *thread_arg)
-{
-	struct worker *w = thread_arg;
-
-	reads_ready(arg, &w->ctx);
-}
-
-static int
-awaited(void *arg)
-{
-	return reads_pending(arg);
+	return serve(arg, fcgi);
 }
 
 static void
 rest(void *arg, bool idle)
 {
-	struct worker *w = arg;
+	struct gw_thread *t = arg;
 
 	log_flush(LOG_MS);
-	reads_rest(w->ctx.gw->reads, &w->ctx);
+	reads_rest(t->gw->reads, t);
+	sends_rest(t->gw->sends, t);
 	if (!idle)
-		once_sweep(w->ctx.db);
-	keep_sweep(w->ctx.gw->conf, w->ctx.db);
+		once_sweep(t->db);
+	keep_sweep(t->gw->conf, t->db);
 }
 
 /* What jansson gives back may have been a secret. */
@@ -87,7 +73,7 @@ worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	park_run(w->park, handle, rest, w);
+	park_run(w->park, handle, rest, &w->ctx);
 	return NULL;
 }
 
@@ -137,7 +123,7 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->uploads = uploads_open(gw, *park);
 	gw->probes = probes_open(gw, *park);
 	gw->reads = reads_open(c, *park);
-	park_aside(*park, answers, awaited, gw->reads);
+	gw->sends = sends_open(c, *park);
 	return 0;
 }
 
@@ -185,6 +171,7 @@ main(int argc, char **argv)
 	}
 	free(workers);
 	reads_close(&gw.reads);
+	sends_close(&gw.sends);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);

@@ -24,6 +24,7 @@
 #include "jx.h"
 #include "log.h"
 #include "route.h"
+#include "sends.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -306,6 +307,27 @@ run_around(struct once *o, bool *out_replayed, struct err *e)
 	return rc;
 }
 
+/* A handler without anything that tells attempts apart has returned rc. */
+static int
+run_bare(struct once *o, int rc, struct err *e)
+{
+	if (rc < 0 && e->kind == EK_UNCERTAIN)
+		rc = settle_bare(o, e);
+	if (rc < 0)
+		o->r->after = NULL;
+	return rc;
+}
+
+int
+once_sent(struct gw_req *r, struct err *e)
+{
+	struct once o = { .r = r };
+	int rc = run_bare(&o, r->later->sent(r, e), e);
+
+	after_tell(r);
+	return rc;
+}
+
 int
 once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struct err *e)
 {
@@ -314,11 +336,7 @@ once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struc
 
 	*out_replayed = false;
 	if (id->kind == DEDUPE_NONE) {
-		rc = r->route->handler(r, e);
-		if (rc < 0 && e->kind == EK_UNCERTAIN)
-			rc = settle_bare(&o, e);
-		if (rc < 0)
-			r->after = NULL;
+		rc = run_bare(&o, r->route->handler(r, e), e);
 	} else if (plain_retry(id) && (rc = ask(&o, e)) != 0) {
 		*out_replayed = rc > 0;
 		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;

@@ -17,6 +17,9 @@
  */
 int once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struct err *e);
 
+/* The rest of a request whose handler left it to be done later (r->later, sends.h), now that it is known how the send went. */
+int once_sent(struct gw_req *r, struct err *e);
+
 /* Now and then forget what has expired: at most once a second in this process, a bounded number of rows. Failing is not an error. */
 void once_sweep(struct db *db);
 

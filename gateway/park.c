@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -43,14 +44,15 @@
 #define DRAIN_MS 5000
 #define LOOK_MS 500		/* how late a thread without work may notice that it should stop */
 #define STALL_MS 100		/* a leader that is at one request for so long is held up */
-#define ASIDE (1ULL << 32)	/* beside a descriptor in the set: not one of nginx's */
+#define ASIDE_SHIFT 32		/* beside a descriptor in the set: which of the asides it belongs to, from 1; 0: nginx's */
+#define AWAITED_MS 20		/* as LOOK_MS, while requests that were given away are waited for: something may be late */
 
 struct park {
 	int epoll, listener;
+	int nudge;			/* always readable: watched once for each nudge */
 	int turnstile;			/* an epoll set that holds the other: reports once, when it is open and something happens there */
-	void (*ready)(void *arg, void *thread_arg);
-	int (*pending)(void *arg);
-	void *aside;
+	struct park_aside asides[PARK_ASIDES];
+	int nasides;
 	char path[108];
 	atomic_bool stopping;
 	atomic_llong stop_ms;
@@ -118,6 +120,33 @@ lead(struct park *p)
 		(void)epoll_wait(p->turnstile, &ev, 1, LOOK_MS);
 }
 
+/* Requests that were given away, and are waited for. */
+static bool
+awaited(const struct park *p)
+{
+	for (int i = 0; i < p->nasides; i++)
+		if (p->asides[i].pending(p->asides[i].arg) > 0)
+			return true;
+	return false;
+}
+
+static bool
+gathers(const struct park *p)
+{
+	for (int i = 0; i < p->nasides; i++)
+		if (p->asides[i].gathers && p->asides[i].gathers(p->asides[i].arg))
+			return true;
+	return false;
+}
+
+static void
+flush(const struct park *p)
+{
+	for (int i = 0; i < p->nasides; i++)
+		if (p->asides[i].flush)
+			p->asides[i].flush(p->asides[i].arg);
+}
+
 void
 park_yield(void)
 {
@@ -126,6 +155,7 @@ park_yield(void)
 	if (!p)
 		return;
 	leading = NULL;
+	flush(p);
 	pthread_mutex_lock(&p->lock);
 	if (!replaced(p)) {
 		p->led = false;
@@ -151,27 +181,26 @@ watch(struct park *p, int op, int fd)
 	return epoll_ctl(p->epoll, op, fd, &ev);
 }
 
-void
-park_aside(struct park *p, void (*ready)(void *arg, void *thread_arg), int (*pending)(void *arg), void *arg)
+int
+park_aside(struct park *p, const struct park_aside *a)
 {
-	p->ready = ready;
-	p->pending = pending;
-	p->aside = arg;
+	must(p->nasides < PARK_ASIDES);
+	p->asides[p->nasides] = *a;
+	return ++p->nasides;
 }
 
 void
-park_aside_watch(struct park *p, int fd, bool fresh)
+park_aside_watch(struct park *p, int aside, int fd, bool fresh)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = (uint64_t)fd | ASIDE };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = (uint64_t)fd | (uint64_t)aside << ASIDE_SHIFT };
 
 	(void)epoll_ctl(p->epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev);
 }
 
-/* Requests that were given away, and are waited for. */
-static bool
-awaited(const struct park *p)
+void
+park_nudge(struct park *p)
 {
-	return p->pending && p->pending(p->aside) > 0;
+	(void)watch(p, EPOLL_CTL_MOD, p->nudge);
 }
 
 /* Bind, hand to the group and listen under a temporary name, then take the real one: whoever finds the socket can connect to it. */
@@ -219,7 +248,9 @@ park_open(const char *socket_path, const char *group, struct err *e)
 	pthread_mutex_init(&p->lock, NULL);
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->turnstile = epoll_create1(EPOLL_CLOEXEC);
-	must(p->epoll >= 0 && p->turnstile >= 0);
+	p->nudge = eventfd(1, EFD_CLOEXEC);
+	must(p->epoll >= 0 && p->turnstile >= 0 && p->nudge >= 0);
+	must(epoll_ctl(p->epoll, EPOLL_CTL_ADD, p->nudge, &(struct epoll_event){ .events = EPOLLONESHOT, .data.u64 = (uint64_t)p->nudge }) == 0);
 	must(epoll_ctl(p->turnstile, EPOLL_CTL_ADD, p->epoll, &(struct epoll_event){ .events = EPOLLONESHOT }) == 0);
 	must(watch(p, EPOLL_CTL_ADD, listener) == 0);
 	return p;
@@ -299,6 +330,21 @@ take(struct park *p, FCGX_Request *fcgi, int fd, bool (*handle)(void *arg, FCGX_
 	return fcgi;
 }
 
+/* Wait for what happens next. What is gathered leaves as soon as nothing is there. */
+static int
+next_event(struct park *p, struct epoll_event *ev, bool stopping)
+{
+	int ms = stopping ? QUIET_MS : LOOK_MS, n;
+
+	if (gathers(p)) {
+		n = epoll_wait(p->epoll, ev, 1, 0);
+		if (n != 0)
+			return n;
+		flush(p);
+	}
+	return epoll_wait(p->epoll, ev, 1, awaited(p) ? AWAITED_MS : ms);
+}
+
 void
 park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg)
 {
@@ -308,24 +354,26 @@ park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*r
 
 	for (;;) {
 		bool stopping = atomic_load(&p->stopping);
+		uint64_t aside;
 
 		if (!stopping)
 			lead(p);
 		if (stopping && clock_mono_ms() - atomic_load(&p->stop_ms) > DRAIN_MS)
 			break;
 		note_busy(p, 0);
-		n = epoll_wait(p->epoll, &ev, 1, stopping ? QUIET_MS : LOOK_MS);
+		n = next_event(p, &ev, stopping);
 		if (n > 0)
 			note_busy(p, clock_mono_ms());
 		if (n == 0 && stopping && !awaited(p))
 			break;
+		aside = n > 0 ? ev.data.u64 >> ASIDE_SHIFT : 0;
 		if (n > 0 && ev.data.u64 == (uint64_t)p->listener) {
 			accept_all(p);
 			continue;
 		}
-		if (n > 0 && (ev.data.u64 & ASIDE))
-			p->ready(p->aside, arg);
-		else if (n > 0)
+		if (aside)
+			p->asides[aside - 1].ready(p->asides[aside - 1].arg, arg);
+		else if (n > 0 && ev.data.u64 != (uint64_t)p->nudge)
 			fcgi = take(p, fcgi, (int)ev.data.u64, handle, arg);
 		if (n >= 0)
 			rest(arg, n == 0);
@@ -352,6 +400,7 @@ park_close(struct park **pp)
 	if (!p)
 		return;
 	close(p->turnstile);
+	close(p->nudge);
 	close(p->epoll);
 	close(p->listener);
 	pthread_mutex_destroy(&p->lock);

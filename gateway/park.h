@@ -27,10 +27,23 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
 /*
  * Another descriptor in the same set, say a connection that answers requests which were given away: whichever thread finds it readable calls
  * ready(arg, its own argument of park_run()). Its owner asks for each report anew; fresh: the first time. Stopping waits while
- * pending(arg) > 0, as it does for requests. Before the first park_run().
+ * pending(arg) > 0, as it does for requests. What is gathered to be sent there together, gathers(arg), is sent by flush(arg) as soon as
+ * nothing else is readable, or when the thread that leads is about to wait for something else; both may be NULL.
+ * park_aside(): before the first park_run(); returns the number by which park_aside_watch() knows it.
  */
-void park_aside(struct park *p, void (*ready)(void *arg, void *thread_arg), int (*pending)(void *arg), void *arg);
-void park_aside_watch(struct park *p, int fd, bool fresh);
+#define PARK_ASIDES 2
+struct park_aside {
+	void (*ready)(void *arg, void *thread_arg);
+	int (*pending)(void *arg);
+	bool (*gathers)(void *arg);
+	void (*flush)(void *arg);
+	void *arg;
+};
+int park_aside(struct park *p, const struct park_aside *a);
+void park_aside_watch(struct park *p, int aside, int fd, bool fresh);
+
+/* There is something to be done in rest(): some thread that is free calls it now. */
+void park_nudge(struct park *p);
 
 /* A request that handle() gave away has been answered: its connection is parked again or closed, the request freed. From any thread. */
 void park_done(struct park *p, FCGX_Request *fcgi);

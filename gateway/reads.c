@@ -1,84 +1,31 @@
 /*
- * reads: see reads.h. A request on its way is a flight: the request as its handler saw it, with the arena that holds what it points into
- * (its thread takes over the arena of an earlier flight), and the statement. With the answer the handler runs once more, from its beginning,
- * on the connection of the thread that found it (db_later in lib/store/db.h).
- *
- * A crash costs nginx the connections of the requests on their way, as it does for those in a thread's hands.
+ * reads: see reads.h. A request on its way is a flight (flight.h) with its statement. With the answer the handler runs once more, from its
+ * beginning, on the connection of the thread that found it (db_later in lib/store/db.h).
  */
 #include "reads.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "dbshare.h"
+#include "flight.h"
 #include "xalloc.h"
 
 #define TAKEN 16	/* answers at once */
-#define ARENA_MAX (256UL << 20)
-
-struct flight {
-	struct flight *next;
-	struct gw_req r;
-	struct db_later q;
-	FCGX_Request *fcgi;
-	struct arena *arena;
-	int64_t start_us;
-};
 
 struct reads {
 	struct park *park;
+	int aside;		/* the park's name for us */
 	struct dbshare *share;
-	pthread_mutex_t lock;	/* guards spare */
-	struct flight *spare;
+	struct flights *flights;
 };
-
-static struct flight *
-flight_get(struct reads *all)
-{
-	struct flight *f;
-
-	pthread_mutex_lock(&all->lock);
-	f = all->spare;
-	if (f)
-		all->spare = f->next;
-	pthread_mutex_unlock(&all->lock);
-	if (f)
-		return f;
-	f = xcalloc(1, sizeof *f);
-	f->arena = arena_new(ARENA_MAX);
-	return f;
-}
-
-static void
-flight_put(struct reads *all, struct flight *f)
-{
-	pthread_mutex_lock(&all->lock);
-	f->next = all->spare;
-	all->spare = f;
-	pthread_mutex_unlock(&all->lock);
-}
-
-static void
-swap_arenas(struct gw_thread *t, struct flight *f)
-{
-	struct arena *a = t->arena;
-
-	t->arena = f->arena;
-	f->arena = a;
-}
 
 static void
 finish(struct reads *all, struct gw_thread *t, struct flight *f)
 {
-	FCGX_Request *fcgi = f->fcgi;
-
-	f->r.db = t->db;
-	f->r.bus = t->bus;
-	serve_again(&f->r, &f->q, fcgi, f->start_us);
+	flight_lands(f, t);
+	serve_again(&f->r, &f->q, f->fcgi, f->start_us);
 	db_later_free(&f->q);
-	arena_reset(f->arena);
-	flight_put(all, f);
-	park_done(all->park, fcgi);
+	flight_over(all->flights, f, all->park);
 }
 
 static void
@@ -96,29 +43,17 @@ answer(struct reads *all, struct gw_thread *t)
 		}
 }
 
-void
-reads_ready(struct reads *all, struct gw_thread *t)
-{
-	dbshare_readable(all->share);
-	answer(all, t);
-}
-
 bool
 reads_take(struct reads *all, struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us)
 {
-	struct flight *f = flight_get(all);
+	struct flight *f = flight_off(all->flights, t, r, fcgi, start_us);
 
-	f->r = *r;
 	f->q = *q;
-	f->fcgi = fcgi;
-	f->start_us = start_us;
-	swap_arenas(t, f);
 	if (dbshare_send(all->share, &f->q, f)) {
 		answer(all, t);
 		return true;
 	}
-	swap_arenas(t, f);
-	flight_put(all, f);
+	flight_back(all->flights, t, f);
 	return false;
 }
 
@@ -133,13 +68,24 @@ watch(void *arg, int fd, bool fresh)
 {
 	struct reads *all = arg;
 
-	park_aside_watch(all->park, fd, fresh);
+	park_aside_watch(all->park, all->aside, fd, fresh);
 }
 
-int
-reads_pending(struct reads *all)
+static int
+pending(void *arg)
 {
+	const struct reads *all = arg;
+
 	return dbshare_pending(all->share);
+}
+
+static void
+ready(void *arg, void *thread_arg)
+{
+	struct reads *all = arg;
+
+	dbshare_readable(all->share);
+	answer(all, thread_arg);
 }
 
 struct reads *
@@ -148,8 +94,9 @@ reads_open(const struct conf *c, struct park *park)
 	struct reads *all = xcalloc(1, sizeof *all);
 
 	all->park = park;
-	pthread_mutex_init(&all->lock, NULL);
+	all->flights = flights_new();
 	all->share = dbshare_open(c->pg_dsn, DB_GW, (int)c->pg_timeout_ms, watch, all);
+	all->aside = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .arg = all });
 	return all;
 }
 
@@ -161,14 +108,7 @@ reads_close(struct reads **allp)
 	if (!all)
 		return;
 	dbshare_close(&all->share);
-	while (all->spare) {
-		struct flight *f = all->spare;
-
-		all->spare = f->next;
-		arena_free(f->arena);
-		free(f);
-	}
-	pthread_mutex_destroy(&all->lock);
+	flights_free(&all->flights);
 	free(all);
 	*allp = NULL;
 }

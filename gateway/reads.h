@@ -22,11 +22,6 @@ void reads_close(struct reads **all);
  */
 bool reads_take(struct reads *all, struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
 
-/* The park found something aside: answer what has come, with this thread's connections. */
-void reads_ready(struct reads *all, struct gw_thread *t);
 /* Between requests, and when there are none: nothing else tells of those whose connection is gone or stuck. */
 void reads_rest(struct reads *all, struct gw_thread *t);
-/* How many have not been answered yet. */
-int reads_pending(struct reads *all);
-
 #endif

@@ -28,6 +28,7 @@
 #include "reads.h"
 #include "refusal.h"
 #include "route.h"
+#include "sends.h"
 #include "upload.h"
 
 #define HEAD_ROOM 512		/* of most replies' headers */
@@ -192,6 +193,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
+	r->may_send = id.kind == DEDUPE_NONE && sends_takes(t->gw->sends);
 	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
 }
 
@@ -224,6 +226,12 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text,
 		rc = read_here(r, e);
 	}
 	db_later_free(&later);
+	if (rc == 0 && r->later) {
+		body_drain(fcgi);
+		if (sends_take(t->gw->sends, t, r, fcgi, start_us))
+			return HANDED_OVER;
+		return once_sent(r, e);
+	}
 	if (rc < 0 && connection_lost(e) && strcmp(r->route->method, "GET") == 0) {
 		buf_reset(&r->out);
 		buf_reset(text);
@@ -245,6 +253,15 @@ serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t st
 	db_later_end(r->db);
 	if (rc < 0 && connection_lost(&e))
 		(void)read_here(r, &e);
+	serve_reply(r, fcgi, &e, "", start_us);
+}
+
+void
+serve_sent(struct gw_req *r, FCGX_Request *fcgi, int64_t start_us)
+{
+	struct err e = ERR_INIT;
+
+	(void)once_sent(r, &e);
 	serve_reply(r, fcgi, &e, "", start_us);
 }
 

@@ -18,6 +18,7 @@
 struct uploads;
 struct probes;
 struct reads;
+struct sends;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -27,6 +28,7 @@ struct gw {
 	struct uploads *uploads;
 	struct probes *probes;
 	struct reads *reads;
+	struct sends *sends;
 	struct conns *conns;
 };
 
@@ -40,8 +42,8 @@ struct gw_thread {
 
 /*
  * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, a
- * validation or a quick read, which has been handed over and will be answered and given back to the park by another thread (upload.h,
- * probe.h, reads.h).
+ * validation, a quick read or a send, which has been handed over and will be answered and given back to the park by another thread
+ * (upload.h, probe.h, reads.h, sends.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 
@@ -49,6 +51,8 @@ bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);
 /* A quick read's answer has come (q->res; NULL: it is to be read the usual way): its handler once more, and the last words. */
 void serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
+/* A send's answer has come (r->later): the rest of its handler, and the last words. */
+void serve_sent(struct gw_req *r, FCGX_Request *fcgi, int64_t start_us);
 /* The last words: reply or envelope, the log line; frees what r owns. allow: methods, of a 405, or "". */
 void serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us);
 

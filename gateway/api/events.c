@@ -18,6 +18,7 @@
 #include "inbox.h"
 #include "jx.h"
 #include "outcomes.h"
+#include "sends.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -29,6 +30,7 @@ struct call {
 };
 
 struct sending {
+	struct send_later later;	/* first: r->later is this */
 	struct gw_req *r;
 	const json_t *events;
 	size_t count;
@@ -36,13 +38,16 @@ struct sending {
 	struct call *calls;
 	int n_calls;
 	struct inbox_item *items;	/* one per event; those with skip[i] are repeats and are not put */
+	struct inbox_item **all;	/* pointers to all of them */
 	bool *skip;
 };
 
 static void
-sending_cleanup(struct sending *s)
+sending_done(struct sending **sp)
 {
-	for (size_t i = 0; s->items && i < s->count; i++)
+	struct sending *s = *sp;
+
+	for (size_t i = 0; s && s->items && i < s->count; i++)
 		inbox_item_free(&s->items[i]);
 }
 
@@ -372,54 +377,106 @@ is_plain(const struct sending *s)
 	return bytes <= QUICK_BYTES;
 }
 
+static int
+uncertain(struct err *e)
+{
+	return err_fault(e, EK_UNCERTAIN, 0, "the connection was lost while the message was on its way");
+}
+
 /* One round trip. Returns 1 when it is done, 0 when something stands in the way and put() has to look, or -1. */
 static int
 put_quick(struct sending *s, char owner[INBOX_OWNER], struct err *e)
 {
 	struct inbox_caps caps = { s->r->conf->inbox_max_events, s->r->conf->inbox_max_bytes };
-	struct inbox_item **all = arena_alloc(s->r->arena, s->count * sizeof(void *));
 
-	if (!is_plain(s) || !db_alone(s->r->db))
-		return 0;
-	for (size_t i = 0; i < s->count; i++)
-		all[i] = &s->items[i];
-	if (echo(s, e) < 0)
-		return -1;
-	FAILPOINT(GW_BEFORE);
-	if (inbox_send(s->r->db, s->r->who.workspace_id, s->r->param[0], all, (int)s->count, &caps, owner, e) == 0)
+	if (inbox_send(s->r->db, s->r->who.workspace_id, s->r->param[0], s->all, (int)s->count, &caps, owner, e) == 0)
 		return 1;
-	if (e->kind != EK_CONFLICT)
-		return -1;
-	err_clear(e);
-	buf_reset(&s->r->out);
-	buf_reset(&s->r->sent);
+	return e->kind == EK_CONFLICT ? err_clear(e) : -1;
+}
+
+/* Look, and put. quick: what put_quick(), or others for us, have come to. */
+static int
+finish(struct sending *s, int quick, char owner[INBOX_OWNER], struct err *e)
+{
+	int n = 0;
+
+	if (quick == 0) {
+		buf_reset(&s->r->out);
+		buf_reset(&s->r->sent);
+		if (put(s, owner, &n, e) < 0) {
+			db_rollback(s->r->db);
+			return -1;
+		}
+	}
+	if (quick > 0 || n > 0)
+		after_ring(s->r, s->r->param[0], owner);
+	return quick < 0 ? -1 : 0;
+}
+
+/* The answer to a message that went with others has come. */
+static int
+sent(struct gw_req *r, struct err *e)
+{
+	__attribute__((cleanup(sending_done))) struct sending *s = (struct sending *)r->later;
+	char *owner = s->later.send.owner;
+
+	s->r = r;
+	switch (s->later.send.result) {
+	case SENDQ_DONE:
+		return finish(s, 1, owner, e);
+	case SENDQ_LOOK:
+		return finish(s, 0, owner, e);
+	case SENDQ_ALONE:
+		return finish(s, put_quick(s, owner, e), owner, e);
+	case SENDQ_UNCERTAIN:
+	default:
+		return uncertain(e);
+	}
+}
+
+/* Leave it to be sent with others: sent() goes on. */
+static int
+leave(struct sending *s)
+{
+	s->later.send = (struct sendq_send){ .workspace = arena_strdup(s->r->arena, s->r->who.workspace_id), .session = s->r->param[0],
+	    .items = s->all, .n = (int)s->count };
+	s->later.sent = sent;
+	s->r->later = &s->later;
 	return 0;
 }
 
 int
 api_event_send(struct gw_req *r, struct err *e)
 {
-	__attribute__((cleanup(sending_cleanup))) struct sending s = { .r = r, .events = json_object_get(r->body, "events") };
+	__attribute__((cleanup(sending_done))) struct sending *s = arena_alloc(r->arena, sizeof *s);
+	size_t count = json_array_size(json_object_get(r->body, "events"));
 	char owner[INBOX_OWNER] = "";
 	json_t *event;
 	size_t i;
-	int n = 0, rc;
+	int quick = 0;
 
-	if (draft_check("events", s.events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, s.events, e) < 0 ||
-	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, s.events, e) < 0)
+	s->r = r;
+	s->events = json_object_get(r->body, "events");
+	if (draft_check("events", s->events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, s->events, e) < 0 ||
+	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, s->events, e) < 0)
 		return -1;
-	s.items = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.items);
-	s.skip = arena_alloc(r->arena, json_array_size(s.events) * sizeof *s.skip);
-	json_array_foreach(s.events, i, event)
-		draft_make(event, &s.items[s.count++]);
-	rc = put_quick(&s, owner, e);
-	if (rc < 0)
-		return -1;
-	if (rc == 0 && put(&s, owner, &n, e) < 0) {
-		db_rollback(r->db);
-		return -1;
+	s->items = arena_alloc(r->arena, count * sizeof *s->items);
+	s->all = arena_alloc(r->arena, count * sizeof(void *));
+	s->skip = arena_alloc(r->arena, count * sizeof *s->skip);
+	json_array_foreach(s->events, i, event) {
+		s->all[i] = &s->items[i];
+		draft_make(event, &s->items[s->count++]);
 	}
-	if (rc > 0 || n > 0)
-		after_ring(r, r->param[0], owner);
-	return 0;
+	if (is_plain(s) && db_alone(r->db)) {
+		if (echo(s, e) < 0)
+			return -1;
+		FAILPOINT(GW_BEFORE);
+		if (r->may_send) {
+			leave(s);
+			s = NULL;
+			return 0;
+		}
+		quick = put_quick(s, owner, e);
+	}
+	return finish(s, quick, owner, e);
 }

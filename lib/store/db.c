@@ -92,12 +92,8 @@ prepare_all(struct db *db, struct err *e)
 	return 0;
 }
 
-/*
- * Did the server leave while the connection was idle? Its last words, or the end of the stream, wait to be read. Seen before a statement
- * is sent, a restart of Postgres costs a reconnect and no request.
- */
-static bool
-left(PGconn *conn)
+bool
+db_left(PGconn *conn)
 {
 	char c;
 
@@ -112,7 +108,7 @@ ensure(struct db *db, struct err *e)
 {
 	if (db->waits)
 		db->waits();
-	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !db->swollen && !left(db->conn))
+	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !db->swollen && !db_left(db->conn))
 		return 0;
 	drop(db);
 	db->conn = PQconnectdb(db->conninfo);

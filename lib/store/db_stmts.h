@@ -19,6 +19,12 @@ extern const struct db_stmt_def db_stmts[];
 /* What a failed result means: SQLSTATE to error kind, the server's message to detail. Always returns -1. */
 int db_result_err(const PGresult *r, enum db_stmt stmt, struct err *e);
 
+/*
+ * Did the server leave while the connection was idle? Its last words, or the end of the stream, wait to be read. Seen before a statement
+ * is sent, a restart of Postgres costs a reconnect and no request.
+ */
+bool db_left(PGconn *conn);
+
 /* dsn plus our session settings. fixed_plans: prepared statements are never planned for the values of a call. The caller frees. */
 char *db_conninfo(const char *dsn, int timeout_ms, int lock_ms, bool fixed_plans);
 

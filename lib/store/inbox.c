@@ -94,25 +94,46 @@ inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *i
 	return 0;
 }
 
-int
-inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
-    char owner[INBOX_OWNER], struct err *e)
+void
+inbox_step_make(struct inbox_step *s, const char *workspace, const char *session, struct inbox_item *const *items, int n,
+    const struct inbox_caps *caps)
 {
-	AUTO(str) char *ids = array_make(items, n, A_ID), *stems = array_make(items, n, A_STEM), *fragments = array_make(items, n, A_FRAGMENT);
-	AUTO(pgres) PGresult *res = NULL;
-	struct db_num num[4];
+	static const int columns[INBOX_SEND_ARRAYS] = { A_ID, A_STEM, A_FRAGMENT };
 	int64_t waiting = 0, read = 0;
-	const char *params[9] = { workspace, session, ids, stems, fragments };
 
+	*s = (struct inbox_step){ .step = { STMT_SESSION_MESSAGE, 9, s->params, NULL }, .params = { workspace, session } };
 	for (int i = 0; i < n; i++) {
 		waiting += (int64_t)strlen(items[i]->stem);
 		read += (int64_t)strlen(items[i]->stem) + (items[i]->fragment ? (int64_t)strlen(items[i]->fragment) : 0);
 	}
-	params[5] = db_num(&num[0], waiting);
-	params[6] = db_num(&num[1], read);
-	params[7] = db_num(&num[2], caps->events);
-	params[8] = db_num(&num[3], caps->bytes);
-	if (db_run_alone(db, &(const struct db_step){ STMT_SESSION_MESSAGE, 9, params, &res }, e) < 0)
+	for (int a = 0; a < INBOX_SEND_ARRAYS; a++)
+		s->params[2 + a] = s->arrays[a] = array_make(items, n, columns[a]);
+	s->params[5] = db_num(&s->num[0], waiting);
+	s->params[6] = db_num(&s->num[1], read);
+	s->params[7] = db_num(&s->num[2], caps->events);
+	s->params[8] = db_num(&s->num[3], caps->bytes);
+}
+
+void
+inbox_step_free(struct inbox_step *s)
+{
+	for (int a = 0; a < INBOX_SEND_ARRAYS; a++)
+		free(s->arrays[a]);
+}
+
+int
+inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
+    char owner[INBOX_OWNER], struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct inbox_step s;
+	int rc;
+
+	inbox_step_make(&s, workspace, session, items, n, caps);
+	s.step.out = &res;
+	rc = db_run_alone(db, &s.step, e);
+	inbox_step_free(&s);
+	if (rc < 0)
 		return err_wrap(e, "send messages to session %s", session);
 	owner_take(res, owner);
 	return 0;

@@ -45,6 +45,18 @@ struct inbox_caps { int64_t events, bytes; };
 int inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
     char owner[INBOX_OWNER], struct err *e);
 
+/* Its statement alone, for who runs it otherwise (sendq.h): the step refers to the struct and to workspace and session. */
+#define INBOX_SEND_ARRAYS 3
+struct inbox_step {
+	struct db_step step;
+	const char *params[9];
+	char *arrays[INBOX_SEND_ARRAYS];
+	struct db_num num[4];
+};
+void inbox_step_make(struct inbox_step *s, const char *workspace, const char *session, struct inbox_item *const *items, int n,
+    const struct inbox_caps *caps);
+void inbox_step_free(struct inbox_step *s);
+
 /* A call that waits, or waited, for the client (session_begin()). Strings are borrowed from the result. */
 struct action_row {
 	const char *tool_use_id, *kind, *state, *answer_id, *answer_hash;

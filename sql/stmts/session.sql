@@ -29,6 +29,10 @@ SELECT lease_owner, inbox_seq FROM session_inbox_put($1, $2::text[], $3::text[],
 -- stmt: session_message  for: gw
 SELECT session_message($1, $2, $3::text[], $4::text[], $5::text[], $6::bigint, $7::bigint, $8::int, $9::bigint)
 
+-- Several of them, one event each. in: workspaces, sessions, ids, stems, fragments, how many events and bytes may wait in a session
+-- stmt: session_message_many  for: gw
+SELECT session_message_many($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int, $7::bigint)
+
 -- stmt: session_archive  for: gw
 SELECT result, seq, type, body FROM session_archive($1, $2, $3::text[], $4::text[], $5::text[])
 

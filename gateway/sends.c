@@ -1,0 +1,137 @@
+/*
+ * sends: see sends.h. A request on its way is a flight (flight.h); its send is in the flight's arena. What has been sent is finished by the
+ * thread that found the answers, the next set having left before; what has to go another way may make a thread wait, so each is another's.
+ */
+#include "sends.h"
+
+#include <stdlib.h>
+
+#include "flight.h"
+#include "xalloc.h"
+
+#define LATE_MS 20
+
+struct sends {
+	struct park *park;
+	int aside;		/* the park's name for us */
+	struct sendq *queue;
+	struct flights *flights;
+};
+
+static void
+answer(struct sends *all, struct gw_thread *t)
+{
+	struct sendq_send *s;
+	bool more;
+
+	while ((s = sendq_take(all->queue, &more)) != NULL) {
+		if (more)
+			park_nudge(all->park);
+		while (s) {
+			struct flight *f = s->ticket;
+
+			s = s->next;
+			flight_lands(f, t);
+			serve_sent(&f->r, f->fcgi, f->start_us);
+			flight_over(all->flights, f, all->park);
+		}
+	}
+}
+
+bool
+sends_takes(struct sends *all)
+{
+	return sendq_takes(all->queue);
+}
+
+bool
+sends_take(struct sends *all, struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us)
+{
+	struct send_later *l = r->later;
+	struct flight *f = flight_off(all->flights, t, r, fcgi, start_us);
+
+	l->send.ticket = f;
+	if (sendq_put(all->queue, &l->send))
+		return true;
+	flight_back(all->flights, t, f);
+	l->send.result = SENDQ_ALONE;
+	return false;
+}
+
+void
+sends_rest(struct sends *all, struct gw_thread *t)
+{
+	if (sendq_wants(all->queue)) {
+		park_yield();
+		sendq_connect(all->queue);
+	}
+	answer(all, t);
+}
+
+static void
+watch(void *arg, int fd, bool fresh)
+{
+	struct sends *all = arg;
+
+	park_aside_watch(all->park, all->aside, fd, fresh);
+}
+
+static void
+ready(void *arg, void *thread_arg)
+{
+	struct sends *all = arg;
+
+	sendq_readable(all->queue);
+	answer(all, thread_arg);
+}
+
+static int
+pending(void *arg)
+{
+	const struct sends *all = arg;
+
+	return sendq_pending(all->queue);
+}
+
+static bool
+gathers(void *arg)
+{
+	const struct sends *all = arg;
+
+	return sendq_gathers(all->queue);
+}
+
+static void
+flush(void *arg)
+{
+	const struct sends *all = arg;
+
+	sendq_flush(all->queue);
+}
+
+struct sends *
+sends_open(const struct conf *c, struct park *park)
+{
+	const struct inbox_caps caps = { c->inbox_max_events, c->inbox_max_bytes };
+	struct sends *all = xcalloc(1, sizeof *all);
+
+	all->park = park;
+	all->flights = flights_new();
+	all->queue = sendq_open(c->pg_dsn, (int)c->pg_timeout_ms, LATE_MS, &caps, watch, all);
+	all->aside = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .gathers = gathers, .flush = flush,
+	    .arg = all });
+	return all;
+}
+
+void
+sends_close(struct sends **allp)
+{
+	struct sends *all = *allp;
+
+	if (!all)
+		return;
+	sendq_close(&all->queue);
+	flights_free(&all->flights);
+	free(all);
+	*allp = NULL;
+}

@@ -1,0 +1,507 @@
+/*
+ * sendq: see sendq.h. One statement is on its way at a time, so what comes meanwhile becomes the next set; which and how many is decided
+ * when the connection is free, and their bytes are counted before they are put together. The lock is held for moments only: connecting is
+ * done without it, and a statement fits into the socket's buffer.
+ *
+ * A statement counts as done when Postgres says it is ready for the next one: that is behind the commit. An error before it took all of
+ * it back. Without that word the outcome is unknown, whatever else was heard. A set that failed goes one by one by other connections:
+ * which of them was wrong is found out there. A crash of this process leaves each set whole or not at all, and its clients without answer.
+ */
+#include "sendq.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "db_stmts.h"
+#include "failpoint.h"
+#include "log.h"
+#include "xalloc.h"
+
+#define SET_MAX 32		/* sends of one statement */
+#define SET_BYTES (64 << 10)	/* their texts, unless there is but one */
+#define LOOKED_AT 64		/* how far into the queue a set reaches */
+#define QUEUE_MAX 256
+#define RETRY_MS 1000
+
+struct list {
+	struct sendq_send *first, **end;
+	int n;
+};
+
+struct sendq {
+	char *conninfo;
+	int64_t late_us;
+	struct inbox_caps caps;
+	sendq_watch *watch;
+	void *arg;
+	atomic_bool readable;
+	atomic_bool wanted;		/* by one that came while there was no connection */
+	atomic_int pending;
+	pthread_mutex_t lock;		/* guards what follows */
+	PGconn *conn;
+	bool connecting;
+	int64_t retry_ms;
+	struct list queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
+	int64_t sent_us;		/* when the set was sent */
+	bool answered, failed;		/* its rows have come; it was an error */
+	PGresult *rows;
+	enum err_kind error;
+};
+
+/* --- lists ------------------------------------------------------------------------------------------------------------------- */
+
+static void
+empty(struct list *l)
+{
+	*l = (struct list){ .end = &l->first };
+}
+
+static void
+add(struct list *l, struct sendq_send *s)
+{
+	s->next = NULL;
+	*l->end = s;
+	l->end = &s->next;
+	l->n++;
+}
+
+/* None of them is done: all are answered so. */
+static void
+answer(struct sendq *q, struct list *l, enum sendq_result result)
+{
+	struct sendq_send *s = l->first;
+
+	empty(l);
+	while (s) {
+		struct sendq_send *next = s->next;
+
+		s->result = result;
+		add(&q->others, s);
+		s = next;
+	}
+}
+
+/* --- the connection ---------------------------------------------------------------------------------------------------------- */
+
+static void
+quiet(void *arg, const PGresult *r)
+{
+	/* notices are not for our stderr: it holds JSON lines only */
+}
+
+struct sendq *
+sendq_open(const char *dsn, int timeout_ms, int late_ms, const struct inbox_caps *caps, sendq_watch *watch, void *arg)
+{
+	AUTO(str) char *conninfo = db_conninfo(dsn, timeout_ms, late_ms, true);
+	struct sendq *q = xcalloc(1, sizeof *q);
+
+	pthread_mutex_init(&q->lock, NULL);
+	q->conninfo = xasprintf("%s application_name=" SENDQ_NAME, conninfo);
+	q->late_us = (int64_t)late_ms * 1000;
+	q->caps = *caps;
+	q->watch = watch;
+	q->arg = arg;
+	empty(&q->queue);
+	empty(&q->set);
+	empty(&q->done);
+	empty(&q->others);
+	return q;
+}
+
+static void
+rows_drop(struct sendq *q)
+{
+	PQclear(q->rows);
+	q->rows = NULL;
+	q->answered = q->failed = false;
+}
+
+/* The connection is gone: what was on its way is uncertain, what was not is not. */
+static void
+lose(struct sendq *q, const char *why)
+{
+	log_warn("send_connection", "error", why, NULL);
+	PQfinish(q->conn);
+	q->conn = NULL;
+	rows_drop(q);
+	answer(q, &q->set, SENDQ_UNCERTAIN);
+	answer(q, &q->queue, SENDQ_ALONE);
+}
+
+void
+sendq_close(struct sendq **qp)
+{
+	struct sendq *q = *qp;
+
+	if (!q)
+		return;
+	rows_drop(q);
+	PQfinish(q->conn);
+	free(q->conninfo);
+	pthread_mutex_destroy(&q->lock);
+	free(q);
+	*qp = NULL;
+}
+
+static bool
+prepare(PGconn *conn, enum db_stmt stmt)
+{
+	AUTO(pgres) PGresult *r = PQprepare(conn, db_stmts[stmt].name, db_stmts[stmt].sql, 0, NULL);
+
+	return PQresultStatus(r) == PGRES_COMMAND_OK;
+}
+
+bool
+sendq_wants(struct sendq *q)
+{
+	bool wants;
+
+	if (!atomic_load(&q->wanted))
+		return false;
+	pthread_mutex_lock(&q->lock);
+	wants = !q->conn && !q->connecting && clock_mono_ms() >= q->retry_ms;
+	pthread_mutex_unlock(&q->lock);
+	return wants;
+}
+
+void
+sendq_connect(struct sendq *q)
+{
+	PGconn *conn;
+	bool mine;
+
+	pthread_mutex_lock(&q->lock);
+	mine = !q->conn && !q->connecting;
+	q->connecting = q->connecting || mine;
+	q->retry_ms = clock_mono_ms() + RETRY_MS;
+	pthread_mutex_unlock(&q->lock);
+	if (!mine)
+		return;
+	conn = PQconnectdb(q->conninfo);
+	PQsetNoticeReceiver(conn, quiet, NULL);
+	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, STMT_SESSION_MESSAGE) || !prepare(conn, STMT_SESSION_MESSAGE_MANY)) {
+		log_warn("send_connection", "error", PQerrorMessage(conn), NULL);
+		PQfinish(conn);
+		conn = NULL;
+	}
+	pthread_mutex_lock(&q->lock);
+	q->connecting = false;
+	q->conn = conn;
+	atomic_store(&q->wanted, !conn);
+	if (conn)
+		q->watch(q->arg, PQsocket(conn), true);
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* --- sending ----------------------------------------------------------------------------------------------------------------- */
+
+static bool
+late(const struct sendq *q)
+{
+	return q->set.n > 0 && clock_mono_us() - q->sent_us > q->late_us;
+}
+
+static size_t
+bytes_of(const struct sendq_send *s)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < s->n; i++)
+		bytes += strlen(s->items[i]->stem) + (s->items[i]->fragment ? strlen(s->items[i]->fragment) : 0);
+	return bytes;
+}
+
+/*
+ * Choose from the queue what goes next: the oldest, and with it, if it is of one event, others of one event whose session has not been
+ * passed by. The rest stays, in order.
+ */
+static void
+choose(struct sendq *q)
+{
+	const struct sendq_send *seen[LOOKED_AT];
+	struct sendq_send *s = q->queue.first, *next;
+	size_t bytes = 0;
+	int n = 0;
+
+	empty(&q->queue);
+	for (; s; s = next) {
+		bool fits = q->set.n == 0;
+
+		next = s->next;
+		if (q->set.n > 0 && q->set.n < SET_MAX && n < LOOKED_AT && s->n == 1 && seen[0]->n == 1) {
+			fits = bytes + bytes_of(s) <= SET_BYTES;
+			for (int i = 0; i < n && fits; i++)
+				fits = strcmp(seen[i]->session, s->session) != 0;
+		}
+		if (n < LOOKED_AT)
+			seen[n++] = s;
+		bytes += fits ? bytes_of(s) : 0;
+		add(fits ? &q->set : &q->queue, s);
+	}
+}
+
+enum { M_WORKSPACE, M_SESSION, M_ID, M_STEM, M_FRAGMENT, M_ARRAYS };
+
+static const char *
+cell(const struct sendq_send *s, int which)
+{
+	switch (which) {
+	case M_WORKSPACE: return s->workspace;
+	case M_SESSION: return s->session;
+	case M_ID: return s->items[0]->id;
+	case M_STEM: return s->items[0]->stem;
+	default: return s->items[0]->fragment;
+	}
+}
+
+static bool
+send_many(struct sendq *q)
+{
+	const char *params[M_ARRAYS + 2], *cells[SET_MAX];
+	struct db_num events, bytes;
+	char *arrays[M_ARRAYS];
+	bool sent;
+
+	for (int a = 0; a < M_ARRAYS; a++) {
+		int n = 0;
+
+		for (const struct sendq_send *s = q->set.first; s; s = s->next)
+			cells[n++] = cell(s, a);
+		params[a] = arrays[a] = pg_array(cells, n);
+	}
+	params[M_ARRAYS] = db_num(&events, q->caps.events);
+	params[M_ARRAYS + 1] = db_num(&bytes, q->caps.bytes);
+	sent = PQsendQueryPrepared(q->conn, db_stmts[STMT_SESSION_MESSAGE_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
+	for (int a = 0; a < M_ARRAYS; a++)
+		free(arrays[a]);
+	return sent;
+}
+
+static bool
+send_one(struct sendq *q)
+{
+	const struct sendq_send *s = q->set.first;
+	struct inbox_step step;
+	bool sent;
+
+	inbox_step_make(&step, s->workspace, s->session, s->items, s->n, &q->caps);
+	sent = PQsendQueryPrepared(q->conn, db_stmts[step.step.stmt].name, step.step.nparams, step.params, NULL, NULL, 0);
+	inbox_step_free(&step);
+	return sent;
+}
+
+/* With the lock: what waits leaves, if the connection is free. */
+static void
+send_next(struct sendq *q)
+{
+	if (!q->conn || q->set.n > 0 || q->queue.n == 0)
+		return;
+	if (db_left(q->conn)) {
+		lose(q, "the server has left");
+		return;
+	}
+	FAILPOINT(DB_RUN);
+	choose(q);
+	q->sent_us = clock_mono_us();
+	if (!(q->set.n == 1 ? send_one(q) : send_many(q)))
+		lose(q, PQerrorMessage(q->conn));
+}
+
+/* With the lock: does the queue take one more? */
+static bool
+open_now(struct sendq *q)
+{
+	if (!q->conn)
+		atomic_store(&q->wanted, true);
+	return q->conn && q->queue.n < QUEUE_MAX && !late(q);
+}
+
+bool
+sendq_takes(struct sendq *q)
+{
+	bool takes;
+
+	pthread_mutex_lock(&q->lock);
+	takes = open_now(q);
+	pthread_mutex_unlock(&q->lock);
+	return takes;
+}
+
+bool
+sendq_put(struct sendq *q, struct sendq_send *s)
+{
+	bool takes;
+
+	pthread_mutex_lock(&q->lock);
+	takes = open_now(q);
+	if (takes) {
+		s->owner[0] = '\0';
+		add(&q->queue, s);
+		atomic_fetch_add(&q->pending, 1);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return takes;
+}
+
+bool
+sendq_gathers(struct sendq *q)
+{
+	bool gathers;
+
+	if (atomic_load(&q->pending) == 0)
+		return false;
+	pthread_mutex_lock(&q->lock);
+	gathers = q->conn && q->queue.n > 0 && q->set.n == 0;
+	pthread_mutex_unlock(&q->lock);
+	return gathers;
+}
+
+void
+sendq_flush(struct sendq *q)
+{
+	if (atomic_load(&q->pending) == 0)
+		return;
+	pthread_mutex_lock(&q->lock);
+	send_next(q);
+	pthread_mutex_unlock(&q->lock);
+}
+
+/* --- answers ----------------------------------------------------------------------------------------------------------------- */
+
+/* One line for each send: who must be told, nothing, or "-" for one that has to be looked at. */
+static void
+answer_set(struct sendq *q, const char *lines)
+{
+	struct sendq_send *s = q->set.first;
+
+	empty(&q->set);
+	while (s) {
+		struct sendq_send *next = s->next;
+		size_t len = strcspn(lines, "\n");
+
+		s->result = len == 1 && lines[0] == '-' ? SENDQ_LOOK : SENDQ_DONE;
+		if (s->result == SENDQ_DONE)
+			snprintf(s->owner, sizeof s->owner, "%.*s", (int)len, lines);
+		lines += len + (lines[len] == '\n');
+		add(s->result == SENDQ_DONE ? &q->done : &q->others, s);
+		s = next;
+	}
+}
+
+/* Postgres is ready for the next one: this one is committed, or was taken back. */
+static void
+answer_ready(struct sendq *q)
+{
+	const char *owner;
+
+	FAILPOINT(DB_RAN);
+	if (q->failed || !q->answered) {
+		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->set.n == 1 ? SENDQ_LOOK : SENDQ_ALONE);
+	} else {
+		owner = pg_str(q->rows, 0, 0);
+		answer_set(q, owner ? owner : "");
+	}
+	rows_drop(q);
+}
+
+static void
+take_result(struct sendq *q, PGresult *r)
+{
+	struct err e = ERR_INIT;
+
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 && !q->answered) {
+		q->answered = true;
+		q->rows = r;
+		return;
+	}
+	(void)db_result_err(r, q->set.n == 1 ? STMT_SESSION_MESSAGE : STMT_SESSION_MESSAGE_MANY, &e);
+	q->failed = true;
+	q->error = e.kind;
+	if (e.kind != EK_CONFLICT)
+		log_err("send_refused", &e, NULL);
+	PQclear(r);
+}
+
+static void
+read_answers(struct sendq *q)
+{
+	if (!PQconsumeInput(q->conn) || PQstatus(q->conn) != CONNECTION_OK) {
+		lose(q, PQerrorMessage(q->conn));
+		return;
+	}
+	while (q->set.n > 0 && !PQisBusy(q->conn)) {
+		PGresult *r = PQgetResult(q->conn);
+
+		if (r)
+			take_result(q, r);
+		else if (PQstatus(q->conn) == CONNECTION_OK)
+			answer_ready(q);
+		if (PQstatus(q->conn) != CONNECTION_OK) {
+			lose(q, PQerrorMessage(q->conn));
+			return;
+		}
+	}
+	q->watch(q->arg, PQsocket(q->conn), false);
+}
+
+/* With the lock: see sendq_take(). */
+static struct sendq_send *
+hand_out(struct sendq *q)
+{
+	struct sendq_send *s = q->done.first, *rest;
+
+	if (s) {
+		atomic_fetch_sub(&q->pending, q->done.n);
+		empty(&q->done);
+		return s;
+	}
+	s = q->others.first;
+	if (!s)
+		return NULL;
+	rest = s->next;
+	q->others.first = rest;
+	q->others.n--;
+	if (!rest)
+		empty(&q->others);
+	s->next = NULL;
+	atomic_fetch_sub(&q->pending, 1);
+	return s;
+}
+
+struct sendq_send *
+sendq_take(struct sendq *q, bool *out_more)
+{
+	bool readable = atomic_exchange(&q->readable, false);
+	struct sendq_send *s;
+
+	*out_more = false;
+	if (!readable && atomic_load(&q->pending) == 0)
+		return NULL;
+	pthread_mutex_lock(&q->lock);
+	if (readable && q->conn)
+		read_answers(q);
+	if (late(q))
+		answer(q, &q->queue, SENDQ_ALONE);
+	else if (readable)
+		send_next(q);
+	s = hand_out(q);
+	*out_more = q->others.n > 0;
+	pthread_mutex_unlock(&q->lock);
+	return s;
+}
+
+void
+sendq_readable(struct sendq *q)
+{
+	atomic_store(&q->readable, true);
+}
+
+int
+sendq_pending(struct sendq *q)
+{
+	return atomic_load(&q->pending);
+}

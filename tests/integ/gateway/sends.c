@@ -1,0 +1,261 @@
+/* link: tests/env/gateway_rig.c */
+/*
+ * Messages, which share a connection to Postgres and travel in sets: many at once, each with its own answer; what it is to lose that
+ * connection with messages on their way, what one that is stuck does to the others, and a gateway that stops. Each message is there as
+ * often as its client was told: once, or not at all. With a running gateway.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "../../env/gateway_rig.h"
+#include "clock.h"
+#include "sendq.h"
+#include "xalloc.h"
+
+#define MANY 12
+#define SENDS "FROM pg_stat_activity WHERE usename = 'roost_gw' AND application_name = '" SENDQ_NAME "'"
+
+static char session[MANY][64];
+
+static int
+start(void **state)
+{
+	AUTO(json) json_t *a = NULL, *v = NULL;
+
+	gwr_start("pg_timeout_ms = 60000\n");
+	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
+	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
+	for (int i = 0; i < MANY; i++) {
+		AUTO(json) json_t *s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
+
+		snprintf(session[i], sizeof session[i], "%s", jx_str(s, "id"));
+	}
+	free(gwr_sql("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = '60s' AS"
+	    " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$"));
+	free(gwr_sql("CREATE TRIGGER hold BEFORE INSERT ON inbox FOR EACH ROW WHEN (NEW.stem LIKE '%%hold it%%') EXECUTE FUNCTION hold()"));
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	gwr_stop();
+	return 0;
+}
+
+static void
+until(const char *sql, const char *want)
+{
+	int64_t deadline = clock_mono_ms() + 20000;
+
+	for (;;) {
+		AUTO(str) char *got = gwr_sql("%s", sql);
+
+		if (strcmp(got, want) == 0)
+			return;
+		if (clock_mono_ms() > deadline)
+			fail_msg("%s: %s; want %s", sql, got, want);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	}
+}
+
+/* How often a message with this text is in the inbox. */
+static int
+times(const char *text)
+{
+	AUTO(str) char *n = gwr_sql("SELECT count(*) FROM inbox WHERE stem LIKE '%%\"%s\"%%'", text);
+
+	return atoi(n);
+}
+
+/* A message, sent; the connection on which its answer comes. */
+static int
+post(int to, const char *text)
+{
+	const char *body = gwr_fmt("{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]}]}", text);
+	int fd = gwr_begin(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session[to]), strlen(body), NULL);
+
+	assert_true(gwr_body(fd, body, strlen(body)));
+	assert_true(gwr_body(fd, NULL, 0));
+	return fd;
+}
+
+/* Its answer is this status, and shows it. */
+static int
+answered(int fd, const char *text)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+	assert_true(gwr_answer(fd, &r));
+	assert_true(r.status != 200 || strstr(r.body, gwr_fmt("\"text\":\"%s\"", text)));
+	return r.status;
+}
+
+/* Messages go by the sending connection: at most one is made in a second, when a message has asked for it. Three in a row, so it is used. */
+static void
+until_shared(void)
+{
+	int64_t deadline = clock_mono_ms() + 20000;
+
+	for (int i = 0, used = 0; used < 3; i++) {
+		AUTO(str) char *text = xasprintf("warm %d %lld", i, (long long)clock_mono_us());
+		AUTO(str) char *since = gwr_sql("SELECT clock_timestamp()");
+		AUTO(str) char *n = NULL;
+
+		assert_int_equal(answered(post(i % MANY, text), text), 200);
+		n = gwr_sql("SELECT count(*) " SENDS " AND query_start >= '%s'", since);
+		used = strcmp(n, "1") == 0 ? used + 1 : 0;
+		assert_true(clock_mono_ms() < deadline);
+	}
+	free(gwr_sql("DELETE FROM inbox"));
+	free(gwr_sql("UPDATE session SET inbox_events = 0, inbox_bytes = 0"));
+}
+
+static void
+at_once(void **state)
+{
+	until_shared();
+	for (int round = 0; round < 30; round++) {
+		char text[MANY][40];
+		int fd[MANY];
+
+		for (int i = 0; i < MANY; i++) {
+			snprintf(text[i], sizeof text[i], "r%d_%d", round, i);
+			fd[i] = post((i * 5 + round) % 7, text[i]);	/* several to one session, too */
+		}
+		for (int i = 0; i < MANY; i++)
+			assert_int_equal(answered(fd[i], text[i]), 200);
+	}
+	until("SELECT count(*) || ' ' || count(DISTINCT id) FROM inbox", "360 360");
+	until("SELECT count(*) FROM session s WHERE inbox_events <> (SELECT count(*) FROM inbox i WHERE i.session_id = s.id)", "0");
+	/* there were sets: fewer transactions than messages */
+	until("SELECT (SELECT count(DISTINCT xmin::text) FROM inbox) < 360", "t");
+}
+
+/* What stands in the way of one is told to its client; the others are sent. */
+static void
+each_its_answer(void **state)
+{
+	int fd[MANY];
+
+	until_shared();
+	free(gwr_sql("UPDATE session SET archived_at = now() WHERE id = '%s'", session[3]));
+	free(gwr_sql("UPDATE session SET inbox_events = 100000 WHERE id = '%s'", session[5]));
+	for (int i = 0; i < MANY; i++)
+		fd[i] = post(i, "each");
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(answered(fd[i], "each"), i == 3 ? 400 : i == 5 ? 429 : 200);
+	assert_int_equal(times("each"), MANY - 2);
+	free(gwr_sql("UPDATE session SET archived_at = NULL, inbox_events = 0"));
+	gwr_bad(GWR_C, "POST", gwr_fmt("/v1/sessions/%s/events", session[0]),
+	    "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"not mine\"}]}]}", 404, "not_found_error", "");
+}
+
+/* The backend is killed with a message on its way and others behind it. */
+static void
+lost(void **state)
+{
+	for (int round = 0; round < 4; round++) {
+		char text[MANY][40];
+		int fd[MANY], status;
+
+		until_shared();
+		free(gwr_sql("BEGIN"));
+		free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
+		for (int i = 0; i < MANY; i++) {
+			snprintf(text[i], sizeof text[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
+			fd[i] = post(i, text[i]);
+		}
+		until("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'", "t");
+		free(gwr_sql("SELECT pg_terminate_backend(pid) " SENDS));
+		free(gwr_sql("COMMIT"));
+		for (int i = 0; i < MANY; i++) {
+			status = answered(fd[i], text[i]);
+			if (status != 200 && status != 503)
+				fail_msg("%d", status);
+			assert_int_equal(times(text[i]), status == 200);
+		}
+		assert_int_equal(answered(post(0, "again"), "again"), 200);
+	}
+}
+
+/* The backend stalls: what it has been sent waits for it, what comes later goes another way. */
+static void
+stuck(void **state)
+{
+	AUTO(str) char *pid = NULL;
+	int first, fd[MANY];
+
+	until_shared();
+	pid = gwr_sql("SELECT pid " SENDS);
+	assert_int_equal(kill(atoi(pid), SIGSTOP), 0);
+	first = post(0, "stuck");
+	(void)nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);	/* in one set with it they would wait, too */
+	for (int i = 1; i < MANY; i++)
+		fd[i] = post(i, "passing");
+	for (int i = 1; i < MANY; i++)
+		assert_int_equal(answered(fd[i], "passing"), 200);
+	assert_int_equal(times("stuck"), 0);
+	(void)kill(atoi(pid), SIGCONT);
+	assert_int_equal(answered(first, "stuck"), 200);
+	assert_int_equal(times("stuck"), 1);
+}
+
+/* A session's lock is waited for by its own message only. */
+static void
+locked(void **state)
+{
+	int held, fd[MANY];
+
+	until_shared();
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("SELECT 1 FROM session WHERE id = '%s' FOR UPDATE", session[0]));
+	held = post(0, "held");
+	for (int i = 1; i < MANY; i++)
+		fd[i] = post(i, "others");
+	for (int i = 1; i < MANY; i++)
+		assert_int_equal(answered(fd[i], "others"), 200);
+	free(gwr_sql("COMMIT"));
+	assert_int_equal(answered(held, "held"), 200);
+	assert_int_equal(times("held"), 1);
+}
+
+/* A gateway that stops answers what is on its way. */
+static void
+stopping(void **state)
+{
+	int fd[3];
+
+	until_shared();
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
+	for (int i = 0; i < 3; i++)
+		fd[i] = post(i, "hold it to the end");
+	until("SELECT count(*) > 0 FROM pg_locks l WHERE NOT granted", "t");
+	assert_int_equal(kill(gwr_pid(), SIGTERM), 0);
+	free(gwr_sql("COMMIT"));
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(answered(fd[i], "hold it to the end"), 200);
+	assert_int_equal(times("hold it to the end"), 3);
+	gwr_restart();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(at_once), cmocka_unit_test(each_its_answer), cmocka_unit_test(lost), cmocka_unit_test(stuck),
+		cmocka_unit_test(locked), cmocka_unit_test(stopping),
+	};
+
+	return cmocka_run_group_tests_name("sends", tests, start, stop);
+}

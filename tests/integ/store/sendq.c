@@ -1,0 +1,662 @@
+/*
+ * Messages one by one and as sets leave the same rows: pairs of sessions that are alike, in every state that matters, get the same message,
+ * one of each pair alone (session_message), the other together with its neighbours (session_message_many). And what the queue promises:
+ * order, nobody's lock waited for, bounds, what is late or lost, an error's set, many threads. Against a real Postgres.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "sendq.h"
+#include "xalloc.h"
+
+#define CAP_EVENTS 20
+#define CAP_BYTES 100000
+#define DEADLINE_MS 20000
+
+static char dir[64];
+static PGconn *owner;
+static struct db *gw;
+static struct sendq *q;
+static pthread_mutex_t fd_lock = PTHREAD_MUTEX_INITIALIZER;
+static int watched = -1;
+static const struct inbox_caps caps = { CAP_EVENTS, CAP_BYTES };
+
+/* One message and what it points into. */
+struct message {
+	struct sendq_send send;
+	struct inbox_item items[3], *all[3];
+	char session[40];
+	atomic_bool answered;
+};
+
+static char *
+ask(const char *fmt, ...)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	AUTO(str) char *sql = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	must(vasprintf(&sql, fmt, ap) >= 0);
+	va_end(ap);
+	r = PQexec(owner, sql);
+	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
+		fail_msg("%s: %s", sql, PQerrorMessage(owner));
+	return xstrdup(PQntuples(r) && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "");
+}
+
+#define run(...) free(ask(__VA_ARGS__))
+#define expect(want, ...) do { AUTO(str) char *got_ = ask(__VA_ARGS__); assert_string_equal(got_, (want)); } while (0)
+
+static void
+watch(void *arg, int fd, bool fresh)
+{
+	pthread_mutex_lock(&fd_lock);
+	watched = fd;
+	pthread_mutex_unlock(&fd_lock);
+}
+
+static int
+watched_now(void)
+{
+	int fd;
+
+	pthread_mutex_lock(&fd_lock);
+	fd = watched;
+	watched = -1;
+	pthread_mutex_unlock(&fd_lock);
+	return fd;
+}
+
+static void
+connected(void)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+	while (!sendq_takes(q)) {
+		if (sendq_wants(q))
+			sendq_connect(q);
+		assert_true(clock_mono_ms() < until);
+		(void)poll(NULL, 0, 5);
+	}
+}
+
+static void
+open_queue(int late_ms)
+{
+	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
+
+	sendq_close(&q);
+	q = sendq_open(dsn, 30000, late_ms, &caps, watch, NULL);
+	connected();
+}
+
+static int
+start(void **state)
+{
+	snprintf(dir, sizeof dir, "/tmp/roost-sendq-%d", (int)getpid());
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
+
+	assert_int_equal(system(cmd), 0);
+	owner = PQconnectdb(admin);
+	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	gw = db_open(dsn, DB_GW, 5000);
+	log_open("sendq", LOG_WARN_LEVEL);
+	run("ALTER DATABASE roost SET track_functions = 'all'");
+	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
+	run("INSERT INTO organization (id, name, state) VALUES ('away', 'Away', 'suspended')");
+	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One'), ('w2', 'org', 'Two')");
+	open_queue(DEADLINE_MS);
+	return 0;
+}
+
+static int
+stop(void **state)
+{
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
+
+	sendq_close(&q);
+	db_close(&gw);
+	PQfinish(owner);
+	return system(cmd);
+}
+
+static int
+clean(void **state)
+{
+	open_queue(DEADLINE_MS);
+	run("DELETE FROM session");
+	run("DELETE FROM work");
+	run("DELETE FROM action");
+	run("DELETE FROM inbox");
+	return 0;
+}
+
+static void
+make_session(const char *id)
+{
+	run("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent, last_at, created_at,"
+	    " updated_at, context_bytes) VALUES ('%s', 'org', 'w1', 'a', 1, 'e', 't', '{}', stamp(1), stamp(1), stamp(1), 1000)", id);
+}
+
+/* n events, the k-th "<text>k"; the second has no fragment. */
+static void
+make_message(struct message *m, const char *workspace, const char *session, const char *text, int n)
+{
+	*m = (struct message){ .send = { .workspace = workspace, .session = m->session, .items = m->all, .n = n, .ticket = m } };
+	snprintf(m->session, sizeof m->session, "%s", session);
+	for (int i = 0; i < n; i++) {
+		m->all[i] = &m->items[i];
+		snprintf(m->items[i].id, sizeof m->items[i].id, "%.20s%d", text, i);
+		m->items[i].type = "user.message";
+		m->items[i].wakes = true;
+		m->items[i].stem = xasprintf("{\"t\":\"%s\\\\é%d", text, i);
+		m->items[i].fragment = i == 1 ? NULL : xasprintf("fragment of %s%d", text, i);
+	}
+}
+
+static void
+free_messages(struct message *m, int n)
+{
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < m[i].send.n; k++)
+			inbox_item_free(&m[i].items[k]);
+}
+
+/* What a handler thread does: take what has come. */
+static void
+look(int ms)
+{
+	int fd = watched_now();
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	bool more;
+
+	if (poll(&p, 1, ms) > 0 && fd >= 0)
+		sendq_readable(q);
+	else if (fd >= 0)
+		watch(NULL, fd, false);
+	for (struct sendq_send *s = sendq_take(q, &more), *next; s; s = next ? next : sendq_take(q, &more)) {
+		struct message *m = s->ticket;
+
+		next = s->next;
+		assert_true(s->result == SENDQ_DONE || !next);
+		assert_false(atomic_load(&m->answered));
+		atomic_store(&m->answered, true);
+	}
+}
+
+static bool
+all_answered(struct message *m, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!atomic_load(&m[i].answered))
+			return false;
+	return true;
+}
+
+static void
+until_answered(struct message *m, int n)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+	while (!all_answered(m, n)) {
+		assert_true(clock_mono_ms() < until);
+		look(5);
+	}
+}
+
+/* All at once: the queue may make one set of them. */
+static void
+send_together(struct message *m, int n)
+{
+	for (int i = 0; i < n; i++)
+		assert_true(sendq_put(q, &m[i].send));
+	assert_true(sendq_gathers(q));
+	sendq_flush(q);
+}
+
+static int
+calls_of(const char *function)
+{
+	AUTO(str) char *calls = NULL;
+
+	sendq_close(&q);
+	for (int64_t until = clock_mono_ms() + DEADLINE_MS;;) {
+		AUTO(str) char *left = ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "'");
+
+		if (atoi(left) == 0)
+			break;
+		assert_true(clock_mono_ms() < until);
+	}
+	open_queue(DEADLINE_MS);
+	calls = ask("SELECT coalesce(sum(calls), 0) FROM pg_stat_user_functions WHERE funcname = '%s'", function);
+	return atoi(calls);
+}
+
+/* --- the same rows ----------------------------------------------------------------------------------------------------------- */
+
+static const struct { const char *what, *prepare; enum sendq_result result; const char *owner; } kinds[] = {
+	{ "idle", NULL, SENDQ_DONE, "" },
+	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", SENDQ_DONE, "" },
+	{ "running, leased", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", SENDQ_DONE, "wk" },
+	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", SENDQ_DONE, "wk" },
+	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", SENDQ_DONE, "" },
+	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", SENDQ_DONE, "" },
+	{ "running, a call opened", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%1$s', 'c', 1, 'confirm', 'b', '{}');"
+	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", SENDQ_DONE, "" },
+	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", SENDQ_LOOK, "" },
+	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", SENDQ_DONE, "" },
+	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", SENDQ_LOOK, "" },
+	{ "unknown", "DELETE FROM session WHERE id = '%s'", SENDQ_LOOK, "" },
+};
+#define KINDS ((int)(sizeof kinds / sizeof *kinds))
+
+/* All that a message may write, of the sessions of one side; times from the clock are left out. */
+static char *
+rows(int side)
+{
+	return ask("SELECT string_agg(replace(r, 's%c_', 's_'), E'\\n' ORDER BY r) FROM ("
+	    " SELECT 'session ' || x::text AS r FROM session x WHERE id LIKE 's%c_%%'"
+	    " UNION ALL SELECT 'inbox ' || (to_jsonb(x) - 'received_at')::text FROM inbox x WHERE session_id LIKE 's%c_%%'"
+	    " UNION ALL SELECT 'work ' || (to_jsonb(x) - 'due_at')::text || (due_at > now() + interval '1 minute') FROM work x WHERE session_id LIKE 's%c_%%') y",
+	    side, side, side, side);
+}
+
+static void
+prepare(int kind, int side, char id[40])
+{
+	AUTO(str) char *sql = NULL;
+
+	snprintf(id, 40, "s%c_%02d", side, kind);
+	make_session(id);
+	if (!kinds[kind].prepare)
+		return;
+	must(asprintf(&sql, kinds[kind].prepare, id) >= 0);
+	run("%s", sql);
+}
+
+static void
+sets_are_single_sends(void **state)
+{
+	int many = calls_of("session_message_many");
+	struct message m[KINDS];
+	AUTO(str) char *a = NULL, *b = NULL;
+
+	for (int i = 0; i < KINDS; i++) {
+		AUTO(str) char *text = xasprintf("m%02d", i);
+		struct message one;
+		struct err e = ERR_INIT;
+		char id[40], told[INBOX_OWNER] = "";
+		int rc;
+
+		prepare(i, 'A', id);
+		make_message(&one, "w1", id, text, 1);
+		rc = inbox_send(gw, "w1", id, one.all, 1, &caps, told, &e);
+		if ((rc == 0) != (kinds[i].result == SENDQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(told, kinds[i].owner) != 0)
+			fail_msg("alone, %s: %d %s \"%s\"", kinds[i].what, rc, e.detail, told);
+		free_messages(&one, 1);
+		prepare(i, 'B', id);
+		make_message(&m[i], "w1", id, text, 1);
+	}
+	send_together(m, KINDS);
+	until_answered(m, KINDS);
+	for (int i = 0; i < KINDS; i++)
+		if (m[i].send.result != kinds[i].result || strcmp(m[i].send.owner, kinds[i].owner) != 0)
+			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.result, m[i].send.owner);
+	a = rows('A');
+	b = rows('B');
+	assert_string_equal(a, b);
+	free_messages(m, KINDS);
+	assert_int_equal(calls_of("session_message_many"), many + 1);
+}
+
+/* --- order and bounds -------------------------------------------------------------------------------------------------------- */
+
+/* Of one session, some of several events, with another session's between them: each in its place. */
+static void
+order_is_kept(void **state)
+{
+	struct message m[12];
+
+	make_session("s1");
+	make_session("s2");
+	for (int i = 0; i < 12; i++) {
+		AUTO(str) char *text = xasprintf("m%02d_", i);
+
+		make_message(&m[i], "w1", i % 3 == 2 ? "s2" : "s1", text, i % 4 == 1 ? 3 : 1);
+	}
+	send_together(m, 12);
+	until_answered(m, 12);
+	for (int i = 0; i < 12; i++)
+		assert_int_equal(m[i].send.result, SENDQ_DONE);
+	expect("m00_0 m01_0 m01_1 m01_2 m03_0 m04_0 m06_0 m07_0 m09_0 m09_1 m09_2 m10_0",
+	    "SELECT string_agg(id, ' ' ORDER BY inbox_seq) FROM inbox WHERE session_id = 's1'");
+	expect("m02_0 m05_0 m05_1 m05_2 m08_0 m11_0", "SELECT string_agg(id, ' ' ORDER BY inbox_seq) FROM inbox WHERE session_id = 's2'");
+	expect("s1 12 12, s2 6 6", "SELECT string_agg(s.id || ' ' || s.inbox_seq || ' ' || (SELECT max(inbox_seq) FROM inbox i WHERE i.session_id = s.id), ', '"
+	    " ORDER BY s.id) FROM session s");
+	free_messages(m, 12);
+}
+
+/* 64 kB of texts and 32 messages at most. */
+static void
+sets_are_bounded(void **state)
+{
+	int many = calls_of("session_message_many"), one = calls_of("session_message");
+	struct message m[70];
+
+	for (int i = 0; i < 70; i++) {
+		AUTO(str) char *id = xasprintf("s%d", i), *text = i < 3 ? xasprintf("%0*d", 15000, i) : xasprintf("m%d", i);
+
+		make_session(id);
+		make_message(&m[i], "w1", id, text, 1);
+	}
+	send_together(m, 3);		/* twice 30 kB and the third one: two sets would be 2 and 1 */
+	until_answered(m, 3);
+	send_together(m + 3, 67);	/* 32, 32, 3 */
+	until_answered(m + 3, 67);
+	for (int i = 0; i < 70; i++)
+		assert_int_equal(m[i].send.result, SENDQ_DONE);
+	free_messages(m, 70);
+	assert_int_equal(calls_of("session_message_many"), many + 4);
+	assert_int_equal(calls_of("session_message"), one + 1);
+}
+
+/* --- locks, lateness, loss --------------------------------------------------------------------------------------------------- */
+
+static PGconn *
+other(const char *sql)
+{
+	AUTO(str) char *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	PGconn *c = PQconnectdb(admin);
+
+	PQclear(PQexec(c, "BEGIN"));
+	PQclear(PQexec(c, sql));
+	return c;
+}
+
+/* Three messages to s0, s1, s2. */
+static void
+three(struct message m[3])
+{
+	for (int i = 0; i < 3; i++) {
+		AUTO(str) char *id = xasprintf("s%d", i), *text = xasprintf("m%d_", i);
+
+		make_session(id);
+		make_message(&m[i], "w1", id, text, 1);
+	}
+}
+
+/* A session that somebody else has locked is left to its thread; the others do not wait for it. */
+static void
+a_lock_holds_up_its_own(void **state)
+{
+	struct message m[3];
+	PGconn *c;
+
+	three(m);
+	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
+	send_together(m, 3);
+	until_answered(m, 3);
+	assert_int_equal(m[0].send.result, SENDQ_DONE);
+	assert_int_equal(m[1].send.result, SENDQ_LOOK);
+	assert_int_equal(m[2].send.result, SENDQ_DONE);
+	PQfinish(c);
+	expect("s0 s2", "SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM inbox");
+	free_messages(m, 3);
+}
+
+/* One that goes alone waits for it, but not for long. */
+static void
+alone_it_waits_a_moment(void **state)
+{
+	struct message m[3];
+	PGconn *c;
+
+	open_queue(20);
+	three(m);
+	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
+	send_together(m + 1, 1);
+	until_answered(m + 1, 1);
+	assert_int_equal(m[1].send.result, SENDQ_ALONE);
+	PQfinish(c);
+	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
+	free_messages(m, 3);
+}
+
+static void
+until_waiting(void)
+{
+	int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+	for (;;) {
+		AUTO(str) char *n = ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "' AND wait_event_type = 'Lock'");
+
+		if (strcmp(n, "1") == 0)
+			return;
+		assert_true(clock_mono_ms() < until);
+	}
+}
+
+/* A claim under way is waited for, and its worker told. */
+static void
+a_claim_is_told(void **state)
+{
+	struct message m[3];
+	PGconn *c;
+
+	three(m);
+	run("INSERT INTO work (workspace_id, session_id, due_at) VALUES ('w1', 's1', stamp(9))");
+	c = other("UPDATE work SET lease_owner = 'claimer', lease_epoch = 3 WHERE session_id = 's1'");
+	send_together(m, 3);
+	until_waiting();
+	PQclear(PQexec(c, "COMMIT"));
+	PQfinish(c);
+	until_answered(m, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(m[i].send.result, SENDQ_DONE);
+		assert_string_equal(m[i].send.owner, i == 1 ? "claimer" : "");
+	}
+	expect("s0 s1 s2", "SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM work");
+	free_messages(m, 3);
+}
+
+/* An error takes the whole set back, and each goes alone. */
+static void
+an_error_takes_all_back(void **state)
+{
+	struct message m[3];
+
+	three(m);
+	run("ALTER TABLE inbox ADD CONSTRAINT not_this CHECK (id <> 'm1_0') NOT VALID");
+	send_together(m, 3);
+	until_answered(m, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(m[i].send.result, SENDQ_ALONE);
+	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
+	expect("0", "SELECT sum(inbox_seq) FROM session");
+	run("ALTER TABLE inbox DROP CONSTRAINT not_this");
+	free_messages(m, 3);
+}
+
+/* One that does not answer in time holds up nobody else: what waits is given back, and nothing more is taken. */
+static void
+late_ones_are_passed(void **state)
+{
+	struct message m[3];
+	PGconn *c;
+
+	open_queue(20);
+	three(m);
+	run("CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END $$");
+	run("CREATE TRIGGER linger BEFORE INSERT ON inbox FOR EACH ROW WHEN (NEW.session_id = 's0') EXECUTE FUNCTION linger()");
+	run("ALTER FUNCTION linger() SET lock_timeout = '20s'");
+	c = other("SELECT pg_advisory_xact_lock(77)");
+	send_together(m, 1);
+	assert_true(sendq_put(q, &m[1].send));
+	until_waiting();
+	until_answered(m + 1, 1);
+	assert_int_equal(m[1].send.result, SENDQ_ALONE);
+	assert_false(sendq_put(q, &m[2].send));
+	assert_false(sendq_takes(q));
+	assert_false(atomic_load(&m[0].answered));
+	assert_int_equal(sendq_pending(q), 1);
+	PQfinish(c);
+	until_answered(m, 1);
+	assert_int_equal(m[0].send.result, SENDQ_DONE);
+	assert_true(sendq_takes(q));
+	free_messages(m, 3);
+}
+
+/* The connection is killed with a set on its way: all of it is uncertain, what waited is not, nothing is sent twice, and it goes on. */
+static void
+lost_ones_are_uncertain(void **state)
+{
+	struct message m[3], next[3];
+	PGconn *c;
+
+	three(m);
+	c = other("SELECT pg_advisory_xact_lock(77)");
+	send_together(m, 2);
+	assert_true(sendq_put(q, &m[2].send));
+	until_waiting();
+	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "'");
+	until_answered(m, 3);
+	assert_int_equal(m[0].send.result, SENDQ_UNCERTAIN);
+	assert_int_equal(m[1].send.result, SENDQ_UNCERTAIN);
+	assert_int_equal(m[2].send.result, SENDQ_ALONE);
+	PQfinish(c);
+	assert_int_equal(sendq_pending(q), 0);
+	run("DROP TRIGGER linger ON inbox");
+	free_messages(m, 3);
+	clean(NULL);
+	three(next);
+	send_together(next, 3);
+	until_answered(next, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(next[i].send.result, SENDQ_DONE);
+	expect("3", "SELECT count(*) FROM inbox");
+	free_messages(next, 3);
+}
+
+/* A server that has left while nothing was on its way is noticed before something is sent. */
+static void
+a_restart_costs_none(void **state)
+{
+	struct message m[3];
+	struct pollfd p = { .events = POLLRDHUP };
+
+	three(m);
+	p.fd = watched_now();
+	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "'");
+	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	send_together(m, 3);
+	until_answered(m, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(m[i].send.result, SENDQ_ALONE);
+	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
+	free_messages(m, 3);
+}
+
+/* --- threads ----------------------------------------------------------------------------------------------------------------- */
+
+#define THREADS 6
+#define EACH 150
+#define SESSIONS 9
+
+static struct message crowd[THREADS][EACH];
+static atomic_int refused;
+
+/* Sends one after the other, as a handler thread that waits would; whoever comes takes the answers of all. */
+static void *
+sender(void *arg)
+{
+	struct message *mine = arg;
+
+	for (int i = 0; i < EACH; i++) {
+		while (!sendq_put(q, &mine[i].send))
+			look(1);
+		sendq_flush(q);
+		while (!atomic_load(&mine[i].answered))
+			look(1);
+		atomic_fetch_add(&refused, mine[i].send.result != SENDQ_DONE);
+	}
+	return NULL;
+}
+
+static void
+threads_share_it(void **state)
+{
+	pthread_t threads[THREADS];
+	AUTO(str) char *done = NULL;
+	int n = 0;
+
+	for (int i = 0; i < SESSIONS; i++) {
+		AUTO(str) char *id = xasprintf("s%d", i);
+
+		make_session(id);
+	}
+	run("UPDATE session SET inbox_events = -100000");	/* room */
+	for (int t = 0; t < THREADS; t++)
+		for (int i = 0; i < EACH; i++) {
+			AUTO(str) char *id = xasprintf("s%d", (t * 7 + i) % SESSIONS), *text = xasprintf("m%d_%d_", t, i);
+
+			make_message(&crowd[t][i], "w1", id, text, 1);
+		}
+	for (int t = 0; t < THREADS; t++)
+		assert_int_equal(pthread_create(&threads[t], NULL, sender, crowd[t]), 0);
+	for (int t = 0; t < THREADS; t++)
+		pthread_join(threads[t], NULL);
+	for (int t = 0; t < THREADS; t++) {
+		for (int i = 0; i < EACH; i++)
+			n += crowd[t][i].send.result == SENDQ_DONE;
+		free_messages(crowd[t], EACH);
+	}
+	assert_int_equal(n, THREADS * EACH - atomic_load(&refused));
+	assert_true(n > THREADS * EACH / 2);
+	done = ask("SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || (SELECT sum(inbox_seq) FROM session) FROM inbox");
+	AUTO(str) char *want = xasprintf("%d %d %d", n, n, n);
+	assert_string_equal(done, want);
+	assert_int_equal(sendq_pending(q), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(sets_are_single_sends, clean),
+		cmocka_unit_test_setup(order_is_kept, clean),
+		cmocka_unit_test_setup(sets_are_bounded, clean),
+		cmocka_unit_test_setup(a_lock_holds_up_its_own, clean),
+		cmocka_unit_test_setup(alone_it_waits_a_moment, clean),
+		cmocka_unit_test_setup(a_claim_is_told, clean),
+		cmocka_unit_test_setup(an_error_takes_all_back, clean),
+		cmocka_unit_test_setup(late_ones_are_passed, clean),
+		cmocka_unit_test_setup(lost_ones_are_uncertain, clean),
+		cmocka_unit_test_setup(a_restart_costs_none, clean),
+		cmocka_unit_test_setup(threads_share_it, clean),
+	};
+
+	return cmocka_run_group_tests_name("store/sendq", tests, start, stop);
+}
