@@ -50,8 +50,8 @@ for (const { point, way } of points.filter((p) => some('POINTS').test(p.point)))
 	await test(`kill -9 at ${point}, ${way}`, async () => {
 		arm(`${point} kill once`);
 		try {
-			const s = await ways[way](x);
-			await until(`${point} is reached`, () => reached(point), 10_000);
+			const s = await ways[way](x, () => reached(point));
+			await until(`${point} is reached`, () => reached(point));
 			disarm();
 			await healthy();
 			await good(s);

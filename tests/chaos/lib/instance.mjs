@@ -73,6 +73,15 @@ export function below(pid) {
 	return parents.get(pid) ?? [];
 }
 
+// Does somebody run this command line? For a command of a sandbox that is like no other's.
+export const runs = (command) => readdirSync('/proc').some((p) => {
+	try {
+		return /^\d+$/.test(p) && readFileSync(`/proc/${p}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() === command;
+	} catch {
+		return false;		/* gone */
+	}
+});
+
 // --- database and Redis ----------------------------------------------------------------------------------------------------------------
 
 const dsn = (user) => `host=${runDir}/pg dbname=roost user=${user}`;

@@ -65,7 +65,7 @@ export const ways = {
 	async interrupt(x) {
 		const id = await session(x);
 		await say(x, id, bash('sleep 20'));
-		for (let i = 0; i < 100 && !(await x.clients.list(id))?.data.some((e) => e.type === 'agent.tool_use'); i++) await pause(50);
+		await until('the call is listed', async () => (await x.clients.list(id))?.data.some((e) => e.type === 'agent.tool_use'), 30_000);
 		must(await x.clients.send(id, [{ type: 'user.interrupt' }]), 'the interrupt', x);
 		return { id, want: 'idle' };
 	},
@@ -93,10 +93,10 @@ export const ways = {
 			SELECT workspace_id, id, clock_timestamp() FROM s`);
 		return { id, want: 'idle' };
 	},
-	// The inbox of an idle session moves all the time: the close is refused and the lease given back.
-	async storm(x) {
+	// The inbox of an idle session moves all the time: the close is refused and the lease given back. That is a race: until it was met.
+	async storm(x, met = () => true) {
 		const id = await session(x);
-		for (let round = 0; round < 20; round++)
+		for (let round = 0; round < 20 || (round < 1000 && !met()); round++)
 			await Promise.all([1, 2, 3, 4].map((n) => x.clients.op('update', () => x.clients.c.beta.sessions.update(id, { title: `${round} ${n}` }))));
 		return { id, want: 'idle' };
 	},
