@@ -488,6 +488,19 @@ gwr_ok(enum gwr_who who, const char *method, const char *uri, const char *body)
 }
 
 void
+gwr_session(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX], char session[ID_MAX])
+{
+	AUTO(json) json_t *a = gwr_ok(who, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
+	AUTO(json) json_t *v = gwr_ok(who, "POST", "/v1/environments", "{\"name\":\"E\"}");
+	AUTO(json) json_t *s = gwr_ok(who, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"),
+	    jx_str(v, "id")));
+
+	snprintf(agent, ID_MAX, "%s", jx_str(a, "id"));
+	snprintf(environment, ID_MAX, "%s", jx_str(v, "id"));
+	snprintf(session, ID_MAX, "%s", jx_str(s, "id"));
+}
+
+void
 gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *body, int status, const char *type, const char *message)
 {
 	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "cleanup.h"
+#include "id.h"
 #include "jx.h"
 
 /* Who calls. Workspaces: GWR_A and GWR_B of one organization, GWR_C of another, GWR_SUSPENDED of a third that is suspended. */
@@ -59,6 +60,8 @@ char *gwr_header(const struct gwr_reply *r, const char *name);
 
 /* Expect 200 and JSON; the caller owns it. body may be NULL. fmt as printf. */
 json_t *gwr_ok(enum gwr_who who, const char *method, const char *uri, const char *body);
+/* A new agent (of the scripted model), an environment and a session of these two: their ids. */
+void gwr_session(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX], char session[ID_MAX]);
 /* Expect this status, error type and beginning of the message; all standard headers and the envelope are checked. */
 void gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *body, int status, const char *type, const char *message);
 

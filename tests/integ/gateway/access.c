@@ -27,20 +27,13 @@
 #define BETA "HTTP_ANTHROPIC_BETA", "managed-agents-2026-04-01"
 #define JSON "CONTENT_TYPE", "application/json"
 
-static char agent[64], environment[64], session[64];
+static char agent[ID_MAX], environment[ID_MAX], session[ID_MAX];
 
 static int
 start(void **state)
 {
-	AUTO(json) json_t *a = NULL, *v = NULL, *s = NULL;
-
 	gwr_start(gwr_fmt("body_max = %d\nkey_cache_s = 1\n", BODY_MAX));
-	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
-	snprintf(agent, sizeof agent, "%s", jx_str(a, "id"));
-	snprintf(environment, sizeof environment, "%s", jx_str(v, "id"));
-	snprintf(session, sizeof session, "%s", jx_str(s, "id"));
+	gwr_session(GWR_A, agent, environment, session);
 	return 0;
 }
 

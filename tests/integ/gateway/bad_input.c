@@ -34,14 +34,13 @@ static struct { int cases, wrong; } total;
 static void
 make(enum gwr_who who, size_t at)
 {
-	AUTO(json) json_t *a = gwr_ok(who, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	AUTO(json) json_t *v = gwr_ok(who, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	AUTO(json) json_t *s = gwr_ok(who, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
+	char agent[ID_MAX], environment[ID_MAX], session[ID_MAX];
 	AUTO(json) json_t *k = gwr_ok(who, "POST", "/v1/vaults", "{\"display_name\":\"V\"}");
 	AUTO(json) json_t *n = gwr_ok(who, "POST", gwr_fmt("/v1/vaults/%s/credentials", jx_str(k, "id")), "{\"auth\":{\"type\":\"static_bearer\","
 	    "\"mcp_server_url\":\"https://mcp.example.com\",\"token\":\"t\"}}");
-	const char *const made[] = { jx_str(a, "id"), jx_str(v, "id"), jx_str(s, "id"), jx_str(k, "id"), jx_str(n, "id") };
+	const char *const made[] = { agent, environment, session, jx_str(k, "id"), jx_str(n, "id") };
 
+	gwr_session(who, agent, environment, session);
 	for (size_t i = 0; i < sizeof made / sizeof *made; i++)
 		snprintf(at ? ids[i].foreign : ids[i].own, 64, "%s", made[i]);
 }

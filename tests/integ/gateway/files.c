@@ -629,7 +629,7 @@ nth(int i)
 static void
 lists(void **state)
 {
-	char id[5][ID_MAX], session[ID_MAX];
+	char id[5][ID_MAX], agent[ID_MAX], environment[ID_MAX], session[ID_MAX];
 	AUTO(str) char *page = NULL;
 	struct buf many = BUF_INIT(0);
 
@@ -666,11 +666,7 @@ lists(void **state)
 	gwr_bad(GWR_A, "GET", "/v1/files?limit=1001", NULL, 400, "invalid_request_error", "limit: ");
 	gwr_bad(GWR_B, "GET", gwr_fmt("/v1/files?page=%s", page), NULL, 400, "invalid_request_error", "invalid page cursor");
 	/* by session */
-	AUTO(json) json_t *a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	AUTO(json) json_t *v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	AUTO(json) json_t *s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"),
-	    jx_str(v, "id")));
-	snprintf(session, sizeof session, "%s", jx_str(s, "id"));
+	gwr_session(GWR_A, agent, environment, session);
 	free(gwr_sql("SELECT file_copy('file_01111111111111111111copy', 'wrkspc_A', '%s', '%s', '/mnt/session/uploads/x')", id[0], session));
 	assert_null(member(gwr_fmt("/v1/files?scope_id=%s", session), "next_page"));
 	assert_true(count() == 1 && strcmp(nth(0), "file_01111111111111111111copy") == 0);

@@ -27,15 +27,13 @@ static char agent[128], environment[128], session[128];
 static int
 start(void **state)
 {
-	AUTO(json) json_t *a = NULL, *v = NULL, *s = NULL;
+	char a[ID_MAX], v[ID_MAX], s[ID_MAX];
 
 	gwr_start("pg_timeout_ms = 60000\n");
-	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
-	snprintf(agent, sizeof agent, "/v1/agents/%s", jx_str(a, "id"));
-	snprintf(environment, sizeof environment, "/v1/environments/%s", jx_str(v, "id"));
-	snprintf(session, sizeof session, "/v1/sessions/%s", jx_str(s, "id"));
+	gwr_session(GWR_A, a, v, s);
+	snprintf(agent, sizeof agent, "/v1/agents/%s", a);
+	snprintf(environment, sizeof environment, "/v1/environments/%s", v);
+	snprintf(session, sizeof session, "/v1/sessions/%s", s);
 	return 0;
 }
 

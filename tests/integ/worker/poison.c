@@ -102,7 +102,7 @@ poison_among_neighbours(void **state)
 	(void)state;
 	set_points("model.after/sesn_poison kill\n");
 	rig_session("sesn_poison", "fake");
-	rig_message("!provider {\"word_ms\":60}\none two three four five six seven eight");
+	rig_message("!provider {\"word_ms\":250}\none two three four five six seven eight");
 	rig_send("sesn_poison");
 	for (int i = 0; i < NEIGHBOURS; i++)
 		neighbour(i, "!provider {\"word_ms\":40}\none two three four five six seven eight nine ten");
