@@ -206,7 +206,7 @@ run_alone(struct appendq *q, struct append *a)
 
 /* Its parameters: arrays, in this order. */
 enum {
-	SESSION, EPOCH, BASE, EVENTS, STATUS, PAUSED, OPEN_K, CLOSE_K, WAKE_GEN, CONTEXT_BYTES, TOKEN_NANO, TOKENS, RATES,
+	SESSION, EPOCH, BASE, EVENTS, STATUS, PAUSED, OPEN_K, CLOSE_K, WAKE_GEN, KEEP, CONTEXT_BYTES, TOKEN_NANO, TOKENS, RATES,
 	TAKEN_EVENTS, TAKEN_BYTES, TAKEN_WAKES,
 	E_APPEND, E_K, E_SESSION, E_THREAD, E_ID, E_TYPE, E_BODY, E_ROLE, E_FRAGMENT, E_PRIVATE,
 	C_APPEND, C_SESSION, C_SEQ,
@@ -277,6 +277,7 @@ put_append(struct buf *c, const struct append *a, int o)
 	num_opt(&c[OPEN_K], a->open_k >= 0, a->open_k);
 	num_opt(&c[CLOSE_K], a->close_k >= 0, a->close_k);
 	num_opt(&c[WAKE_GEN], a->release != NULL, a->wake_gen);
+	text(&c[KEEP], a->release != NULL && strcmp(a->release, "keep") == 0 ? "t" : "f");
 	num(&c[CONTEXT_BYTES], a->context_bytes);
 	num_opt(&c[TOKEN_NANO], !a->unpriced, a->token_nano);
 	for (int i = 0; i < COST_CLASSES; i++) {
@@ -361,7 +362,7 @@ plain(const struct append *a)
 		counted = counted || a->tokens[i] > 0;
 	return !a->again && !a->troubled && a->ncalls == 0 && a->nclosed == 0 && !a->judge_model && !a->judge_lost &&
 	    (a->tokens_k < 0 || (a->tokens_known && counted)) && a->context_bytes >= 0 && a->bytes <= PLAIN_BYTES &&
-	    (!a->release || strcmp(a->release, "idle") == 0) && (!a->status || strcmp(a->status, "terminated") != 0);
+	    (!a->release || strcmp(a->release, "idle") == 0 || strcmp(a->release, "keep") == 0) && (!a->status || strcmp(a->status, "terminated") != 0);
 }
 
 void

@@ -57,7 +57,7 @@ struct append {
 	int64_t judge_tokens[COST_CLASSES];
 	struct cost_rates judge_rates;
 	bool judge_lost;
-	const char *release;		/* "idle", "retry", "done" or NULL */
+	const char *release;		/* "idle", "keep", "retry", "done" or NULL */
 	int64_t wake_gen, due_us;
 	int64_t context_bytes;
 	bool again;			/* it may have been committed before */

@@ -1,9 +1,10 @@
 -- Plain appends of several sessions, by one statement per table: what session_append_one does for each whose session has crashed no worker
 -- (attempts 0) and that opens and closes no call, judged nothing, knows its usage, does not end the session, was not sent before, and keeps
--- its lease or gives it up as idle. One element per append:
+-- its lease or gives it up, or keeps it, as idle. One element per append:
 --   p_events            how many of p_e_* are its
 --   p_taken_*           how many bytes of stems and how many wakes its items of the inbox (p_c_*) have
---   p_wake_gens         NULL keep the lease, else give it up if the inbox has not moved since
+--   p_wake_gens         NULL keep the lease, else give it up if the inbox has not moved since; but with
+--   p_keeps             end the turn on that condition and keep it
 --   p_tokens            five classes each, all 0 without a request; p_rates likewise, -1 where there is no price
 --   others              as in session_append_one
 -- and in flat lists, each with the append it belongs to (from 1):
@@ -14,7 +15,7 @@
 -- session_append_one can tell (the row is locked or gone, attempts, a long interval). What is below 0 has written nothing. Last stands the
 -- database's time. It waits for nobody's lock, so it is in no deadlock. An error takes all of it back: each append goes alone then.
 CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigint[], p_bases bigint[], p_events int[], p_status text[],
-    p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_context_bytes bigint[], p_token_nano bigint[],
+    p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_keeps boolean[], p_context_bytes bigint[], p_token_nano bigint[],
     p_tokens bigint[], p_rates bigint[], p_taken_events int[], p_taken_bytes bigint[], p_taken_wakes int[],
     p_e_appends int[], p_e_k int[], p_e_sessions text[], p_e_threads text[], p_e_ids text[], p_e_types text[], p_e_bodies text[],
     p_e_roles text[], p_e_fragments text[], p_e_privates text[],
@@ -33,8 +34,8 @@ BEGIN
     FROM (SELECT x.id FROM session x WHERE x.id = ANY (p_sessions) FOR NO KEY UPDATE SKIP LOCKED) l;
 
   -- a statement of its own: it sees the fence as it is under the sessions' locks
-  SELECT array_agg(v.seq ORDER BY v.o), array_agg(v.at) FILTER (WHERE v.seq >= 0 AND v.wake_gen IS NOT NULL) INTO v_seq, v_left
-    FROM (SELECT u.o, u.wake_gen, w.ctid AS at,
+  SELECT array_agg(v.seq ORDER BY v.o), array_agg(v.at) FILTER (WHERE v.seq >= 0 AND v.leaves) INTO v_seq, v_left
+    FROM (SELECT u.o, u.wake_gen IS NOT NULL AND NOT u.keeps AS leaves, w.ctid AS at,
                  CASE WHEN x.id IS NULL OR w.attempts > 0 THEN -4
                       WHEN w.attempts IS NULL THEN -1
                       WHEN x.wake_gen <> u.wake_gen THEN -2
@@ -42,8 +43,8 @@ BEGIN
                       WHEN u.base + u.close_k - us(x.running_since) > 60000000 OR
                            (u.base + u.close_k - 1) / 86400000000 <> us(x.running_since) / 86400000000 THEN -4
                       ELSE x.last_seq END AS seq
-            FROM unnest(p_sessions, p_epochs, p_bases, p_events, p_close_k, p_wake_gens) WITH ORDINALITY
-                   u(session, epoch, base, events, close_k, wake_gen, o)
+            FROM unnest(p_sessions, p_epochs, p_bases, p_events, p_close_k, p_wake_gens, p_keeps) WITH ORDINALITY
+                   u(session, epoch, base, events, close_k, wake_gen, keeps, o)
                  LEFT JOIN session x ON x.id = u.session AND x.id = ANY (v_locked)
                  LEFT JOIN work w ON w.workspace_id = x.workspace_id AND w.session_id = x.id AND w.lease_epoch = u.epoch
                                   AND w.lease_owner IS NOT NULL) v;
@@ -102,10 +103,10 @@ BEGIN
                      ELSE x.told END,
          paused = CASE WHEN u.status IS NULL THEN x.paused ELSE u.paused END,
          context_bytes = u.context_bytes,
-         at_work = u.wake_gen IS NULL
-    FROM unnest(p_sessions, p_bases, p_events, p_status, p_paused, p_open_k, p_close_k, p_wake_gens, p_context_bytes, p_token_nano,
+         at_work = u.wake_gen IS NULL OR u.keeps
+    FROM unnest(p_sessions, p_bases, p_events, p_status, p_paused, p_open_k, p_close_k, p_wake_gens, p_keeps, p_context_bytes, p_token_nano,
                 p_taken_events, p_taken_bytes, p_taken_wakes) WITH ORDINALITY
-           u(session, base, events, status, paused, open_k, close_k, wake_gen, context_bytes, token_nano, taken_events, taken_bytes,
+           u(session, base, events, status, paused, open_k, close_k, wake_gen, keeps, context_bytes, token_nano, taken_events, taken_bytes,
              taken_wakes, o)
    WHERE x.id = u.session AND v_seq[u.o] >= 0;
   IF v_left IS NOT NULL THEN

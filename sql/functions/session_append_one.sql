@@ -10,9 +10,10 @@
 --   p_judge_*             model, tokens and rates of judging this reply's calls; p_judge_lost: of some of it nobody knows what it cost
 --   p_paused              with p_status: the session is idle at its budget's cap
 --   p_action_*            calls that now wait for the client; p_closed: calls that no longer do
---   p_release             NULL keep the lease; 'idle' give it up if the inbox has not moved since p_wake_gen; 'retry' give it up, due
---                         at p_due_us, or at once if the inbox has moved since p_wake_gen (an interrupt does not wait); 'done' give it
---                         up for good (terminated)
+--   p_release             NULL keep the lease; 'idle' give it up if the inbox has not moved since p_wake_gen; 'keep' end the turn on the
+--                         same condition, and keep the lease for a moment (session_settle): only without an item left in the inbox;
+--                         'retry' give it up, due at p_due_us, or at once if the inbox has moved since p_wake_gen (an interrupt does
+--                         not wait); 'done' give it up for good (terminated)
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 --   p_context_bytes       of the model's view of the log after this append; NULL: as it was
 --   p_taken_*             bytes of stems and wakes of the inbox items consumed
@@ -45,7 +46,7 @@ BEGIN
   -- ran_us: billed time that this append closes
   SELECT x.workspace_id, x.thread_id, x.last_seq, x.wake_gen, stamp(p_base_us + greatest(cardinality(p_ids) - 1, 0)) AS ends,
          coalesce(p_base_us + p_close_k - us(x.running_since), 0) AS ran_us,
-         CASE WHEN p_release = 'idle' AND x.wake_gen <> p_wake_gen THEN -2
+         CASE WHEN p_release IN ('idle', 'keep') AND x.wake_gen <> p_wake_gen THEN -2
               WHEN cardinality(p_ids) > 0 AND (p_base_us <= us(x.last_at) OR p_base_us > v_now + 1000000 OR p_base_us < v_now - 15000000)
               THEN -3 END AS refused
     INTO s FROM session x WHERE x.id = p_session FOR NO KEY UPDATE;
@@ -163,7 +164,7 @@ BEGIN
                        ELSE x.told END,
            paused = CASE WHEN p_status IS NULL THEN x.paused ELSE p_paused END,
            context_bytes = coalesce(p_context_bytes, x.context_bytes),
-           at_work = p_release IS NULL OR p_release = 'retry'
+           at_work = p_release IS NULL OR p_release IN ('retry', 'keep')
      WHERE x.id = p_session;
     IF p_release = 'retry' THEN
       UPDATE work w SET lease_owner = NULL, due_at = CASE WHEN s.wake_gen <> p_wake_gen THEN clock_timestamp() ELSE stamp(p_due_us) END,

@@ -24,7 +24,8 @@ END $$;
 REVOKE ALL ON FUNCTION session_bury FROM PUBLIC;
 
 -- p_worker died while it handled this claim (p_epoch) of the session, or, with p_reason 'unreadable' or p_count false, has just claimed a
--- session that is to end. Nothing for a claim that was counted before, or a session that has ended or has nothing to do. It ends when it
+-- session that is to end. Nothing for a claim that was counted before, or a session that has ended or has nothing to do (it may be held:
+-- session_settle). It ends when it
 -- has p_max attempts and no living worker has it: the reader of that worker's own crash will end it.
 -- Returns attempts, and the epoch up to which its sandbox may be destroyed when it ended: one row, or with the events of a session that
 -- ended one per event; no row: nothing changed.
@@ -38,7 +39,8 @@ DECLARE
 BEGIN
   SELECT * INTO s FROM session x WHERE x.id = p_session FOR UPDATE;
   SELECT * INTO k FROM work x WHERE x.workspace_id = s.workspace_id AND x.session_id = s.id FOR UPDATE;
-  IF k.session_id IS NULL OR s.status = 'terminated' OR k.lease_epoch < p_epoch THEN
+  IF k.session_id IS NULL OR s.status = 'terminated' OR k.lease_epoch < p_epoch OR
+     p_count AND s.status = 'idle' AND s.inbox_events = 0 THEN
     RETURN;
   END IF;
   IF p_count THEN

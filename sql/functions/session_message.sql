@@ -7,7 +7,8 @@
 --
 -- What is read behind the session's lock is read by a later statement than the one that waited for it: it sees what was committed by who
 -- held it before, calls that it opened included. A lease that is seen there is left as it is, because nothing can end it unseen:
---   an append that gives the session up takes the lock, and finds that wake_gen has moved; so do reaping, blaming, archiving and deleting;
+--   an append that gives the session up takes the lock, and finds that wake_gen has moved; so do reaping, blaming, archiving, deleting, and
+--   giving back what was kept (session_settle);
 --   session_release, which does not, leaves the row of work, due at once (or in a second, behind an append that failed five times): the
 --   next claim reads this message. That is so, too, where it is the later one of the two.
 -- Without a lease a claim may be under way, which takes no lock of the session: the insert waits for its row, and returns its worker.

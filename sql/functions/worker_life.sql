@@ -56,6 +56,7 @@ GRANT EXECUTE ON FUNCTION worker_leave TO roost_worker;
 --                those that have beaten since. So nobody is taken over because Postgres was away, or out of reach for all
 -- The interval of a running session ends at the dead worker's last heartbeat (or its last event) with events that say so, in the log: so
 -- status and last status event agree at once, and the running intervals of the log add up to what is billed.
+-- Leases that it had kept after a turn (session_settle) and that nothing has come for are over, without a word.
 -- Returns one row per event written, to be published like everything else, then one per worker that was reaped (session NULL).
 CREATE OR REPLACE FUNCTION worker_reap(p_me text, p_lease_s int, p_ended text, p_since_us bigint)
   RETURNS TABLE (worker_id text, sessions bigint, session text, seq bigint, type text, body text)
@@ -63,6 +64,7 @@ CREATE OR REPLACE FUNCTION worker_reap(p_me text, p_lease_s int, p_ended text, p
 DECLARE
   w worker;
   s session;
+  v_idle text[];
   v_since timestamptz := greatest(pg_postmaster_start_time(), stamp(p_since_us));
   v_base bigint;
   v_end timestamptz;
@@ -82,9 +84,16 @@ BEGIN
     IF w.id IS DISTINCT FROM p_ended AND w.lease_until >= clock_timestamp() THEN
       CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
     END IF;
+    SELECT array_agg(l.id) INTO v_idle
+      FROM (SELECT x.id FROM work k JOIN session x ON x.id = k.session_id
+             WHERE k.lease_owner = w.id AND k.attempts = 0 AND x.status = 'idle' AND x.inbox_events = 0 FOR NO KEY UPDATE OF x SKIP LOCKED) l;
+    IF v_idle IS NOT NULL THEN
+      WITH gone AS (DELETE FROM work k WHERE k.lease_owner = w.id AND k.session_id = ANY (v_idle) RETURNING k.session_id)
+      UPDATE session x SET at_work = false FROM gone g WHERE x.id = g.session_id;
+    END IF;
     sessions := 0;
     FOR s IN SELECT x.* FROM work k JOIN session x ON x.id = k.session_id WHERE k.lease_owner = w.id FOR NO KEY UPDATE OF x SKIP LOCKED LOOP
-      UPDATE work k SET lease_owner = NULL, due_at = least(k.due_at, clock_timestamp())
+      UPDATE work k SET lease_owner = NULL, due_at = least(k.due_at, clock_timestamp()), bytes = s.context_bytes + 2 * s.inbox_bytes
        WHERE k.workspace_id = s.workspace_id AND k.session_id = s.id AND k.lease_owner = w.id;
       CONTINUE WHEN NOT FOUND;	-- it has been released since the list was read
       sessions := sessions + 1;

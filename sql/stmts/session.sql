@@ -57,6 +57,27 @@ SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::in
 -- stmt: session_claim  for: worker
 SELECT * FROM session_take($1, $2::int, $3::bigint, $4::bigint, $5::boolean, $6::boolean, $7::int, $8::text[], $9::text[])
 
+-- What session_take gives, column by column, of sessions whose leases this worker has kept since their last turns (session_settle): their
+-- items and agents only if they are not too large. One that is not in the answer has another owner, or none.
+-- in: worker, bytes of each, workspaces, sessions, epochs
+-- stmt: session_kept  for: worker
+SELECT s.id, w.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
+       w.attempts, CASE WHEN lag(s.id) OVER () IS DISTINCT FROM s.id THEN s.agent END,
+       s.environment_id, us(s.running_since), s.active_us, s.input_tokens, s.output_tokens, s.cache_read_tokens, s.cache_5m_tokens,
+       s.cache_1h_tokens, s.title, us(s.created_at), s.token_nano, s.context_bytes + 2 * s.inbox_bytes AS bytes,
+       CASE WHEN s.resources <> '[]' THEN session_mounts(s.id) END AS mounts,
+       i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
+       us(i.received_at), s.budget_cents, s.unpriced, s.paused, s.outcomes, (SELECT c.generation FROM catalogue c) AS catalogue
+  FROM unnest($3::text[], $4::text[], $5::bigint[]) u(workspace, session, epoch)
+  JOIN work w ON w.workspace_id = u.workspace AND w.session_id = u.session AND w.lease_epoch = u.epoch AND w.lease_owner = $1
+  JOIN session s ON s.id = w.session_id
+  LEFT JOIN LATERAL (SELECT * FROM inbox n WHERE n.session_id = s.id AND s.context_bytes + 2 * s.inbox_bytes <= $2::bigint
+                      ORDER BY n.inbox_seq) i ON true
+
+-- Their moment is over. Those that are still this worker's have something to be read.
+-- stmt: session_settle  for: worker
+SELECT session_settle($1::text[], $2::bigint[], $3::bigint[])
+
 -- Does it have calls that wait for the client, or whose answers wait?
 -- stmt: calls_wait  for: worker
 SELECT EXISTS (SELECT FROM action WHERE session_id = $1 AND state <> 'closed')
@@ -113,10 +134,10 @@ SELECT session_append_one($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6
 -- Plain appends of several sessions: lib/store/appendq.c makes the arrays.
 -- stmt: session_append_many  for: worker  joins
 SELECT session_append_many($1::text[], $2::bigint[], $3::bigint[], $4::int[], $5::text[], $6::boolean[], $7::int[], $8::int[],
-       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::int[], $15::bigint[], $16::int[],
-       $17::int[], $18::int[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[],
-       $25::text[], $26::text[], $27::int[], $28::text[], $29::bigint[], $30::int[], $31::int[], $32::text[],
-       $33::text[], $34::int[])
+       $9::bigint[], $10::boolean[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::int[], $16::bigint[], $17::int[],
+       $18::int[], $19::int[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
+       $26::text[], $27::text[], $28::int[], $29::text[], $30::bigint[], $31::int[], $32::int[], $33::text[],
+       $34::text[], $35::int[])
 
 -- stmt: session_release  for: worker
 SELECT session_release($1, $2::bigint, $3::bigint)

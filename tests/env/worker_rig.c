@@ -460,7 +460,7 @@ rig_send(const char *session)
 void
 rig_settled(const char *session)
 {
-	rig_wait("t", "SELECT NOT at_work FROM session WHERE id = '%s'", session);
+	rig_wait("t", "SELECT NOT at_work OR status = 'idle' AND inbox_events = 0 FROM session WHERE id = '%s'", session);
 }
 
 char *

@@ -52,7 +52,7 @@ void rig_confirm(const char *tool_use_id, const char *deny_message);	/* NULL: al
 void rig_note(void);							/* a session.updated */
 void rig_send(const char *session);
 
-/* Wait until no worker has the session and nothing is due. */
+/* Wait until no worker works on the session and nothing is due; it may be kept for a moment. */
 void rig_settled(const char *session);
 /* The types of the log after seq `after`, abbreviated: S: session.status_, T: session.thread_status_, M: span.model_request_, a. agent.,
  * u. user., s. session. The caller frees. */

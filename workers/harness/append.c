@@ -130,7 +130,7 @@ fill(struct sess *s, int64_t base)
 		.tokens_k = b->span_ev >= 0 ? b->span_ev : b->gap_ev, .tokens_known = b->span_ev >= 0, .rates = b->rates,
 		.unpriced = b->unpriced, .token_nano = b->token_nano, .model = t->agent != NULL ? t->agent->model_id : NULL,
 		.judge_model = b->judged.model[0] != '\0' ? b->judged.model : NULL, .judge_rates = b->judged.rates,
-		.judge_lost = b->judged.lost, .release = releases[s->plan.release], .wake_gen = t->wake_gen, .due_us = -1,
+		.judge_lost = b->judged.lost, .release = s->keep == KEEP_YES ? "keep" : releases[s->plan.release], .wake_gen = t->wake_gen, .due_us = -1,
 		.context_bytes = context_bytes(t, b), .again = s->again, .troubled = t->attempts > 0,
 	};
 	if (s->plan.release == RELEASE_RETRY)
@@ -139,6 +139,16 @@ fill(struct sess *s, int64_t base)
 	batch_classes(&b->judged.usage, x->a.judge_tokens);
 	fill_lists(x);
 	return x;
+}
+
+/* What was sent before, and may have been committed, may have kept the lease: then it is given back at once. */
+static void
+keep(struct sess *s)
+{
+	if (s->again)
+		s->keep = s->keep == KEEP_NO ? KEEP_NO : KEEP_DOUBT;
+	else
+		s->keep = s->plan.release == RELEASE_IDLE && s->batch.nev > 0 && kept_wanted(s->wk->work, s) ? KEEP_YES : KEEP_NO;
 }
 
 static void
@@ -152,6 +162,7 @@ send_now(void *ctx)
 	s->sent_us = clock_mono_us();
 	base = stamp_base(&s->wk->stamp, s->sent_us, s->t.last_at_us);
 	batch_stamp(&s->batch, base, &s->t.totals);
+	keep(s);
 	s->sending = fill(s, base);
 	plan_sent(&s->t, &s->batch);
 	FAILPOINT_IN(APPEND, turn_state_name(s->state));
@@ -192,6 +203,8 @@ committed(struct sess *s, int64_t last_seq)
 		event = TE_TOOLS;
 	if (s->state == TS_YIELDING)
 		work_due_in(s->wk->work, s->plan.delay_ms);
+	if (s->keep != KEEP_NO)
+		kept_put(s->wk->work, s, s->keep == KEEP_YES);
 	sess_fire(s, event);
 }
 

@@ -31,13 +31,23 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 		w->claim_again = w->claim_again || n < asked;	/* what was not taken may be too large for its share */
 		asked = n + 1;
 	}
-	if (w->wk->draining && w->n == 0)
-		work_leave_soon(w);
 	if (e != NULL) {
 		log_err("claim_failed", e, NULL);
+		work_leave_if_done(w);
 		return;
 	}
-	if (w->claim_again || n >= asked)
+	claim_next(w, n >= asked);
+}
+
+void
+claim_next(struct work *w, bool full)
+{
+	work_leave_if_done(w);
+	w->claim_again = w->claim_again || full;
+	kept_read(w);
+	if (w->claiming > 0)
+		return;		/* its answer comes back here */
+	if (w->claim_again)
 		work_claim(w);
 	else if (w->rung.n > 0 || w->rung.others)
 		claim_rung(w);
@@ -131,6 +141,16 @@ void
 work_claim(struct work *w)
 {
 	claim(w, 0);
+}
+
+int64_t
+claim_room(struct work *w, int n)
+{
+	int64_t bytes = bytes_left(w), each = bytes / n;
+
+	if (w->short_of || n + w->n > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
+		return -1;
+	return each < work_heavy_from(w) ? each : work_heavy_from(w);
 }
 
 /*
@@ -253,7 +273,7 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 		s = work_find(w, job.session);
 		if (s != NULL)
 			sess_news(s);
-		else
+		else if (!kept_ring(w, job.session))
 			work_claim(w);	/* it has been released since the ring was written */
 	}
 }
@@ -289,8 +309,8 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 
 	w->claiming = 0;
 	w->room_ms = 0;
-	if (w->wk->draining && w->n == 0 && (e != NULL || PQntuples(r) == 0))
-		work_leave_soon(w);
+	if (e != NULL || PQntuples(r) == 0)
+		work_leave_if_done(w);
 	if (e != NULL) {
 		log_err("claim_failed", e, NULL);
 		return;

@@ -8,8 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "ctxcache.h"
 #include "jspan.h"
+#include "linger.h"
 #include "log.h"
 #include "recover.h"
 #include "sess.h"
@@ -283,6 +285,7 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 	s->loading = 1;
 	store_inbox(&s->t, claim, i, n, CLAIM_INBOX);
 	known = ctxcache_take(s->wk->contexts, s->t.id, &s->t.context);
+	s->soon = known && linger_soon(s->t.context.ended_ms, clock_mono_ms(), s->wk->conf.linger_ms);
 	if (known && s->t.context.seq > s->t.last_seq)
 		context_clear(&s->t.context);	/* a restored backup */
 	known = known && s->t.context.seq == s->t.last_seq;

@@ -118,6 +118,7 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	s->epoch = pg_int(r, i, 1);
 	note_set(wk->note, pg_str(r, i, 0), s->epoch);
 	sess_copy(t->id, sizeof(t->id), pg_str(r, i, 0));
+	sess_copy(s->workspace, sizeof(s->workspace), pg_str(r, i, 3));
 	sess_copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
 	sess_copy(t->status, sizeof(t->status), pg_str(r, i, 5));
 	t->last_seq = pg_int(r, i, 6);
@@ -182,6 +183,7 @@ sess_retire(struct sess *s)
 	loop_cancel(s->wk->loop, &s->retry);
 	loop_cancel(s->wk->loop, &s->stop_timer);
 	s->t.context.calls = s->t.ncalls > 0;
+	s->t.context.ended_ms = clock_mono_ms();
 	if (s->whole)
 		ctxcache_put(s->wk->contexts, s->t.id, &s->t.context);
 	s->waiting++;

@@ -14,6 +14,7 @@ struct sess {
 	struct wk *wk;
 	struct sess *next;		/* work.c: hash chain */
 	struct turn t;
+	char workspace[ID_MAX];
 	int64_t epoch;
 	enum turn_state state;
 	int64_t mark;			/* work.c: the last round that saw its lease */
@@ -26,6 +27,7 @@ struct sess {
 	struct batch batch;		/* being appended */
 	struct plan plan;
 	bool again;			/* the append may have been committed before */
+	enum { KEEP_NO, KEEP_YES, KEEP_DOUBT } keep;	/* the append keeps the lease of an idle session; one before it may have done so */
 	int tries;
 	struct sending *sending;	/* append.c: the append under way */
 	int64_t sent_us;		/* when it was sent, for the clock */
@@ -49,6 +51,8 @@ struct sess {
 	int requests, tools;		/* for the log line */
 	int loading;			/* load.c: questions not answered yet */
 	bool load_failed;
+	bool soon;			/* its client came back soon after the turn before (linger.h) */
+	bool stop_late;			/* hands may still be at a call that the turn has given up */
 	bool whole;			/* the context is the log's, up to t.last_seq */
 	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };
@@ -99,6 +103,9 @@ void tools_pause(struct sess *s);
 /* work.c: the table of this worker's sessions. */
 void work_gone(struct work *w, struct sess *s);
 void work_due_in(struct work *w, int64_t ms);
+/* kept.c: should the lease stay for a moment when this append ends the turn? It did, for sure or perhaps. */
+bool kept_wanted(const struct work *w, const struct sess *s);
+void kept_put(struct work *w, const struct sess *s, bool sure);
 
 /* For a database answer that must find its session: count it in, and out at the start of the callback. */
 #define SESS_WAIT(s) ((s)->waiting++)

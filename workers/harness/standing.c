@@ -28,7 +28,7 @@ standing_later_ms(const struct work *w)
 static bool
 in_reserve(const struct work *w)
 {
-	return w->peers.behind > 0 && w->n == 0;
+	return w->peers.behind > 0 && w->n == 0 && linger_count(w->linger) == 0;
 }
 
 void

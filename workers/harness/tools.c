@@ -185,6 +185,7 @@ on_stop_late(void *ctx)
 	struct sess *s = ctx;
 
 	s->stop_timer = NULL;
+	s->stop_late = true;
 	sess_at_hand(s);
 	log_warn("tool_stop_late", "session", s->t.id, NULL);
 	hands_forget(s->wk->hands, s);

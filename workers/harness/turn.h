@@ -74,6 +74,7 @@ struct context {
 	int64_t told_tokens;		/* what the model counted at its latest reply, the reply included; 0: unknown */
 	int64_t told_at;		/* `tokens` at that time */
 	bool summary;			/* the first item stands for what was compacted */
+	int64_t ended_ms;		/* of one that is kept (ctxcache.h): when its session was given back, monotonic */
 	bool calls;			/* of one that is kept (ctxcache.h): at `seq` calls may wait for answers, or their answers for the turn */
 };
 

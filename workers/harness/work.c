@@ -65,8 +65,10 @@ on_leave(void *ctx)
 
 /* A moment for what was written to other processes to leave the buffers. */
 void
-work_leave_soon(struct work *w)
+work_leave_if_done(struct work *w)
 {
+	if (!w->wk->draining || w->n > 0 || linger_count(w->linger) > 0)
+		return;
 	loop_cancel(w->wk->loop, &w->drain);
 	w->drain = loop_after(w->wk->loop, 50, on_leave, w);
 	if (w->claiming == 0)
@@ -127,8 +129,7 @@ work_gone(struct work *w, struct sess *s)
 		work_due_in(w, 0);
 	w->short_of = false;
 	standing_pace(w);
-	if (w->wk->draining && w->n == 0)
-		work_leave_soon(w);
+	work_leave_if_done(w);
 }
 
 /* --- sessions that were claimed ------------------------------------------------------------------------------------------------ */
@@ -166,13 +167,15 @@ give_up(struct work *w, struct sess *s)
 	return true;
 }
 
-/* A claimed session: n rows from row i on. */
-static void
-take(struct work *w, const PGresult *r, int i, int n)
+void
+work_take(struct work *w, const PGresult *r, int i, int n)
 {
 	struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
 	struct sess *old = work_find(w, s->t.id);
+	struct kept *kept = linger_find(w->linger, s->t.id);
 
+	if (kept != NULL)
+		linger_drop(w->linger, kept);
 	if (old != NULL)
 		sess_lost(old);	/* its lease was taken and freed again before we heard of it */
 	s->mark = w->mark;
@@ -183,13 +186,15 @@ take(struct work *w, const PGresult *r, int i, int n)
 	FAILPOINT(CLAIMED);
 	if (give_up(w, s))
 		return;
-	if (s->t.attempts >= SUSPECT)
+	if (s->t.attempts >= SUSPECT) {
 		w->alone = s;
+		kept_end(w);
+	}
 	load_begin(s, r, i, n);
 }
 
 int
-work_take_all(struct work *w, const PGresult *r)
+work_each_claimed(struct work *w, const PGresult *r, work_claimed_fn *fn)
 {
 	int rows = PQntuples(r), taken = 0;
 
@@ -198,8 +203,16 @@ work_take_all(struct work *w, const PGresult *r)
 	for (int i = 0, next; i < rows; i = next, taken++) {
 		for (next = i + 1; next < rows && strcmp(pg_str(r, i, 0), pg_str(r, next, 0)) == 0; next++)
 			;
-		take(w, r, i, next - i);
+		fn(w, r, i, next - i);
 	}
+	return taken;
+}
+
+int
+work_take_all(struct work *w, const PGresult *r)
+{
+	int taken = work_each_claimed(w, r, work_take);
+
 	standing_pace(w);
 	return taken;
 }
@@ -226,6 +239,8 @@ on_leases(void *ctx, const PGresult *r, const struct err *e)
 		const char *id = pg_str(r, i, 0), *epoch = pg_str(r, i, 2);
 		struct sess *s = work_find(w, id);
 
+		if (s == NULL && kept_lease(w, id, pg_int(r, i, 2), pg_int(r, i, 1)))
+			continue;
 		if (s == NULL) {
 			log_warn("lease_orphan", "session", id, NULL);
 			DBQ_RUN(w->wk->db, STMT_SESSION_RELEASE, NULL, NULL, id, epoch,
@@ -237,6 +252,7 @@ on_leases(void *ctx, const PGresult *r, const struct err *e)
 			sess_news(s);
 	}
 	work_each(w, check_lease);
+	kept_unseen(w);
 }
 
 static void
@@ -328,7 +344,7 @@ second(struct work *w)
 		w->look_ms = clock_mono_ms() + LOOK_MS;
 		publish_look(w->wk);
 	}
-	if (!w->listing && w->n > 0) {
+	if (!w->listing) {	/* also without a session: a lease may be left of those that it has lost */
 		w->listing = true;
 		DBQ_RUN(db, STMT_SESSION_WAKES, on_leases, w, w->wk->name);
 	}
@@ -380,6 +396,7 @@ work_new(struct wk *wk)
 	w->wk = wk;
 	peers_begin(&w->peers, wk->name, wk->host, BEATS_MISSED * wk->conf.beat_ms);
 	w->tick = loop_after(wk->loop, 0, on_tick, w);
+	kept_begin(w);
 	claim_begin(w);
 	return w;
 }
@@ -395,6 +412,7 @@ void
 work_lose_all(struct work *w)
 {
 	work_each(w, lose);
+	linger_clear(w->linger);
 }
 
 void
@@ -408,6 +426,7 @@ work_free(struct work **wp)
 	loop_cancel(w->wk->loop, &w->tick);
 	loop_cancel(w->wk->loop, &w->drain);
 	claim_end(w);
+	kept_free(w);
 	free(w);
 	*wp = NULL;
 }
@@ -450,8 +469,9 @@ work_drain(struct work *w)
 {
 	if (w->drain != NULL)
 		return;
-	if (w->n == 0) {
-		work_leave_soon(w);
+	kept_end(w);
+	if (w->n == 0 && linger_count(w->linger) == 0) {
+		work_leave_if_done(w);
 		return;
 	}
 	w->drain = loop_after(w->wk->loop, DRAIN_SOFT_MS, on_drain_late, w);

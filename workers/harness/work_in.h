@@ -1,10 +1,11 @@
 /*
  * work_in: what the files of the worker's table share: work.c (the table, leases, life), claim.c (where sessions come from), standing.c
- * (what others know of this worker, and it of them). Nobody else includes it.
+ * (what others know of this worker, and it of them), kept.c (sessions that it keeps for a moment after a turn). Nobody else includes it.
  */
 #ifndef ROOST_HARNESS_WORK_IN_H
 #define ROOST_HARNESS_WORK_IN_H
 
+#include "linger.h"
 #include "peers.h"
 #include "work.h"
 
@@ -26,9 +27,14 @@ struct work {
 	int n;
 	int64_t held;		/* bytes of the light sessions */
 	int heavy;		/* sessions of more than heavy_from() bytes */
-	int claiming;		/* sessions asked for; 0: no claim under way */
+	int claiming;		/* sessions asked for, or being read (kept.c); 0: neither is under way */
 	bool by_name;		/* it is one of named sessions */
 	bool short_of;		/* something may be due for which there was no room */
+	struct linger *linger;	/* leases kept after a turn */
+	struct loop_task kept_rung;	/* some of them are to be read before the loop waits */
+	struct loop_timer *kept_look;
+	int64_t kept_each;	/* what each that is being read may have in bytes */
+	bool settling;		/* some are being given back */
 	struct rung rung;	/* to be claimed before the loop waits */
 	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */
 	bool listing, reaping, slicing, dropping;
@@ -55,17 +61,39 @@ struct work {
 struct sess *work_find(struct work *w, const char *id);
 /* Call fn for every session; fn may remove the one it is given. */
 void work_each(struct work *w, void (*fn)(struct work *, struct sess *));
-/* Every session of a claim's answer is taken in. Returns how many. */
+/* A session of a claim's answer is taken in: n rows from row i on. */
+typedef void work_claimed_fn(struct work *w, const PGresult *r, int i, int n);
+work_claimed_fn work_take;
+/* Call fn for each session of such an answer. Returns how many. */
+int work_each_claimed(struct work *w, const PGresult *r, work_claimed_fn *fn);
+/* Every one is taken in. Returns how many. */
 int work_take_all(struct work *w, const PGresult *r);
 /* An event that a statement has written into the log of a session that nobody holds: id, number, type and body from this column on. */
 void work_publish(struct work *w, const PGresult *r, int row, int col);
 /* Light sessions are at most this large. */
 int64_t work_heavy_from(const struct work *w);
 /* A draining worker that holds nothing leaves. */
-void work_leave_soon(struct work *w);
+void work_leave_if_done(struct work *w);
 void work_drain_soft(struct work *w, struct sess *s);
 
+/* kept.c */
+void kept_begin(struct work *w);
+void kept_free(struct work *w);
+/* A doorbell for this worker's own session: false if it is not kept. */
+bool kept_ring(struct work *w, const char *session);
+/* A lease of this worker's in the database: false if it is not one that is kept. Then (kept_unseen) those that were not among them go. */
+bool kept_lease(struct work *w, const char *session, int64_t epoch, int64_t wake_gen);
+void kept_unseen(struct work *w);
+/* Read those for which something has come, unless a claim is under way. */
+void kept_read(struct work *w);
+/* There is no time to wait for clients any more: all are given back. */
+void kept_end(struct work *w);
+
 /* claim.c */
+/* The claim under way has been answered: what has come meanwhile is next. full: there may be more of it. */
+void claim_next(struct work *w, bool full);
+/* Room for so many that are named: the bytes that each may have, or -1. */
+int64_t claim_room(struct work *w, int n);
 void claim_begin(struct work *w);
 void claim_end(struct work *w);
 /* What is due, but for what others should take. */

@@ -226,7 +226,7 @@ export const cases = [
 		await x.clients.settled(bad, 15_000);
 		if (services('worker').map(pidOf).join() !== pids) throw new Error('a worker died of it');
 		x.clients.history.delete(bad);
-		await sql(`DELETE FROM event WHERE session_id = '${bad}'; DELETE FROM inbox WHERE session_id = '${bad}';
+		await sql(`DELETE FROM event WHERE session_id = '${bad}'; DELETE FROM inbox WHERE session_id = '${bad}'; DELETE FROM work WHERE session_id = '${bad}';
 			DELETE FROM action WHERE session_id = '${bad}'; DELETE FROM session WHERE id = '${bad}'`);	// not for the checker
 	} },
 ];

@@ -93,6 +93,20 @@ export const ways = {
 			SELECT workspace_id, id, clock_timestamp() FROM s`);
 		return { id, want: 'idle' };
 	},
+	// Its client comes back at once: the lease is kept after a turn, found by the next one, and given back at last. Not from the start: for a
+	// moment after a worker's end the others believe that it is the one to keep the session.
+	async back(x) {
+		const id = await session(x), held = `SELECT count(*) FROM work WHERE session_id = '${id}'`;
+		const turn = async () => {
+			await say(x, id, 'some words');
+			await resting(x, id);
+			return (await sql(held))[0][0] !== '0';
+		};
+		await until('the lease is kept', turn, 20_000);
+		await turn();
+		await until('nobody has the session', async () => (await sql(held))[0][0] === '0', 15_000);
+		return { id, want: 'idle' };
+	},
 	// The inbox of an idle session moves all the time: the close is refused and the lease given back. That is a race: until it was met.
 	async storm(x, met = () => true) {
 		const id = await session(x);
@@ -144,6 +158,9 @@ export const points = [
 	{ point: 'bus.before_ring', way: 'plain' },
 	{ point: 'bus.before_publish', way: 'watched' },
 	{ point: 'claim.after', way: 'plain' },
+	{ point: 'linger.kept', way: 'back' },
+	{ point: 'linger.before_read', way: 'back' },
+	{ point: 'linger.before_settle', way: 'back' },
 	...at('append.before', { ...STEPS, releasing: 'nothing' }),
 	...at('append.after', STEPS),
 	...at('publish.after', STEPS),

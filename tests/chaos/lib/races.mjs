@@ -197,6 +197,29 @@ export const races = [
 			return `${won(...both)} answered`;
 		});
 	} },
+	{ f: 'F46', name: 'an archive, a delete, an update against a message to a session that its worker has kept: one outcome', async run(x) {
+		const t = tools(x), { sessions } = x.clients.c.beta;
+		return many(async (i) => {
+			const id = await t.session('scripted', { initial_events: [message('first')] });
+			for (const words of ['second', 'third']) {
+				await t.rest(id);
+				want((await t.send(id, message(words))).ok, `${id}: refused`);
+			}
+			await t.rest(id);
+			await pause((i * 97) % 2600);		/* also when the lease is being given back */
+			const others = [() => t.archive(id), () => t.del(id), () => ask(() => sessions.update(id, { title: 'other' }))];
+			const [said, other] = await Promise.all([t.send(id, message('fourth')), others[i % 3]()]);
+			want(won(said, other) >= 1, `${id}: both were refused: ${said.why}; ${other.why}`);
+			if (i % 3 === 1 && other.ok) return 'deleted';
+			const status = await t.rest(id), log = await t.log(id), at = said.ok ? log.findIndex((e) => e.id === said.ok.data[0].id) : -1;
+			want((status === 'terminated') === (i % 3 === 0 && Boolean(other.ok)), `${id} is ${status}`);
+			want(!said.ok || at > 0, `${id}: the accepted message is lost`);
+			want(ofType(log, 'user.message').length === (said.ok ? 4 : 3), `${id}: ${ofType(log, 'user.message').length} messages`);
+			if (said.ok && status === 'idle') want(log.slice(at).some((e) => e.type === 'agent.message'), `${id}: it was not answered`);
+			if (i % 3 === 2) want(ofType(log, 'session.updated').length === 1, `${id}: the update is not in the log once`);
+			return status === 'idle' ? 'the message' : 'archived';
+		});
+	} },
 	{ f: 'F46 I18', name: 'a delete against a message: nothing rises again', async run(x) {
 		const t = tools(x), gone = [];
 		const what = await many(async () => {

@@ -203,7 +203,7 @@ draw_tokens(struct append *a, int n)
 static void
 draw_append(struct trial *t, int n, int64_t base_us, bool runs)
 {
-	static const char *const releases[] = { "idle", "idle", "idle", "retry", "done", NULL, NULL, NULL, NULL, NULL };
+	static const char *const releases[] = { "idle", "idle", "keep", "retry", "done", NULL, NULL, NULL, NULL, NULL };
 	struct append *a = &t->a;
 	int events = one_in(16) ? 0 : 1 + draw(EVENTS);
 
