@@ -80,7 +80,7 @@ struct sr_client sr_ask_at(const struct sr_ask *a, int n, const char *last);
 
 /* The path of the session's stream, in a static buffer; query begins with ?. */
 const char *sr_path(const char *query);
-/* The session's stream on hub 0, opened. */
+/* The session's stream on hub 0, opened; also when the hub has to notice first that others have left. */
 struct sr_client sr_open_stream(const char *query);
 /* On hub n or through nginx (-1), after event number `last` (-1: live). */
 struct sr_client sr_open_at(int n, int64_t last);
@@ -100,6 +100,8 @@ void sr_expect_end(struct sr_client *c);
 void sr_expect_closed(struct sr_client *c);
 int sr_count(const struct sr_client *c, const char *what);
 void sr_hang_up(struct sr_client *c);
+/* Teardown of a test: whoever it has left connected, because it failed, is gone for the next one. */
+int sr_clear(void **state);
 
 /* --- a session ----------------------------------------------------------------------------------------------------------------- */
 

@@ -470,17 +470,19 @@ teardown(void **state)
 	return sr_stop();
 }
 
+#define T(test) cmocka_unit_test_teardown(test, sr_clear)
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(checks_in_order), cmocka_unit_test(headers_and_ping), cmocka_unit_test(live_and_gapless),
-		cmocka_unit_test(without_streams_it_reads_nothing),
-		cmocka_unit_test(a_lost_publication_arrives), cmocka_unit_test(large_bodies_come_from_the_log),
-		cmocka_unit_test(redis_dies), cmocka_unit_test(previews), cmocka_unit_test(previews_with_holes), cmocka_unit_test(ends),
-		cmocka_unit_test(a_revoked_key_loses_its_streams), cmocka_unit_test(a_silent_reader_is_cut),
-		cmocka_unit_test(a_late_reader_gets_everything), cmocka_unit_test(full), cmocka_unit_test(shares),
-		cmocka_unit_test(stop_is_clean),
+		T(checks_in_order), T(headers_and_ping), T(live_and_gapless),
+		T(without_streams_it_reads_nothing),
+		T(a_lost_publication_arrives), T(large_bodies_come_from_the_log),
+		T(redis_dies), T(previews), T(previews_with_holes), T(ends),
+		T(a_revoked_key_loses_its_streams), T(a_silent_reader_is_cut),
+		T(a_late_reader_gets_everything), T(full), T(shares),
+		T(stop_is_clean),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -383,15 +383,17 @@ after_a_restore(void **state)
 	sr_sql("DELETE FROM restore");
 }
 
+#define T(test) cmocka_unit_test_teardown(test, sr_clear)
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values), cmocka_unit_test(from_any_place), cmocka_unit_test(after_a_restore),
-		cmocka_unit_test(no_seam_between_log_and_live),
-		cmocka_unit_test(ends), cmocka_unit_test(large_events), cmocka_unit_test(previews), cmocka_unit_test(a_long_log),
-		cmocka_unit_test(slow_readers),
-		cmocka_unit_test(slow_readers_of_large_events),
+		T(values), T(from_any_place), T(after_a_restore),
+		T(no_seam_between_log_and_live),
+		T(ends), T(large_events), T(previews), T(a_long_log),
+		T(slow_readers),
+		T(slow_readers_of_large_events),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
