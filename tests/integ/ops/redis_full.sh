@@ -30,7 +30,7 @@ redis-server "$dir/redis.conf" --maxmemory 8mb >"$dir/log" 2>&1 &
 pid=$!
 
 ask() { redis-cli -s "$dir/run/redis/redis.sock" --no-auth-warning --user "$1" --pass secret "${@:2}"; }
-for _ in $(seq 100); do
+for _ in $(seq 600); do
 	[ ! -S "$dir/run/redis/redis.sock" ] || break
 	sleep 0.05
 done
