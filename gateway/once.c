@@ -12,6 +12,7 @@
  */
 #include "once.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -266,10 +267,36 @@ plain_retry(const struct dedupe_id *id)
 	return id->kind == DEDUPE_PLAIN && id->count > 0;
 }
 
-static int
-run_around(struct once *o, bool *out_replayed, struct err *e)
+int
+once_may_send(const struct dedupe_id *id)
+{
+	if (id->kind == DEDUPE_NONE)
+		return INT_MAX;
+	return id->kind == DEDUPE_PLAIN && id->count == 0 ? 1 : 0;	/* such an attempt asks nothing; its answer is kept with its message */
+}
+
+/* The handler has left a message to be sent: its answer, which is complete, is kept with it. */
+static void
+keep_later(const struct once *o)
 {
 	struct gw_req *r = o->r;
+	struct dedupe_step *step = arena_alloc(r->arena, sizeof *step);
+	struct dedupe_id *id = arena_alloc(r->arena, sizeof *id);
+	const struct dedupe_kept kept = { .status = r->status, .events = r->sent.data };
+
+	*id = *o->id;
+	id->request = arena_strdup(r->arena, r->id);
+	dedupe_store_step(step, id, &kept, keep_s(r->conf, id->kind));
+	r->later->id = id;
+	r->later->send.kept = step->params;
+}
+
+/* run: the handler, or, of one that left a message, its rest. */
+static int
+run_around(struct once *o, gw_handler *run, bool *out_replayed, struct err *e)
+{
+	struct gw_req *r = o->r;
+	bool first = !r->later;
 	struct db_outer outer = { .last = store, .arg = o };
 	int rc;
 
@@ -278,7 +305,12 @@ run_around(struct once *o, bool *out_replayed, struct err *e)
 		outer.first = &o->enter.step;
 	}
 	db_outer_begin(r->db, &outer);
-	rc = r->route->handler(r, e);
+	rc = run(r, e);
+	if (rc == 0 && first && r->later) {
+		db_outer_drop(r->db);
+		keep_later(o);
+		return 0;
+	}
 	if (rc == 0)
 		rc = db_outer_end(r->db, e);
 	else
@@ -321,8 +353,8 @@ run_bare(struct once *o, int rc, struct err *e)
 int
 once_sent(struct gw_req *r, struct err *e)
 {
-	struct once o = { .r = r };
-	int rc = run_bare(&o, r->later->sent(r, e), e);
+	struct once o = { .r = r, .id = r->later->id };
+	int rc = o.id ? run_around(&o, r->later->sent, &r->replayed, e) : run_bare(&o, r->later->sent(r, e), e);
 
 	after_tell(r);
 	return rc;
@@ -341,7 +373,7 @@ once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struc
 		*out_replayed = rc > 0;
 		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;
 	} else {
-		rc = run_around(&o, out_replayed, e);
+		rc = run_around(&o, r->route->handler, out_replayed, e);
 	}
 	after_tell(r);
 	return rc;

@@ -47,7 +47,7 @@ struct gw_req {
 	bool managed;			/* its anthropic-beta names managed-agents */
 	const struct upload_file *upload;	/* upload.h: what a multipart route has received */
 	const struct probe_target *probe;	/* probe.h: the answer is still to be asked for */
-	bool may_send;			/* its handler may leave a send to be done with others */
+	int may_send;			/* how many messages its handler may leave to be sent with others */
 	struct send_later *later;	/* sends.h: ... as it has done */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */

@@ -20,6 +20,7 @@
 struct send_later {
 	struct sendq_send send;
 	gw_handler *sent;
+	const struct dedupe_id *id;	/* of the attempt, if its answer is kept: the frame's (once.c) */
 };
 
 struct sends *sends_open(const struct conf *c, struct park *park);

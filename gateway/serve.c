@@ -193,7 +193,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 		return -1;
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
-	r->may_send = id.kind == DEDUPE_NONE && sends_takes(t->gw->sends);
+	r->may_send = sends_takes(t->gw->sends) ? once_may_send(&id) : 0;
 	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
 }
 

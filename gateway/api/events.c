@@ -471,7 +471,7 @@ api_event_send(struct gw_req *r, struct err *e)
 		if (echo(s, e) < 0)
 			return -1;
 		FAILPOINT(GW_BEFORE);
-		if (r->may_send) {
+		if ((int)s->count <= r->may_send) {
 			leave(s);
 			s = NULL;
 			return 0;

@@ -47,6 +47,7 @@ struct sendq {
 	int64_t retry_ms;
 	struct list queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
 	int64_t sent_us;		/* when the set was sent */
+	bool alone;			/* it was one, by session_message */
 	bool answered, failed;		/* its rows have come; it was an error */
 	PGresult *rows;
 	enum err_kind error;
@@ -244,40 +245,56 @@ choose(struct sendq *q)
 	}
 }
 
-enum { M_WORKSPACE, M_SESSION, M_ID, M_STEM, M_FRAGMENT, M_ARRAYS };
+enum { M_WORKSPACE, M_SESSION, M_ID, M_STEM, M_FRAGMENT, M_LOCK, M_IDENT, M_REQUEST, M_DIGEST, M_EVENTS, M_KEEP, M_CONNECTION, M_ARRAYS };
+#define M_CAPS M_LOCK		/* stand between the messages and what is kept of them */
 
 static const char *
 cell(const struct sendq_send *s, int which)
 {
+	/* of what is kept: the parameter of request_store */
+	static const int kept[M_ARRAYS] = { [M_LOCK] = 0, [M_IDENT] = 1, [M_REQUEST] = 2, [M_DIGEST] = 5, [M_EVENTS] = 8, [M_KEEP] = 10,
+	    [M_CONNECTION] = 11 };
+
 	switch (which) {
 	case M_WORKSPACE: return s->workspace;
 	case M_SESSION: return s->session;
 	case M_ID: return s->items[0]->id;
 	case M_STEM: return s->items[0]->stem;
-	default: return s->items[0]->fragment;
+	case M_FRAGMENT: return s->items[0]->fragment;
+	default: return s->kept ? s->kept[kept[which]] : NULL;
 	}
+}
+
+static bool
+keeps(const struct list *set)
+{
+	for (const struct sendq_send *s = set->first; s; s = s->next)
+		if (s->kept)
+			return true;
+	return false;
 }
 
 static bool
 send_many(struct sendq *q)
 {
-	const char *params[M_ARRAYS + 2], *cells[SET_MAX];
+	const char *params[M_ARRAYS + 2] = { NULL }, *cells[SET_MAX];
+	int arrays = keeps(&q->set) ? M_ARRAYS : M_CAPS;
 	struct db_num events, bytes;
-	char *arrays[M_ARRAYS];
+	char *made[M_ARRAYS];
 	bool sent;
 
-	for (int a = 0; a < M_ARRAYS; a++) {
+	for (int a = 0; a < arrays; a++) {
 		int n = 0;
 
 		for (const struct sendq_send *s = q->set.first; s; s = s->next)
 			cells[n++] = cell(s, a);
-		params[a] = arrays[a] = pg_array(cells, n);
+		params[a < M_CAPS ? a : a + 2] = made[a] = pg_array(cells, n);
 	}
-	params[M_ARRAYS] = db_num(&events, q->caps.events);
-	params[M_ARRAYS + 1] = db_num(&bytes, q->caps.bytes);
+	params[M_CAPS] = db_num(&events, q->caps.events);
+	params[M_CAPS + 1] = db_num(&bytes, q->caps.bytes);
 	sent = PQsendQueryPrepared(q->conn, db_stmts[STMT_SESSION_MESSAGE_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
-	for (int a = 0; a < M_ARRAYS; a++)
-		free(arrays[a]);
+	for (int a = 0; a < arrays; a++)
+		free(made[a]);
 	return sent;
 }
 
@@ -307,7 +324,8 @@ send_next(struct sendq *q)
 	FAILPOINT(DB_RUN);
 	choose(q);
 	q->sent_us = clock_mono_us();
-	if (!(q->set.n == 1 ? send_one(q) : send_many(q)))
+	q->alone = q->set.n == 1 && !q->set.first->kept;
+	if (!(q->alone ? send_one(q) : send_many(q)))
 		lose(q, PQerrorMessage(q->conn));
 }
 
@@ -400,7 +418,7 @@ answer_ready(struct sendq *q)
 
 	FAILPOINT(DB_RAN);
 	if (q->failed || !q->answered) {
-		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->set.n == 1 ? SENDQ_LOOK : SENDQ_ALONE);
+		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->alone ? SENDQ_LOOK : SENDQ_ALONE);
 	} else {
 		owner = pg_str(q->rows, 0, 0);
 		answer_set(q, owner ? owner : "");
@@ -418,7 +436,7 @@ take_result(struct sendq *q, PGresult *r)
 		q->rows = r;
 		return;
 	}
-	(void)db_result_err(r, q->set.n == 1 ? STMT_SESSION_MESSAGE : STMT_SESSION_MESSAGE_MANY, &e);
+	(void)db_result_err(r, q->alone ? STMT_SESSION_MESSAGE : STMT_SESSION_MESSAGE_MANY, &e);
 	q->failed = true;
 	q->error = e.kind;
 	if (e.kind != EK_CONFLICT)

@@ -28,11 +28,12 @@ enum sendq_result {
 	SENDQ_UNCERTAIN,	/* it may have been committed (EK_UNCERTAIN) */
 };
 
-/* One send: inbox_send()'s, queued. The caller's, with what it points into, until sendq_take() gives it back. */
+/* One send: inbox_send()'s, queued; with `kept` of one event. The caller's, with what it points into, until sendq_take() gives it back. */
 struct sendq_send {
 	const char *workspace, *session;
 	struct inbox_item *const *items;
 	int n;
+	const char *const *kept;	/* NULL, or the parameters of a dedupe_store_step() (of a first attempt told by content): stored with it */
 	void *ticket;			/* the caller's own */
 	enum sendq_result result;
 	char owner[INBOX_OWNER];	/* "": nobody */

@@ -2,8 +2,11 @@
 -- message, each of another session. Returns a line for each, in order: who must be told, nothing for nobody, or "-": it has to be looked at
 -- (something stands in its way, or its session is locked), and nothing of it is written. It waits for nobody's lock but a claim's, which
 -- waits for none, so it is in no deadlock. An error takes all of it back: each goes alone then.
+--   p_locks, ...   NULL, or of each its answer that is kept for a retry, which it is the first attempt of, told by content (kind p); NULL: of this
+--                  one nothing is kept. What request_store does then: another attempt of the same call waits for this one's end
 CREATE OR REPLACE FUNCTION session_message_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
-    p_events_max int, p_bytes_max bigint) RETURNS text
+    p_events_max int, p_bytes_max bigint, p_locks bigint[], p_idents uuid[], p_requests text[], p_digests uuid[], p_events text[],
+    p_keep_s int[], p_connections text[]) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_locked text[];
@@ -49,6 +52,14 @@ BEGIN
       RETURNING w.session_id, w.lease_owner)
     SELECT array_agg(coalesce(v_owners[u.o], k.lease_owner) ORDER BY u.o) INTO v_owners
       FROM unnest(p_sessions) WITH ORDINALITY u(session, o) LEFT JOIN k ON k.session_id = u.session;
+  END IF;
+  IF p_requests IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(u.lock) FROM unnest(p_locks, v_owners) u(lock, owner) WHERE u.lock IS NOT NULL AND u.owner IS DISTINCT FROM '-';
+    INSERT INTO request_dedupe (ident, request, kind, digest, made_by, seen, status, events, expires_at, connection)
+    SELECT u.ident, u.request, 'p', u.digest, 0, 0, 200, u.events, clock_timestamp() + make_interval(secs => u.keep_s), u.connection
+      FROM unnest(p_idents, p_requests, p_digests, p_events, p_keep_s, p_connections, v_owners)
+             u(ident, request, digest, events, keep_s, connection, owner)
+     WHERE u.request IS NOT NULL AND u.owner IS DISTINCT FROM '-';
   END IF;
   RETURN array_to_string(v_owners, E'\n', '');
 END $$;

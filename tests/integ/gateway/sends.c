@@ -77,12 +77,16 @@ times(const char *text)
 	return atoi(n);
 }
 
+static const char *attempt;	/* which of its call every message says it is; NULL: it does not say */
+
 /* A message, sent; the connection on which its answer comes. */
 static int
 post(int to, const char *text)
 {
+	const char *head[] = { "HTTP_AUTHORIZATION", gwr_fmt("Bearer %s", gwr_key(GWR_A)), "HTTP_ANTHROPIC_VERSION", "2026-10-21",
+	    "HTTP_ANTHROPIC_BETA", "managed-agents-2026-04-01", "CONTENT_TYPE", "application/json", "HTTP_X_STAINLESS_RETRY_COUNT", attempt, NULL };
 	const char *body = gwr_fmt("{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]}]}", text);
-	int fd = gwr_begin(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session[to]), strlen(body), NULL);
+	int fd = gwr_begin(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session[to]), strlen(body), attempt ? head : NULL);
 
 	assert_true(gwr_body(fd, body, strlen(body)));
 	assert_true(gwr_body(fd, NULL, 0));
@@ -160,32 +164,62 @@ each_its_answer(void **state)
 	    "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"not mine\"}]}]}", 404, "not_found_error", "");
 }
 
+/* Messages that may be tried again: what they were answered is kept with them, and is all that another attempt gets. */
+static void
+tried_again(void **state)
+{
+	int fd[MANY];
+
+	until_shared();
+	free(gwr_sql("DELETE FROM request_dedupe"));
+	free(gwr_sql("UPDATE session SET archived_at = now() WHERE id = '%s'", session[3]));
+	for (int n = 0; n < 3; n++) {
+		attempt = n == 0 ? "0" : n == 1 ? "1" : "2";
+		for (int i = 0; i < MANY; i++)
+			fd[i] = post(i, "try");
+		for (int i = 0; i < MANY; i++)
+			assert_int_equal(answered(fd[i], "try"), i == 3 ? 400 : 200);
+		assert_int_equal(times("try"), MANY - 1);
+		until("SELECT count(*) || ' ' || count(DISTINCT ident) || ' ' || min(made_by) || ' ' || max(made_by) FROM request_dedupe", "11 11 0 0");
+	}
+	attempt = NULL;
+	until("SELECT count(*) FROM request_dedupe d WHERE EXISTS (SELECT FROM inbox i WHERE d.events = i.id || E' -\n')", "11");
+	free(gwr_sql("UPDATE session SET archived_at = NULL"));
+}
+
+static void
+lost_round(int round)
+{
+	char text[MANY][40];
+	int fd[MANY], status;
+
+	until_shared();
+	attempt = round % 2 ? "0" : NULL;
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text[i], sizeof text[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
+		fd[i] = post(i, text[i]);
+	}
+	until("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'", "t");
+	free(gwr_sql("SELECT pg_terminate_backend(pid) " SENDS));
+	free(gwr_sql("COMMIT"));
+	for (int i = 0; i < MANY; i++) {
+		status = answered(fd[i], text[i]);
+		if (status != 200 && status != 503)
+			fail_msg("%d", status);
+		assert_int_equal(times(text[i]), status == 200);
+	}
+	attempt = NULL;
+	assert_int_equal(answered(post(0, "again"), "again"), 200);
+}
+
 /* The backend is killed with a message on its way and others behind it. */
 static void
 lost(void **state)
 {
-	for (int round = 0; round < 4; round++) {
-		char text[MANY][40];
-		int fd[MANY], status;
-
-		until_shared();
-		free(gwr_sql("BEGIN"));
-		free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
-		for (int i = 0; i < MANY; i++) {
-			snprintf(text[i], sizeof text[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
-			fd[i] = post(i, text[i]);
-		}
-		until("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'", "t");
-		free(gwr_sql("SELECT pg_terminate_backend(pid) " SENDS));
-		free(gwr_sql("COMMIT"));
-		for (int i = 0; i < MANY; i++) {
-			status = answered(fd[i], text[i]);
-			if (status != 200 && status != 503)
-				fail_msg("%d", status);
-			assert_int_equal(times(text[i]), status == 200);
-		}
-		assert_int_equal(answered(post(0, "again"), "again"), 200);
-	}
+	for (int round = 0; round < 6; round++)
+		lost_round(round);
 }
 
 /* The backend stalls: what it has been sent waits for it, what comes later goes another way. */
@@ -253,7 +287,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(at_once), cmocka_unit_test(each_its_answer), cmocka_unit_test(lost), cmocka_unit_test(stuck),
+		cmocka_unit_test(at_once), cmocka_unit_test(each_its_answer), cmocka_unit_test(tried_again), cmocka_unit_test(lost), cmocka_unit_test(stuck),
 		cmocka_unit_test(locked), cmocka_unit_test(stopping),
 	};
 

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "dedupe.h"
 #include "log.h"
 #include "sendq.h"
 #include "xalloc.h"
@@ -330,6 +331,44 @@ sets_are_single_sends(void **state)
 	assert_string_equal(a, b);
 	free_messages(m, KINDS);
 	assert_int_equal(calls_of("session_message_many"), many + 1);
+}
+
+/* What is kept of an answer stands there as request_store() would have put it, and of no other. */
+static void
+answers_are_kept(void **state)
+{
+	struct dedupe_id id = { .kind = DEDUPE_PLAIN, .request = "req_a", .connection = "7 1", .lock = 5,
+	    .ident = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", .digest = "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11" };
+	const struct dedupe_kept kept = { .status = 200, .events = "m1_0 -\n" };
+	struct dedupe_id ids[4];
+	struct dedupe_step steps[4], alone;
+	struct message m[4];
+	struct err e = ERR_INIT;
+
+	run("DELETE FROM request_dedupe");
+	for (int i = 0; i < 4; i++) {
+		AUTO(str) char *s = xasprintf("s%d", i), *text = xasprintf("m%d_", i);
+
+		make_session(s);
+		make_message(&m[i], "w1", s, text, 1);
+		ids[i] = id;
+		ids[i].request = i == 1 ? "req_1" : i == 2 ? "req_2" : "req_3";
+		dedupe_store_step(&steps[i], &ids[i], &kept, 60);
+		m[i].send.kept = i > 0 ? steps[i].params : NULL;
+	}
+	run("UPDATE session SET archived_at = stamp(5) WHERE id = 's2'");
+	dedupe_store_step(&alone, &id, &kept, 60);
+	assert_int_equal(db_run_alone(gw, &alone.step, &e), 0);
+	send_together(m, 3);
+	until_answered(m, 3);
+	send_together(m + 3, 1);
+	until_answered(m + 3, 1);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(m[i].send.result, i == 2 ? SENDQ_LOOK : SENDQ_DONE);
+	expect("req_1 req_3 req_a", "SELECT string_agg(request, ' ' ORDER BY request) FROM request_dedupe");
+	expect("1", "SELECT count(DISTINCT to_jsonb(x) - 'request' - 'expires_at') FROM request_dedupe x");
+	expect("0", "SELECT count(*) FROM request_dedupe WHERE abs(extract(epoch FROM expires_at - clock_timestamp()) - 60) > 30");
+	free_messages(m, 4);
 }
 
 /* --- order and bounds -------------------------------------------------------------------------------------------------------- */
@@ -646,6 +685,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(sets_are_single_sends, clean),
+		cmocka_unit_test_setup(answers_are_kept, clean),
 		cmocka_unit_test_setup(order_is_kept, clean),
 		cmocka_unit_test_setup(sets_are_bounded, clean),
 		cmocka_unit_test_setup(a_lock_holds_up_its_own, clean),
