@@ -19,18 +19,11 @@
 #include "db_stmts.h"
 #include "failpoint.h"
 #include "log.h"
+#include "sendset.h"
 #include "xalloc.h"
 
-#define SET_MAX 32		/* sends of one statement */
-#define SET_BYTES (64 << 10)	/* their texts, unless there is but one */
-#define LOOKED_AT 64		/* how far into the queue a set reaches */
 #define QUEUE_MAX 256
 #define RETRY_MS 1000
-
-struct list {
-	struct sendq_send *first, **end;
-	int n;
-};
 
 struct sendq {
 	char *conninfo;
@@ -45,43 +38,26 @@ struct sendq {
 	PGconn *conn;
 	bool connecting;
 	int64_t retry_ms;
-	struct list queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
+	struct sendset queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
 	int64_t sent_us;		/* when the set was sent */
-	bool alone;			/* it was one, by session_message */
+	enum db_stmt stmt;		/* by which */
 	bool answered, failed;		/* its rows have come; it was an error */
 	PGresult *rows;
 	enum err_kind error;
 };
 
-/* --- lists ------------------------------------------------------------------------------------------------------------------- */
-
-static void
-empty(struct list *l)
-{
-	*l = (struct list){ .end = &l->first };
-}
-
-static void
-add(struct list *l, struct sendq_send *s)
-{
-	s->next = NULL;
-	*l->end = s;
-	l->end = &s->next;
-	l->n++;
-}
-
 /* None of them is done: all are answered so. */
 static void
-answer(struct sendq *q, struct list *l, enum sendq_result result)
+answer(struct sendq *q, struct sendset *l, enum sendq_result result)
 {
 	struct sendq_send *s = l->first;
 
-	empty(l);
+	sendset_empty(l);
 	while (s) {
 		struct sendq_send *next = s->next;
 
 		s->result = result;
-		add(&q->others, s);
+		sendset_add(&q->others, s);
 		s = next;
 	}
 }
@@ -106,10 +82,10 @@ sendq_open(const char *dsn, int timeout_ms, int late_ms, const struct inbox_caps
 	q->caps = *caps;
 	q->watch = watch;
 	q->arg = arg;
-	empty(&q->queue);
-	empty(&q->set);
-	empty(&q->done);
-	empty(&q->others);
+	sendset_empty(&q->queue);
+	sendset_empty(&q->set);
+	sendset_empty(&q->done);
+	sendset_empty(&q->others);
 	return q;
 }
 
@@ -206,111 +182,6 @@ late(const struct sendq *q)
 	return q->set.n > 0 && clock_mono_us() - q->sent_us > q->late_us;
 }
 
-static size_t
-bytes_of(const struct sendq_send *s)
-{
-	size_t bytes = 0;
-
-	for (int i = 0; i < s->n; i++)
-		bytes += strlen(s->items[i]->stem) + (s->items[i]->fragment ? strlen(s->items[i]->fragment) : 0);
-	return bytes;
-}
-
-/*
- * Choose from the queue what goes next: the oldest, and with it, if it is of one event, others of one event whose session has not been
- * passed by. The rest stays, in order.
- */
-static void
-choose(struct sendq *q)
-{
-	const struct sendq_send *seen[LOOKED_AT];
-	struct sendq_send *s = q->queue.first, *next;
-	size_t bytes = 0;
-	int n = 0;
-
-	empty(&q->queue);
-	for (; s; s = next) {
-		bool fits = q->set.n == 0;
-
-		next = s->next;
-		if (q->set.n > 0 && q->set.n < SET_MAX && n < LOOKED_AT && s->n == 1 && seen[0]->n == 1) {
-			fits = bytes + bytes_of(s) <= SET_BYTES;
-			for (int i = 0; i < n && fits; i++)
-				fits = strcmp(seen[i]->session, s->session) != 0;
-		}
-		if (n < LOOKED_AT)
-			seen[n++] = s;
-		bytes += fits ? bytes_of(s) : 0;
-		add(fits ? &q->set : &q->queue, s);
-	}
-}
-
-enum { M_WORKSPACE, M_SESSION, M_ID, M_STEM, M_FRAGMENT, M_LOCK, M_IDENT, M_REQUEST, M_DIGEST, M_EVENTS, M_KEEP, M_CONNECTION, M_ARRAYS };
-#define M_CAPS M_LOCK		/* stand between the messages and what is kept of them */
-
-static const char *
-cell(const struct sendq_send *s, int which)
-{
-	/* of what is kept: the parameter of request_store */
-	static const int kept[M_ARRAYS] = { [M_LOCK] = 0, [M_IDENT] = 1, [M_REQUEST] = 2, [M_DIGEST] = 5, [M_EVENTS] = 8, [M_KEEP] = 10,
-	    [M_CONNECTION] = 11 };
-
-	switch (which) {
-	case M_WORKSPACE: return s->workspace;
-	case M_SESSION: return s->session;
-	case M_ID: return s->items[0]->id;
-	case M_STEM: return s->items[0]->stem;
-	case M_FRAGMENT: return s->items[0]->fragment;
-	default: return s->kept ? s->kept[kept[which]] : NULL;
-	}
-}
-
-static bool
-keeps(const struct list *set)
-{
-	for (const struct sendq_send *s = set->first; s; s = s->next)
-		if (s->kept)
-			return true;
-	return false;
-}
-
-static bool
-send_many(struct sendq *q)
-{
-	const char *params[M_ARRAYS + 2] = { NULL }, *cells[SET_MAX];
-	int arrays = keeps(&q->set) ? M_ARRAYS : M_CAPS;
-	struct db_num events, bytes;
-	char *made[M_ARRAYS];
-	bool sent;
-
-	for (int a = 0; a < arrays; a++) {
-		int n = 0;
-
-		for (const struct sendq_send *s = q->set.first; s; s = s->next)
-			cells[n++] = cell(s, a);
-		params[a < M_CAPS ? a : a + 2] = made[a] = pg_array(cells, n);
-	}
-	params[M_CAPS] = db_num(&events, q->caps.events);
-	params[M_CAPS + 1] = db_num(&bytes, q->caps.bytes);
-	sent = PQsendQueryPrepared(q->conn, db_stmts[STMT_SESSION_MESSAGE_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
-	for (int a = 0; a < arrays; a++)
-		free(made[a]);
-	return sent;
-}
-
-static bool
-send_one(struct sendq *q)
-{
-	const struct sendq_send *s = q->set.first;
-	struct inbox_step step;
-	bool sent;
-
-	inbox_step_make(&step, s->workspace, s->session, s->items, s->n, &q->caps);
-	sent = PQsendQueryPrepared(q->conn, db_stmts[step.step.stmt].name, step.step.nparams, step.params, NULL, NULL, 0);
-	inbox_step_free(&step);
-	return sent;
-}
-
 /* With the lock: what waits leaves, if the connection is free. */
 static void
 send_next(struct sendq *q)
@@ -322,10 +193,10 @@ send_next(struct sendq *q)
 		return;
 	}
 	FAILPOINT(DB_RUN);
-	choose(q);
+	sendset_choose(&q->queue, &q->set);
 	q->sent_us = clock_mono_us();
-	q->alone = q->set.n == 1 && !q->set.first->kept;
-	if (!(q->alone ? send_one(q) : send_many(q)))
+	q->stmt = sendset_stmt(&q->set);
+	if (!sendset_send(q->conn, &q->set, &q->caps))
 		lose(q, PQerrorMessage(q->conn));
 }
 
@@ -358,7 +229,7 @@ sendq_put(struct sendq *q, struct sendq_send *s)
 	takes = open_now(q);
 	if (takes) {
 		s->owner[0] = '\0';
-		add(&q->queue, s);
+		sendset_add(&q->queue, s);
 		atomic_fetch_add(&q->pending, 1);
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -396,7 +267,7 @@ answer_set(struct sendq *q, const char *lines)
 {
 	struct sendq_send *s = q->set.first;
 
-	empty(&q->set);
+	sendset_empty(&q->set);
 	while (s) {
 		struct sendq_send *next = s->next;
 		size_t len = strcspn(lines, "\n");
@@ -405,7 +276,7 @@ answer_set(struct sendq *q, const char *lines)
 		if (s->result == SENDQ_DONE)
 			snprintf(s->owner, sizeof s->owner, "%.*s", (int)len, lines);
 		lines += len + (lines[len] == '\n');
-		add(s->result == SENDQ_DONE ? &q->done : &q->others, s);
+		sendset_add(s->result == SENDQ_DONE ? &q->done : &q->others, s);
 		s = next;
 	}
 }
@@ -418,7 +289,7 @@ answer_ready(struct sendq *q)
 
 	FAILPOINT(DB_RAN);
 	if (q->failed || !q->answered) {
-		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->alone ? SENDQ_LOOK : SENDQ_ALONE);
+		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->stmt == STMT_SESSION_MESSAGE ? SENDQ_LOOK : SENDQ_ALONE);
 	} else {
 		owner = pg_str(q->rows, 0, 0);
 		answer_set(q, owner ? owner : "");
@@ -436,7 +307,7 @@ take_result(struct sendq *q, PGresult *r)
 		q->rows = r;
 		return;
 	}
-	(void)db_result_err(r, q->alone ? STMT_SESSION_MESSAGE : STMT_SESSION_MESSAGE_MANY, &e);
+	(void)db_result_err(r, q->stmt, &e);
 	q->failed = true;
 	q->error = e.kind;
 	if (e.kind != EK_CONFLICT)
@@ -474,7 +345,7 @@ hand_out(struct sendq *q)
 
 	if (s) {
 		atomic_fetch_sub(&q->pending, q->done.n);
-		empty(&q->done);
+		sendset_empty(&q->done);
 		return s;
 	}
 	s = q->others.first;
@@ -484,7 +355,7 @@ hand_out(struct sendq *q)
 	q->others.first = rest;
 	q->others.n--;
 	if (!rest)
-		empty(&q->others);
+		sendset_empty(&q->others);
 	s->next = NULL;
 	atomic_fetch_sub(&q->pending, 1);
 	return s;
