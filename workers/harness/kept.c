@@ -27,8 +27,6 @@
 /* Parallel arrays of those in a state, the first n of its list. */
 struct columns { char *workspaces, *sessions, *epochs, *wake_gens; };
 
-static void settle(struct work *w);
-
 static void
 columns_free(struct columns *c)
 {
@@ -87,8 +85,9 @@ on_look(void *ctx)
 	struct work *w = ctx;
 
 	w->kept_look = NULL;
-	settle(w);
+	kept_settle(w);
 	kept_read(w);
+	work_leave_if_done(w);
 	if (linger_count(w->linger) > 0)
 		w->kept_look = loop_after(w->wk->loop, LOOK_MS, on_look, w);
 }
@@ -266,18 +265,19 @@ on_settled(void *ctx, const PGresult *r, const struct err *e)
 		linger_drop(w->linger, k);
 	}
 	if (e == NULL)
-		settle(w);
+		kept_settle(w);
 	kept_read(w);
 	claim_next(w, false);
 }
 
-/* Those whose time has come: all of them when there is something else to do than to wait for their clients. */
-static void
-settle(struct work *w)
+void
+kept_settle(struct work *w)
 {
 	bool all = w->wk->draining || standing_alone(w);
 	struct columns c;
 
+	if (w->wk->draining && !dbq_ready(w->wk->db))
+		linger_clear(w->linger);	/* the reaper ends them */
 	if (w->settling || !dbq_ready(w->wk->db) || linger_due(w->linger, clock_mono_ms(), all, SETTLE_MAX) == 0)
 		return;
 	columns_of(w->linger, KEPT_SETTLING, &c);
@@ -285,14 +285,6 @@ settle(struct work *w)
 	FAILPOINT(SETTLE);
 	DBQ_RUN(w->wk->db, STMT_SESSION_SETTLE, on_settled, w, c.sessions, c.epochs, c.wake_gens);
 	columns_free(&c);
-}
-
-void
-kept_end(struct work *w)
-{
-	if (w->wk->draining && !dbq_ready(w->wk->db))
-		linger_clear(w->linger);	/* the reaper ends them */
-	settle(w);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------------------ */

@@ -188,7 +188,7 @@ work_take(struct work *w, const PGresult *r, int i, int n)
 		return;
 	if (s->t.attempts >= SUSPECT) {
 		w->alone = s;
-		kept_end(w);
+		kept_settle(w);
 	}
 	load_begin(s, r, i, n);
 }
@@ -469,7 +469,7 @@ work_drain(struct work *w)
 {
 	if (w->drain != NULL)
 		return;
-	kept_end(w);
+	kept_settle(w);
 	if (w->n == 0 && linger_count(w->linger) == 0) {
 		work_leave_if_done(w);
 		return;

@@ -86,8 +86,8 @@ bool kept_lease(struct work *w, const char *session, int64_t epoch, int64_t wake
 void kept_unseen(struct work *w);
 /* Read those for which something has come, unless a claim is under way. */
 void kept_read(struct work *w);
-/* There is no time to wait for clients any more: all are given back. */
-void kept_end(struct work *w);
+/* Give back those whose moment is over: all, once this worker drains or is alone with a suspect. */
+void kept_settle(struct work *w);
 
 /* claim.c */
 /* The claim under way has been answered: what has come meanwhile is next. full: there may be more of it. */

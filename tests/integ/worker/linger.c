@@ -150,10 +150,11 @@ static void
 expires(void **state)
 {
 	pid_t worker = rig_worker(COMMON "linger_ms = 1500\n");
-	AUTO(str) char *epoch = kept("sesn_exp");
-	int last = rig_last_seq("sesn_exp");
+	int last;
 
 	(void)state;
+	free(kept("sesn_exp"));
+	last = rig_last_seq("sesn_exp");
 	over("sesn_exp", last);
 	say("sesn_exp");
 	rig_check("sesn_exp");
@@ -199,11 +200,14 @@ static void
 drained(void **state)
 {
 	pid_t worker = rig_worker(LONG);
-	AUTO(str) char *a = kept("sesn_dra"), *b = kept("sesn_drb");
-	int last = rig_last_seq("sesn_dra");
-	int64_t began = clock_mono_ms();
+	int64_t began;
+	int last;
 
 	(void)state;
+	free(kept("sesn_dra"));
+	free(kept("sesn_drb"));
+	last = rig_last_seq("sesn_dra");
+	began = clock_mono_ms();
 	rig_signal(worker, SIGTERM);
 	assert_true(clock_mono_ms() - began < 2500);	/* not the drain's patience */
 	over("sesn_dra", last);
@@ -216,10 +220,13 @@ static void
 killed(void **state)
 {
 	pid_t worker = rig_worker(LONG);
-	AUTO(str) char *a = kept("sesn_ka"), *b = kept("sesn_kb"), *c = kept("sesn_kc");
-	int last = rig_last_seq("sesn_ka");
+	int last;
 
 	(void)state;
+	free(kept("sesn_ka"));
+	free(kept("sesn_kb"));
+	free(kept("sesn_kc"));
+	last = rig_last_seq("sesn_ka");
 	rig_signal(worker, SIGKILL);
 	rig_message("and this?");
 	rig_send("sesn_kb");
@@ -241,10 +248,12 @@ static void
 stopped(void **state)
 {
 	pid_t old = rig_worker(LONG), worker;
-	AUTO(str) char *a = kept("sesn_sa"), *b = kept("sesn_sb");
-	int last = rig_last_seq("sesn_sa");
+	int last;
 
 	(void)state;
+	free(kept("sesn_sa"));
+	free(kept("sesn_sb"));
+	last = rig_last_seq("sesn_sa");
 	rig_signal(old, SIGSTOP);
 	rig_message("and this?");
 	rig_send("sesn_sb");
@@ -268,11 +277,12 @@ static void
 archived_deleted_updated(void **state)
 {
 	pid_t worker = rig_worker(LONG);
-	AUTO(str) char *a = kept("sesn_arc"), *d = kept("sesn_del"), *u = kept("sesn_upd");
-	AUTO(str) char *name = NULL;
+	AUTO(str) char *epoch = kept("sesn_upd"), *name = NULL;
 	int last = rig_last_seq("sesn_upd");
 
 	(void)state;
+	free(kept("sesn_arc"));
+	free(kept("sesn_del"));
 	rig_wait("ok", "SELECT result FROM session_archive('w1', 'sesn_arc', '{}', '{}', '{}')");
 	rig_wait("ok", "SELECT result FROM session_delete('w1', 'sesn_del')");
 	rig_wait("1", "SELECT count(*) FROM work");
@@ -286,7 +296,7 @@ archived_deleted_updated(void **state)
 	name = rig_sql("SELECT body::jsonb->>'agent_name' FROM event WHERE session_id = 'sesn_upd' AND type = 'session.thread_status_running'"
 	    " ORDER BY seq DESC LIMIT 1");
 	assert_string_equal(name, "Other");
-	same_epoch("sesn_upd", u);
+	same_epoch("sesn_upd", epoch);
 	rig_check("sesn_upd");
 	/* of the others nothing comes back */
 	rig_wait("terminatedfalse", "SELECT status || at_work::text FROM session WHERE id = 'sesn_arc'");
@@ -311,9 +321,9 @@ static void
 no_room(void **state)
 {
 	pid_t worker = rig_worker(LONG "turns_max = 2\n");
-	AUTO(str) char *epoch = kept("sesn_full");
 
 	(void)state;
+	free(kept("sesn_full"));
 	hold("sesn_holds");
 	hold("sesn_holds2");
 	rig_message("hello");
@@ -337,6 +347,7 @@ too_large(void **state)
 	AUTO(str) char *epoch = kept("sesn_large"), *last = rig_sql("SELECT last_value FROM lease_epoch"), *text = xcalloc(1, 200001);
 
 	(void)state;
+	same_epoch("sesn_large", epoch);
 	memset(text, 'x', 200000);
 	rig_message(text);
 	rig_send("sesn_large");
@@ -352,11 +363,13 @@ static void
 postgres_restarts(void **state)
 {
 	pid_t worker = rig_worker(COMMON "linger_ms = 60000\n");
-	AUTO(str) char *epoch = kept("sesn_pg"), *other = kept("sesn_pg2"), *cmd = xasprintf("tests/env/postgres halt %s &&"
-	    " tests/env/postgres resume %s", rig_dir, rig_dir);
-	int last = rig_last_seq("sesn_pg2");
+	AUTO(str) char *cmd = xasprintf("tests/env/postgres halt %s && tests/env/postgres resume %s", rig_dir, rig_dir);
+	int last;
 
 	(void)state;
+	free(kept("sesn_pg"));
+	free(kept("sesn_pg2"));
+	last = rig_last_seq("sesn_pg2");
 	assert_int_equal(system(cmd), 0);
 	rig_wait("t", "SELECT session_message('w1', 'sesn_pg', '{sevt_pg}', ARRAY['{\"id\":\"sevt_pg\",\"type\":\"user.message\",\"content\":[]'],"
 	    " '{NULL}', 60, 60, 1000, 1000000) IS NOT NULL");
