@@ -30,7 +30,7 @@
 #include "id.h"
 #include "xalloc.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 30000
 
 char gwr_dir[64];
 static char keys[GWR_NOBODY][APIKEY_LEN + 1];
@@ -94,6 +94,20 @@ gwr_sql(const char *fmt, ...)
 		fail_msg("%s: %s", text, PQerrorMessage(owner));
 	free(text);
 	return xstrdup(PQntuples(res) && PQnfields(res) && !PQgetisnull(res, 0, 0) ? PQgetvalue(res, 0, 0) : "");
+}
+
+void
+gwr_wait(const char *want, const char *sql)
+{
+	for (int64_t end = clock_mono_ms() + WAIT_MS;; (void)usleep(3000)) {	/* the step of a wait with a deadline */
+		bool late = clock_mono_ms() > end;
+		AUTO(str) char *got = gwr_sql("%s", sql);
+
+		if (strcmp(got, want) == 0)
+			return;
+		if (late)
+			fail_msg("%s: %s; want %s", sql, got, want);
+	}
 }
 
 static void
@@ -211,6 +225,14 @@ gwr_stop(void)
 	PQfinish(owner);
 	gwr_stop_redis();
 	must(system(gwr_fmt("tests/env/postgres stop %s", gwr_dir)) == 0);
+}
+
+int
+gwr_over(void **state)
+{
+	(void)state;
+	gwr_stop();
+	return 0;
 }
 
 int

@@ -21,6 +21,8 @@ extern char gwr_dir[64];
 /* Runs from the top of the checkout; OUT (environment) names the build folder. settings: more lines for the configuration. */
 void gwr_start(const char *settings);
 void gwr_stop(void);
+/* gwr_stop() as cmocka's teardown of a group. */
+int gwr_over(void **state);
 /* End the process with SIGTERM and start it again; its exit status must be 0. */
 void gwr_restart(void);
 const char *gwr_key(enum gwr_who who);
@@ -76,6 +78,8 @@ void gwr_forked(void);
 
 /* Run SQL as the database's owner; the first cell as text, which the caller frees. */
 char *gwr_sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Wait until the query's first cell is want. */
+void gwr_wait(const char *want, const char *sql);
 
 /* A digest of everything the API can change, and of what of that is not GWR_A's. The caller frees it. */
 char *gwr_state(void);

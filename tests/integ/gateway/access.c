@@ -37,13 +37,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* GET path (or POST when there is a body) with exactly these headers. */
 static void
 expect(const char *path, const char *body, const char *const *headers, int status, const char *message)
@@ -543,5 +536,5 @@ main(void)
 		cmocka_unit_test(lost_database_connection), cmocka_unit_test(without_postgres), cmocka_unit_test(without_redis),
 	};
 
-	return cmocka_run_group_tests_name("access", tests, start, stop);
+	return cmocka_run_group_tests_name("access", tests, start, gwr_over);
 }

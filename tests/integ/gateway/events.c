@@ -39,13 +39,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* Each test has a session of its own. */
 static int
 fresh(void **state)
@@ -513,5 +506,5 @@ main(void)
 		TEST(interrupts), TEST(limits), TEST(file_documents), TEST(ended), TEST(lists), TEST(list_quick), TEST(list_moves), TEST(list_cursors),
 	};
 
-	return cmocka_run_group_tests_name("events", tests, start, stop);
+	return cmocka_run_group_tests_name("events", tests, start, gwr_over);
 }

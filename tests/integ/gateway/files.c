@@ -38,13 +38,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* --- helpers ---------------------------------------------------------------------------------------------------------------- */
 
 /* Headers of an upload; more: further name, value pairs. In a static array. */
@@ -697,5 +690,5 @@ main(void)
 		cmocka_unit_test_teardown(pace, clean),
 	};
 
-	return cmocka_run_group_tests_name("files", tests, start, stop);
+	return cmocka_run_group_tests_name("files", tests, start, gwr_over);
 }

@@ -30,13 +30,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 static json_t *post(const char *uri, const char *body) { return gwr_ok(GWR_A, "POST", uri, body); }
 static json_t *get(const char *uri) { return gwr_ok(GWR_A, "GET", uri, NULL); }
 
@@ -708,5 +701,5 @@ main(void)
 		cmocka_unit_test(session_filters), cmocka_unit_test(models), cmocka_unit_test(health),
 	};
 
-	return cmocka_run_group_tests_name("objects", tests, start, stop);
+	return cmocka_run_group_tests_name("objects", tests, start, gwr_over);
 }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -37,13 +36,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 static void
 ok(const char *uri)
 {
@@ -53,22 +45,6 @@ ok(const char *uri)
 }
 
 #define SHARED "FROM pg_stat_activity WHERE usename = 'roost_gw' AND application_name = '" DBSHARE_NAME "'"
-
-static void
-until(const char *sql, const char *want)
-{
-	int64_t deadline = clock_mono_ms() + 20000;
-
-	for (;;) {
-		AUTO(str) char *got = gwr_sql("%s", sql);
-
-		if (strcmp(got, want) == 0)
-			return;
-		if (clock_mono_ms() > deadline)
-			fail_msg("%s: %s; want %s", sql, got, want);
-		(void)nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	}
-}
 
 /* Reads until the shared connection is there: at most one is made in a second, and a thread's first read is its own. */
 static void
@@ -119,7 +95,7 @@ lost(void **state)
 	for (int i = 0; i < 3; i++) {
 		until_shared();
 		free(gwr_sql("SELECT count(pg_terminate_backend(pid)) " SHARED));
-		until("SELECT count(*) " SHARED, "0");
+		gwr_wait("0", "SELECT count(*) " SHARED);
 		ok(agent);
 		ok(session);
 	}
@@ -190,7 +166,7 @@ stopping(void **state)
 	free(gwr_sql("LOCK TABLE agent IN ACCESS EXCLUSIVE MODE"));
 	fd = gwr_begin(GWR_A, "GET", agent, 0, NULL);
 	assert_true(gwr_body(fd, NULL, 0));
-	until("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted", "t");
+	gwr_wait("t", "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted");
 	assert_int_equal(kill(gwr_pid(), SIGTERM), 0);
 	free(gwr_sql("COMMIT"));
 	assert_true(gwr_answer(fd, &r));
@@ -207,5 +183,5 @@ main(void)
 		cmocka_unit_test(stalled), cmocka_unit_test(stopping),
 	};
 
-	return cmocka_run_group_tests_name("reads", tests, start, stop);
+	return cmocka_run_group_tests_name("reads", tests, start, gwr_over);
 }

@@ -41,13 +41,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* A session of one's own for each test. */
 static int
 fresh(void **state)
@@ -639,6 +632,6 @@ main(int argc, char **argv)
 	};
 
 	if (argc > 1 && strcmp(argv[1], "bench") == 0)
-		return cmocka_run_group_tests(bench, start, stop);
-	return cmocka_run_group_tests(tests, start, stop);
+		return cmocka_run_group_tests(bench, start, gwr_over);
+	return cmocka_run_group_tests(tests, start, gwr_over);
 }

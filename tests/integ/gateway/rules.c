@@ -44,13 +44,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 static void
 bad(const char *uri, const char *body, const char *message)
 {
@@ -397,5 +390,5 @@ main(void)
 		cmocka_unit_test(session_agent_later),
 	};
 
-	return cmocka_run_group_tests_name("rules", tests, start, stop);
+	return cmocka_run_group_tests_name("rules", tests, start, gwr_over);
 }

@@ -45,29 +45,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
-static void
-until(const char *sql, const char *want)
-{
-	int64_t deadline = clock_mono_ms() + 20000;
-
-	for (;;) {
-		AUTO(str) char *got = gwr_sql("%s", sql);
-
-		if (strcmp(got, want) == 0)
-			return;
-		if (clock_mono_ms() > deadline)
-			fail_msg("%s: %s; want %s", sql, got, want);
-		(void)nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-	}
-}
-
 /* How often a message with this text is in the inbox. */
 static int
 times(const char *text)
@@ -139,10 +116,10 @@ at_once(void **state)
 		for (int i = 0; i < MANY; i++)
 			assert_int_equal(answered(fd[i], text[i]), 200);
 	}
-	until("SELECT count(*) || ' ' || count(DISTINCT id) FROM inbox", "360 360");
-	until("SELECT count(*) FROM session s WHERE inbox_events <> (SELECT count(*) FROM inbox i WHERE i.session_id = s.id)", "0");
+	gwr_wait("360 360", "SELECT count(*) || ' ' || count(DISTINCT id) FROM inbox");
+	gwr_wait("0", "SELECT count(*) FROM session s WHERE inbox_events <> (SELECT count(*) FROM inbox i WHERE i.session_id = s.id)");
 	/* there were sets: fewer transactions than messages */
-	until("SELECT (SELECT count(DISTINCT xmin::text) FROM inbox) < 360", "t");
+	gwr_wait("t", "SELECT (SELECT count(DISTINCT xmin::text) FROM inbox) < 360");
 }
 
 /* What stands in the way of one is told to its client; the others are sent. */
@@ -180,10 +157,10 @@ tried_again(void **state)
 		for (int i = 0; i < MANY; i++)
 			assert_int_equal(answered(fd[i], "try"), i == 3 ? 400 : 200);
 		assert_int_equal(times("try"), MANY - 1);
-		until("SELECT count(*) || ' ' || count(DISTINCT ident) || ' ' || min(made_by) || ' ' || max(made_by) FROM request_dedupe", "11 11 0 0");
+		gwr_wait("11 11 0 0", "SELECT count(*) || ' ' || count(DISTINCT ident) || ' ' || min(made_by) || ' ' || max(made_by) FROM request_dedupe");
 	}
 	attempt = NULL;
-	until("SELECT count(*) FROM request_dedupe d WHERE EXISTS (SELECT FROM inbox i WHERE d.events = i.id || E' -\n')", "11");
+	gwr_wait("11", "SELECT count(*) FROM request_dedupe d WHERE EXISTS (SELECT FROM inbox i WHERE d.events = i.id || E' -\n')");
 	free(gwr_sql("UPDATE session SET archived_at = NULL"));
 }
 
@@ -201,7 +178,7 @@ lost_round(int round)
 		snprintf(text[i], sizeof text[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
 		fd[i] = post(i, text[i]);
 	}
-	until("SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'", "t");
+	gwr_wait("t", "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'");
 	free(gwr_sql("SELECT pg_terminate_backend(pid) " SENDS));
 	free(gwr_sql("COMMIT"));
 	for (int i = 0; i < MANY; i++) {
@@ -274,7 +251,7 @@ stopping(void **state)
 	free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
 	for (int i = 0; i < 3; i++)
 		fd[i] = post(i, "hold it to the end");
-	until("SELECT count(*) > 0 FROM pg_locks l WHERE NOT granted", "t");
+	gwr_wait("t", "SELECT count(*) > 0 FROM pg_locks l WHERE NOT granted");
 	assert_int_equal(kill(gwr_pid(), SIGTERM), 0);
 	free(gwr_sql("COMMIT"));
 	for (int i = 0; i < 3; i++)
@@ -291,5 +268,5 @@ main(void)
 		cmocka_unit_test(locked), cmocka_unit_test(stopping),
 	};
 
-	return cmocka_run_group_tests_name("sends", tests, start, stop);
+	return cmocka_run_group_tests_name("sends", tests, start, gwr_over);
 }

@@ -34,13 +34,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* Paths below the session, in gwr_fmt's ring. */
 static const char *of(const char *rest) { return gwr_fmt("/v1/sessions/%s/threads%s", session, rest); }
 static const char *of_thread(const char *rest) { return gwr_fmt("/v1/sessions/%s/threads/%s%s", session, thread, rest); }
@@ -187,5 +180,5 @@ main(void)
 		cmocka_unit_test(refused), cmocka_unit_test(ended),
 	};
 
-	return cmocka_run_group_tests_name("threads", tests, start, stop);
+	return cmocka_run_group_tests_name("threads", tests, start, gwr_over);
 }

@@ -40,13 +40,6 @@ start(void **state)
 	return 0;
 }
 
-static int
-stop(void **state)
-{
-	gwr_stop();
-	return 0;
-}
-
 /* The id of a new credential, in gwr_fmt's ring. */
 static const char *
 made(const char *auth)
@@ -372,5 +365,5 @@ main(void)
 		cmocka_unit_test(no_core_dump), cmocka_unit_test(memory_forgets),
 	};
 
-	return cmocka_run_group_tests_name("vaults", tests, start, stop);
+	return cmocka_run_group_tests_name("vaults", tests, start, gwr_over);
 }
