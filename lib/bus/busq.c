@@ -6,9 +6,10 @@
  * items is kept, that of sessions is not. Previews are in no log: each carries its number, so that a reader sees that one is missing,
  * wherever it was lost.
  * Tail: XREAD BLOCK with an explicit last id, kept across reconnects; many a second are read many at a time, a millisecond late. The
- * first id, and a check of the present one at each connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest
- * id is below ours was flushed; then everything in it is news, it is read from its beginning, and `state` reports a loss. `$` is never
- * used: it loses what comes between two reads.
+ * next read is asked for when what the last one led to has been sent: on a busy processor Redis would be served before it. The first id,
+ * and a check of the present one at each connect and each silent round, come from XREVRANGE + - COUNT 1: a stream whose newest id is
+ * below ours was flushed; then everything in it is news, it is read from its beginning, and `state` reports a loss. `$` is never used:
+ * it loses what comes between two reads.
  */
 #include "busq.h"
 
@@ -56,6 +57,8 @@ struct busq_tail {
 	struct redisq *q;
 	struct loop *loop;
 	struct loop_timer *pause;	/* before the next read */
+	struct loop_task next;		/* the next read, */
+	bool last;			/* and everybody else had their turn in this round of the loop */
 	int64_t pace_ms;
 	int64_t read_us;		/* when the last entries came */
 	int in_a_row;			/* reads that followed each other at once */
@@ -265,6 +268,19 @@ send_read(struct busq_tail *t)
 	redisq_send(t->q, 8, (const char *const[]){ "XREAD", "COUNT", BATCH, "BLOCK", BLOCK_MS, "STREAMS", t->stream, id }, NULL);
 }
 
+/* Behind what the entries have led to, a statement for Postgres above all. */
+static void
+on_next(void *ctx)
+{
+	struct busq_tail *t = ctx;
+
+	t->last = !t->last;
+	if (t->last)
+		loop_soon(t->loop, &t->next);
+	else
+		send_read(t);
+}
+
 static void
 on_pause_over(void *ctx)
 {
@@ -367,7 +383,7 @@ on_read(struct busq_tail *t, const redisReply *r)
 	if (t->pace_ms > 0 || t->in_a_row > RUSH_READS)
 		t->pause = loop_after(t->loop, t->pace_ms > 0 ? t->pace_ms : RUSH_MS, on_pause_over, t);
 	else
-		send_read(t);
+		loop_soon(t->loop, &t->next);
 }
 
 static void
@@ -385,11 +401,19 @@ tail_reply(void *ctx, const redisReply *r)
 }
 
 static void
+stop_reading(struct busq_tail *t)
+{
+	loop_cancel(t->loop, &t->pause);
+	loop_not(t->loop, &t->next);
+	t->last = false;
+}
+
+static void
 tail_state(void *ctx, bool up)
 {
 	struct busq_tail *t = ctx;
 
-	loop_cancel(t->loop, &t->pause);
+	stop_reading(t);
 	if (up)
 		send_check(t);
 	else
@@ -406,6 +430,7 @@ busq_tail_new(struct loop *loop, const struct conf *c, const char *stream, busq_
 	t->entry = entry;
 	t->state = state;
 	t->ctx = ctx;
+	t->next = (struct loop_task){ .fn = on_next, .ctx = t };
 	t->q = redisq_new(loop, c, tail_reply, tail_state, t);
 	return t;
 }
@@ -428,7 +453,7 @@ busq_tail_free(struct busq_tail **tp)
 	if (!t)
 		return;
 	*tp = NULL;
-	loop_cancel(t->loop, &t->pause);
+	stop_reading(t);
 	redisq_free(&t->q);
 	free(t->stream);
 	free(t);
