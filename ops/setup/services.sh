@@ -111,7 +111,7 @@ service_write() {
 	ln -sfn "$RUN/supervise/$1.log" "$dir/log/supervise"
 	service_run "$1" "$2" "$3" "$4" | put "$dir/run" 755 root:root
 	service_finish "$1" | put "$dir/finish" 755 root:root
-	printf '#!/bin/sh\nexec chpst -u roost-log svlogd %s/log/%s\n' "$STATE" "$1" | put "$dir/log/run" 755 root:root
+	printf '#!/bin/sh\nexec chpst -u roost-log svlogd -b 16384 %s/log/%s\n' "$STATE" "$1" | put "$dir/log/run" 755 root:root
 	if [ "$4" = postgres ]; then
 		# TERM would wait for every client to leave; INT ends them.
 		mkdir -p "$dir/control"
