@@ -38,24 +38,31 @@ bytes_of(const struct sendq_send *s)
 	return bytes;
 }
 
+/* May it go with the oldest, which is seen[0]? Not if one of its session was passed by, or goes. */
+static bool
+joins(const struct sendq_send *s, const struct sendq_send *const *seen, int n)
+{
+	if (s->n > 1 || seen[0]->n > 1)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (strcmp(seen[i]->session, s->session) == 0)
+			return false;
+	return true;
+}
+
 void
 sendset_choose(struct sendset *queue, struct sendset *set)
 {
-	const struct sendq_send *seen[LOOKED_AT];
+	const struct sendq_send *seen[LOOKED_AT] = { NULL };
 	struct sendq_send *s = queue->first, *next;
 	size_t bytes = 0;
 	int n = 0;
 
 	sendset_empty(queue);
 	for (; s; s = next) {
-		bool fits = set->n == 0;
+		bool fits = n == 0 || (n < LOOKED_AT && set->n < SET_MAX && bytes + bytes_of(s) <= SET_BYTES && joins(s, seen, n));
 
 		next = s->next;
-		if (set->n > 0 && set->n < SET_MAX && n < LOOKED_AT && s->n == 1 && seen[0]->n == 1) {
-			fits = bytes + bytes_of(s) <= SET_BYTES;
-			for (int i = 0; i < n && fits; i++)
-				fits = strcmp(seen[i]->session, s->session) != 0;
-		}
 		if (n < LOOKED_AT)
 			seen[n++] = s;
 		bytes += fits ? bytes_of(s) : 0;
