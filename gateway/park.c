@@ -43,6 +43,7 @@
 #define QUIET_MS 50
 #define DRAIN_MS 5000
 #define LOOK_MS 500		/* how late a thread without work may notice that it should stop */
+#define GATHER_MAX 16		/* events that what is gathered waits for at most */
 #define STALL_MS 100		/* a leader that is at one request for so long is held up */
 #define ASIDE_SHIFT 32		/* beside a descriptor in the set: which of the asides it belongs to, from 1; 0: nginx's */
 #define AWAITED_MS 20		/* as LOOK_MS, while requests that were given away are waited for: something may be late */
@@ -64,6 +65,7 @@ struct park {
 
 static _Thread_local struct park *leading;	/* the park that this thread leads, unless it has been held up and replaced */
 static _Thread_local unsigned leading_term;
+static _Thread_local int gathered;	/* events that this thread has taken while something was gathered */
 
 /* Nobody leads, or who does is held up. */
 static bool
@@ -78,6 +80,12 @@ static bool
 replaced(struct park *p)
 {
 	return leading_term != atomic_load(&p->term);
+}
+
+bool
+park_leads(const struct park *p)
+{
+	return leading == p && !replaced(leading);
 }
 
 static void
@@ -337,11 +345,12 @@ next_event(struct park *p, struct epoll_event *ev, bool stopping)
 	int ms = stopping ? QUIET_MS : LOOK_MS, n;
 
 	if (gathers(p)) {
-		n = epoll_wait(p->epoll, ev, 1, 0);
+		n = gathered++ < GATHER_MAX ? epoll_wait(p->epoll, ev, 1, 0) : 0;
 		if (n != 0)
 			return n;
 		flush(p);
 	}
+	gathered = 0;
 	return epoll_wait(p->epoll, ev, 1, awaited(p) ? AWAITED_MS : ms);
 }
 

@@ -28,7 +28,7 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
  * Another descriptor in the same set, say a connection that answers requests which were given away: whichever thread finds it readable calls
  * ready(arg, its own argument of park_run()). Its owner asks for each report anew; fresh: the first time. Stopping waits while
  * pending(arg) > 0, as it does for requests. What is gathered to be sent there together, gathers(arg), is sent by flush(arg) as soon as
- * nothing else is readable, or when the thread that leads is about to wait for something else; both may be NULL.
+ * nothing else is readable, after a few more events, or when the thread that leads is about to wait for something else; both may be NULL.
  * park_aside(): before the first park_run(); returns the number by which park_aside_watch() knows it.
  */
 #define PARK_ASIDES 2
@@ -41,6 +41,9 @@ struct park_aside {
 };
 int park_aside(struct park *p, const struct park_aside *a);
 void park_aside_watch(struct park *p, int aside, int fd, bool fresh);
+
+/* Does the calling thread lead: will it send what is gathered, as soon as it is back? */
+bool park_leads(const struct park *p);
 
 /* There is something to be done in rest(): some thread that is free calls it now. */
 void park_nudge(struct park *p);

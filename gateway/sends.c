@@ -51,8 +51,13 @@ sends_take(struct sends *all, struct gw_thread *t, struct gw_req *r, FCGX_Reques
 	struct flight *f = flight_off(all->flights, t, r, fcgi, start_us);
 
 	l->send.ticket = f;
-	if (sendq_put(all->queue, &l->send))
+	if (sendq_put(all->queue, &l->send)) {
+		if (!park_leads(all->park)) {	/* who leads does not know of it, and may be waiting */
+			sendq_flush(all->queue);
+			park_nudge(all->park);
+		}
 		return true;
+	}
 	flight_back(all->flights, t, f);
 	l->send.result = SENDQ_ALONE;
 	return false;

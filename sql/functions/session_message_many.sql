@@ -1,7 +1,8 @@
 -- Messages to several sessions, one each, by one statement per table: what session_message does for each. Parallel arrays, one element per
 -- message, each of another session. Returns a line for each, in order: who must be told, nothing for nobody, or "-": it has to be looked at
 -- (something stands in its way, or its session is locked), and nothing of it is written. It waits for nobody's lock but a claim's, which
--- waits for none, so it is in no deadlock. An error takes all of it back: each goes alone then.
+-- waits for none, and that of a call (p_locks), behind the sessions': another attempt of it holds that for one statement, or has the same
+-- session, whose lock comes first. So it is in no deadlock. An error takes all of it back: each goes alone then.
 --   p_locks, ...   NULL, or of each its answer that is kept for a retry, which it is the first attempt of, told by content (kind p); NULL: of this
 --                  one nothing is kept. What request_store does then: another attempt of the same call waits for this one's end
 CREATE OR REPLACE FUNCTION session_message_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
