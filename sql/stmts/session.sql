@@ -60,7 +60,8 @@ SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::in
 SELECT * FROM session_take($1, $2::int, $3::bigint, $4::bigint, $5::boolean, $6::boolean, $7::int, $8::text[], $9::text[])
 
 -- What session_take gives, column by column, of sessions whose leases this worker has kept since their last turns (session_settle): their
--- items and agents only if they are not too large. One that is not in the answer has another owner, or none.
+-- items and agents only if they are not too large. One that is not in the answer has another owner, or none. LIMIT keeps each row's search by
+-- key, whatever was known of the tables when the plan was made, and the rows of a session together.
 -- in: worker, bytes of each, workspaces, sessions, epochs
 -- stmt: session_kept  for: worker
 SELECT s.id, w.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.status, s.last_seq, us(s.last_at), s.wake_gen,
@@ -71,8 +72,9 @@ SELECT s.id, w.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.st
        i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_receipt, i.wakes, i.refers_to, i.answer, i.deny_message,
        us(i.received_at), s.budget_cents, s.unpriced, s.paused, s.outcomes, (SELECT c.generation FROM catalogue c) AS catalogue
   FROM unnest($3::text[], $4::text[], $5::bigint[]) u(workspace, session, epoch)
-  JOIN work w ON w.workspace_id = u.workspace AND w.session_id = u.session AND w.lease_epoch = u.epoch AND w.lease_owner = $1
-  JOIN session s ON s.id = w.session_id
+  CROSS JOIN LATERAL (SELECT * FROM work k WHERE k.workspace_id = u.workspace AND k.session_id = u.session AND k.lease_epoch = u.epoch
+                         AND k.lease_owner = $1 LIMIT 1) w
+  CROSS JOIN LATERAL (SELECT * FROM session x WHERE x.id = w.session_id LIMIT 1) s
   LEFT JOIN LATERAL (SELECT * FROM inbox n WHERE n.session_id = s.id AND s.context_bytes + 2 * s.inbox_bytes <= $2::bigint
                       ORDER BY n.inbox_seq) i ON true
 

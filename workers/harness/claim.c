@@ -26,6 +26,7 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 	int asked = w->claiming, n;
 
 	w->claiming = 0;
+	w->read_last = false;
 	n = e == NULL ? work_take_all(w, r) : 0;
 	if (w->by_name) {
 		w->claim_again = w->claim_again || n < asked;	/* what was not taken may be too large for its share */
@@ -44,7 +45,8 @@ claim_next(struct work *w, bool full)
 {
 	work_leave_if_done(w);
 	w->claim_again = w->claim_again || full;
-	kept_read(w);
+	if (!w->read_last)
+		kept_read(w);	/* in turns with claims, so that neither waits for the other for ever */
 	if (w->claiming > 0)
 		return;		/* its answer comes back here */
 	if (w->claim_again)
@@ -53,6 +55,7 @@ claim_next(struct work *w, bool full)
 		claim_rung(w);
 	else if (w->left_again)
 		claim(w, standing_later_ms(w));
+	kept_read(w);
 }
 
 /* Whose turn the last worker on our file died in: told before the first claim, and until the database has heard it. */
@@ -345,12 +348,12 @@ on_waits(void *ctx, const PGresult *r, const struct err *e)
 void
 claim_suspects(struct work *w)
 {
-	if (w->wk->draining || w->claiming > 0 || beat_since_us(w->wk->beat) == 0 || !w->blamed)
+	if (w->wk->draining || beat_since_us(w->wk->beat) == 0 || !w->blamed)
 		return;
-	if (w->n == 0) {
+	if (w->n == 0 && w->claiming == 0) {
 		w->claiming = 1;
 		DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_suspect, w, w->wk->name, "1", "0", "0", "f", "t", "0", NULL, NULL);
-	} else if (w->alone == NULL && !w->looking) {
+	} else if (w->n > 0 && w->alone == NULL && !w->looking) {
 		w->looking = true;
 		DBQ_RUN(w->wk->db, STMT_SUSPECT_WAITS, on_waits, w);
 	}

@@ -66,6 +66,16 @@ asks_client(const struct turn *t)
 	return false;
 }
 
+/*
+ * May hands be at a call of this turn that it will not hear is over? Under the same epoch it would go on beside the next turn's calls, or
+ * before them; the next claim's epoch ends it.
+ */
+static bool
+strays(const struct work *w, const struct sess *s)
+{
+	return s->stray || turn_calls_in(&s->t, CALL_LOST) > 0 || (s->provisioned && !hands_up(w->wk->hands));
+}
+
 bool
 kept_wanted(const struct work *w, const struct sess *s)
 {
@@ -73,7 +83,7 @@ kept_wanted(const struct work *w, const struct sess *s)
 
 	if (c->linger_ms == 0 || !(s->soon || asks_client(&s->t)) || linger_count(w->linger) >= KEPT_MAX)
 		return false;
-	if (s->t.attempts > 0 || s->stop_late || s->batch.ntaken < s->t.ninbox)
+	if (s->t.attempts > 0 || strays(w, s) || s->batch.ntaken < s->t.ninbox)
 		return false;
 	return !w->wk->draining && w->hears && !w->full && !w->short_of && !standing_alone(w) && clock_mono_ms() >= w->room_ms &&
 	    peers_favourite(&w->peers, s->t.id);
@@ -189,6 +199,7 @@ on_read(void *ctx, const PGresult *r, const struct err *e)
 	struct kept *k;
 
 	w->claiming = 0;
+	w->read_last = true;
 	if (e != NULL)
 		log_err("read_kept_failed", e, NULL);
 	else

@@ -52,7 +52,7 @@ struct sess {
 	int loading;			/* load.c: questions not answered yet */
 	bool load_failed;
 	bool soon;			/* its client came back soon after the turn before (linger.h) */
-	bool stop_late;			/* hands may still be at a call that the turn has given up */
+	bool stray;			/* hands may still be at a call that the turn has given up, or will: a later epoch ends it */
 	bool whole;			/* the context is the log's, up to t.last_seq */
 	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };

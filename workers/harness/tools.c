@@ -89,9 +89,11 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 		on_refused(s, c, doc);
 		break;
 	case HANDS_LOST:
+		s->stray = true;
 		c->state = CALL_LOST;
 		break;
 	case HANDS_DOWN:
+		s->stray = true;
 		settle(c, c->asked ? PLAN_UNKNOWN : TEXT_DOWN, true);
 		break;
 	}
@@ -185,7 +187,7 @@ on_stop_late(void *ctx)
 	struct sess *s = ctx;
 
 	s->stop_timer = NULL;
-	s->stop_late = true;
+	s->stray = true;
 	sess_at_hand(s);
 	log_warn("tool_stop_late", "session", s->t.id, NULL);
 	hands_forget(s->wk->hands, s);
@@ -217,7 +219,7 @@ tools_committed(struct sess *s)
 
 		if (c->next != CALL_GONE)
 			continue;
-		if (c->state == CALL_LOST) {
+		if (c->state == CALL_LOST) {	/* (not heard of while hands is away: kept_wanted) */
 			hint(s, "cancel", c->id);
 			s->provisioned = true;
 		}

@@ -34,6 +34,7 @@ struct work {
 	struct loop_task kept_rung;	/* some of them are to be read before the loop waits */
 	struct loop_timer *kept_look;
 	int64_t kept_each;	/* what each that is being read may have in bytes */
+	bool read_last;		/* the last answer was that of a read: a claim is next, if there is one to make */
 	bool settling;		/* some are being given back */
 	struct rung rung;	/* to be claimed before the loop waits */
 	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */

@@ -307,13 +307,19 @@ archived_deleted_updated(void **state)
 
 /* A turn that lasts until hands lets go of its call. */
 static void
-hold(const char *session)
+hold_in(const char *session)
 {
-	rig_session(session, "roost-scripted");
 	rig_message("bash {\"command\":\"hold\"}\n\nDone here.");
 	rig_send(session);
 	for (int64_t end = clock_mono_ms() + RIG_MS; fake_hands_count(rig_hands, "call", session) < 1;)
 		assert_true(clock_mono_ms() < end);
+}
+
+static void
+hold(const char *session)
+{
+	rig_session(session, "roost-scripted");
+	hold_in(session);
 }
 
 /* Two turns at a time: what comes for a kept session waits for room like anything that is due. */
@@ -336,6 +342,26 @@ no_room(void **state)
 	all_answered("sesn_full");
 	rig_check("sesn_full");
 	fake_hands_amnesia(rig_hands);
+	rig_signal(worker, SIGTERM);
+}
+
+/* hands was lost with a call that an interrupt then ended: it may still be at it, and only a later epoch would end it. */
+static void
+stray_call(void **state)
+{
+	pid_t worker = rig_worker(LONG);
+	AUTO(str) char *path = xasprintf("%s/hands.sock", rig_dir);
+
+	(void)state;
+	free(kept("sesn_stray"));
+	hold_in("sesn_stray");
+	fake_hands_stop(&rig_hands);
+	rig_interrupt();
+	rig_send("sesn_stray");
+	rig_settled("sesn_stray");
+	rig_wait("0", "SELECT count(*) FROM work");
+	rig_check("sesn_stray");
+	rig_hands = fake_hands_start(path);
 	rig_signal(worker, SIGTERM);
 }
 
@@ -395,6 +421,7 @@ main(void)
 		cmocka_unit_test_teardown(stopped, rig_clear),
 		cmocka_unit_test_teardown(archived_deleted_updated, rig_clear),
 		cmocka_unit_test_teardown(no_room, rig_clear),
+		cmocka_unit_test_teardown(stray_call, rig_clear),
 		cmocka_unit_test_teardown(too_large, rig_clear),
 		cmocka_unit_test_teardown(postgres_restarts, rig_clear),
 	};
