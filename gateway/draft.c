@@ -315,6 +315,7 @@ draft_updated(const struct draft_changes *c, struct inbox_item *out)
 
 	memset(out, 0, sizeof *out);
 	out->type = "session.updated";
+	out->on_receipt = true;		/* ours: a stamp, also while it waits (contract 3) */
 	stem_begin(&stem, out);
 	if (json_is_null(c->title))
 		buf_str(&stem, ",\"title\":null");

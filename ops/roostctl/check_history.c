@@ -126,7 +126,7 @@ see(struct history *h, struct told *t, int reader, struct jspan event)
 	GROW(t->seen, t->nseen);
 	t->seen[t->nseen] = (struct seen){ .hash = hash(event.p, event.n), .stem = stem_hash(event.p, event.n), .reader = reader,
 	    .order = t->nseen, .on_receipt = jspan_get(event, "type", &at) &&
-	    (jspan_is(at, "user.custom_tool_result") || jspan_is(at, "user.interrupt")) };
+	    (jspan_is(at, "user.custom_tool_result") || jspan_is(at, "user.interrupt") || jspan_is(at, "session.updated")) };
 	snprintf(t->seen[t->nseen++].id, ID_MAX, "%.*s", (int)(id.n - 2), id.p + 1);
 	h->ck->nread++;
 }

@@ -443,6 +443,8 @@ session_update(void **state)
 	assert_int_equal(json_array_size(data), 4);
 	contains(json_array_get(data, 0), "{\"type\":\"session.updated\",\"title\":\"T\",\"metadata\":{\"a\":\"1\",\"b\":\"2\"}}");
 	contains(json_array_get(data, 1), "{\"type\":\"session.updated\",\"title\":null}");
+	for (size_t i = 0; i < 4; i++)			/* they wait; only a client's events may be without a stamp */
+		assert_true(json_is_string(json_object_get(json_array_get(data, i), "processed_at")));
 	assert_null(json_object_get(json_array_get(data, 1), "metadata"));
 	contains(json_array_get(data, 2), "{\"metadata\":{\"b\":\"2\"}}");
 	assert_null(json_object_get(json_array_get(data, 3), "metadata"));	/* cleared to empty: left out */
