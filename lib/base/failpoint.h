@@ -53,7 +53,7 @@ int64_t failpoint_shift_us(enum failpoint id);
 #define failpoint_open(path) ((void)(path))
 #define FAILPOINT(id) ((void)0)
 #define FAILPOINT_IN(id, where) ((void)0)
-#define FAILPOINT_ERR(id, e) (0)
+#define FAILPOINT_ERR(id, e) ((void)(e), 0)
 #define FAILPOINT_SHIFT(id) (0)
 
 #endif

@@ -285,11 +285,14 @@ answer_set(struct sendq *q, const char *lines)
 static void
 answer_ready(struct sendq *q)
 {
+	struct err e = ERR_INIT;
 	const char *owner;
 
 	FAILPOINT(DB_RAN);
 	if (q->failed || !q->answered) {
 		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->stmt == STMT_SESSION_MESSAGE ? SENDQ_LOOK : SENDQ_ALONE);
+	} else if (FAILPOINT_ERR(DB_COMMITTED, &e) < 0) {
+		answer(q, &q->set, SENDQ_UNCERTAIN);
 	} else {
 		owner = pg_str(q->rows, 0, 0);
 		answer_set(q, owner ? owner : "");
