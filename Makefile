@@ -70,6 +70,7 @@ INC_tests   := $(LIBINC) -Igateway -Igateway/api -Igateway/stream -Iworkers/harn
 BASE_SRC  := $(wildcard lib/base/*.c)
 STORE_SRC := $(wildcard lib/store/*.c) $(wildcard lib/bus/*.c)
 GEN       := $(OUT)/gen/stmts.h
+PREVIOUS  := $(OUT)/gen/previous/stmts.h
 objs = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 
 all: $(addprefix $(OUT)/bin/,$(BINS)) ## build every program into $(OUT)/bin
@@ -89,6 +90,10 @@ $(OUT)/libroost.a: $(call objs,$(BASE_SRC) $(STORE_SRC))
 $(GEN): $(wildcard sql/stmts/*.sql) ops/gen/stmts.py
 	@mkdir -p $(@D)
 	python3 ops/gen/stmts.py $(OUT)/gen sql/stmts
+# What the previous release calls, for tests/integ/upgrade.
+$(PREVIOUS): $(wildcard tests/integ/upgrade/previous/stmts/*.sql) ops/gen/stmts.py
+	@mkdir -p $(@D)
+	python3 ops/gen/stmts.py $(OUT)/gen/previous tests/integ/upgrade/previous/stmts
 
 # roost-init is static and runs inside the sandbox, where sanitizers cannot: it and its base objects are built without them.
 ifeq ($(BUILD),asan)
@@ -116,7 +121,7 @@ $(OUT)/obj/workers/%.o: workers/%.c | $(GEN)
 	$(call compile,$(INC_workers))
 $(OUT)/obj/ops/%.o: ops/%.c | $(GEN)
 	$(call compile,$(INC_ops))
-$(OUT)/obj/tests/%.o: tests/%.c | $(GEN)
+$(OUT)/obj/tests/%.o: tests/%.c | $(GEN) $(PREVIOUS)
 	$(call compile,$(INC_tests))
 
 # --- tests ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+-- Messages, which need no look at the session's calls: as session_lock and session_inbox_put, if nothing stands in their way. What does
+-- (archived, ended, suspended, a question to the client, a budget, a full inbox, or no such session) is found out and said by the gateway's
+-- longer way: a unique_violation, and nothing is written. Parallel arrays, one element per message; p_stem_bytes: of the stems; p_bytes: of
+-- stems and fragments. Returns who must be told, or NULL. A claim under way is waited for: its worker must be told.
+-- session_message_many does the same for several sessions at a time: what changes here changes there.
+-- Plain statements, each with a plan of its own that is kept: one statement for all of it costs a sixth more, and one message more by arrays.
+--
+-- What is read behind the session's lock is read by a later statement than the one that waited for it: it sees what was committed by who
+-- held it before, calls that it opened included. A lease that is seen there is left as it is, because nothing can end it unseen:
+--   an append that gives the session up takes the lock, and finds that wake_gen has moved; so do reaping, blaming, archiving, deleting, and
+--   giving back what was kept (session_settle);
+--   session_release, which does not, leaves the row of work, due at once (or in a second, behind an append that failed five times): the
+--   next claim reads this message. That is so, too, where it is the later one of the two.
+-- Without a lease a claim may be under way, which takes no lock of the session: the insert waits for its row, and returns its worker.
+-- As in session_inbox_put, what comes under a lease is counted by its owner.
+CREATE OR REPLACE FUNCTION session_message(p_workspace text, p_session text, p_ids text[], p_stems text[], p_fragments text[],
+    p_stem_bytes bigint, p_bytes bigint, p_events_max int, p_bytes_max bigint) RETURNS text
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  n int := cardinality(p_ids);
+  v_seq bigint;
+  v_context bigint;
+  v_status text;
+  v_owner text;
+BEGIN
+  UPDATE session x
+     SET inbox_seq = x.inbox_seq + n, inbox_events = x.inbox_events + n, inbox_wakes = x.inbox_wakes + n,
+         inbox_bytes = x.inbox_bytes + p_stem_bytes, wake_gen = x.wake_gen + 1, at_work = true
+    FROM organization o
+   WHERE x.workspace_id = p_workspace AND x.id = p_session AND x.archived_at IS NULL AND x.status <> 'terminated'
+     AND x.budget_cents IS NULL AND x.inbox_events + n <= p_events_max AND x.inbox_bytes + p_stem_bytes <= p_bytes_max
+     AND o.id = x.organization_id AND o.state = 'active'
+  RETURNING x.inbox_seq - n, x.context_bytes, x.status INTO v_seq, v_context, v_status;
+  IF n = 1 THEN
+    INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, on_receipt, wakes)
+    SELECT p_session, v_seq + 1, p_ids[1], 'user.message', p_stems[1], CASE WHEN p_fragments[1] IS NOT NULL THEN 'u'::"char" END,
+           p_fragments[1], clock_timestamp(), false, true
+     WHERE v_status <> 'idle' OR v_status = 'idle' AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = p_session AND a.state = 'open')
+    RETURNING (SELECT w.lease_owner FROM work w WHERE w.workspace_id = p_workspace AND w.session_id = p_session) INTO v_owner;
+  ELSE
+    INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, on_receipt, wakes)
+    SELECT p_session, v_seq + u.o, u.id, 'user.message', u.stem, CASE WHEN u.fragment IS NOT NULL THEN 'u'::"char" END, u.fragment,
+           clock_timestamp(), false, true
+      FROM unnest(p_ids, p_stems, p_fragments) WITH ORDINALITY u(id, stem, fragment, o)
+     WHERE v_status <> 'idle' OR v_status = 'idle' AND NOT EXISTS (SELECT FROM action a WHERE a.session_id = p_session AND a.state = 'open');
+  END IF;
+  IF NOT FOUND THEN
+    RAISE unique_violation USING MESSAGE = 'the session has to be looked at';
+  END IF;
+  IF v_owner IS NULL THEN
+    INSERT INTO work AS w (workspace_id, session_id, due_at, bytes)
+    VALUES (p_workspace, p_session, clock_timestamp(), v_context + p_bytes)
+    ON CONFLICT (workspace_id, session_id) DO UPDATE
+       SET due_at = least(w.due_at, excluded.due_at), bytes = w.bytes + CASE WHEN w.lease_owner IS NULL THEN p_bytes ELSE 0 END
+    RETURNING w.lease_owner INTO v_owner;
+  END IF;
+  RETURN v_owner;
+END $$;
+REVOKE ALL ON FUNCTION session_message FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION session_message TO roost_gw;

@@ -1,0 +1,68 @@
+-- Messages to several sessions, one each, by one statement per table: what session_message does for each. Parallel arrays, one element per
+-- message, each of another session. Returns a line for each, in order: who must be told, nothing for nobody, or "-": it has to be looked at
+-- (something stands in its way, or its session is locked), and nothing of it is written. It waits for nobody's lock but a claim's, which
+-- waits for none, and that of a call (p_locks), behind the sessions': another attempt of it holds that for one statement, or has the same
+-- session, whose lock comes first. So it is in no deadlock. An error takes all of it back: each goes alone then.
+--   p_locks, ...   NULL, or of each its answer that is kept for a retry, which it is the first attempt of, told by content (kind p); NULL: of this
+--                  one nothing is kept. What request_store does then: another attempt of the same call waits for this one's end
+CREATE OR REPLACE FUNCTION session_message_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
+    p_events_max int, p_bytes_max bigint, p_locks bigint[], p_idents uuid[], p_requests text[], p_digests uuid[], p_events text[],
+    p_keep_s int[], p_connections text[]) RETURNS text
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  v_locked text[];
+  v_put bigint[];	-- of each: how much its row of work counts
+  v_owners text[];
+BEGIN
+  SELECT array_agg(l.id) INTO v_locked
+    FROM (SELECT x.id FROM unnest(p_workspaces, p_sessions) u(workspace, session)
+                 JOIN session x ON x.workspace_id = u.workspace AND x.id = u.session FOR NO KEY UPDATE OF x SKIP LOCKED) l;
+
+  -- a statement of its own: it sees calls and leases as they are under the sessions' locks (session_message says why a lease is left alone)
+  WITH s AS (
+    UPDATE session x
+       SET inbox_seq = x.inbox_seq + 1, inbox_events = x.inbox_events + 1, inbox_wakes = x.inbox_wakes + 1,
+           inbox_bytes = x.inbox_bytes + octet_length(u.stem), wake_gen = x.wake_gen + 1, at_work = true
+      FROM unnest(p_workspaces, p_sessions, p_ids, p_stems, p_fragments) WITH ORDINALITY u(workspace, session, id, stem, fragment, o),
+           organization o
+     WHERE x.workspace_id = u.workspace AND x.id = u.session AND x.id = ANY (v_locked) AND x.archived_at IS NULL
+       AND x.status <> 'terminated' AND x.budget_cents IS NULL AND x.inbox_events + 1 <= p_events_max
+       AND x.inbox_bytes + octet_length(u.stem) <= p_bytes_max AND o.id = x.organization_id AND o.state = 'active'
+       AND (x.status <> 'idle' OR NOT EXISTS (SELECT FROM action a WHERE a.session_id = x.id AND a.state = 'open'))
+    RETURNING u.o, u.workspace, u.session, x.inbox_seq, x.context_bytes, u.id, u.stem, u.fragment),
+  i AS (
+    INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, on_receipt, wakes)
+    SELECT s.session, s.inbox_seq, s.id, 'user.message', s.stem, CASE WHEN s.fragment IS NOT NULL THEN 'u'::"char" END, s.fragment,
+           clock_timestamp(), false, true FROM s)
+  SELECT array_agg(s.context_bytes ORDER BY u.o), array_agg(CASE WHEN s.o IS NULL THEN '-' ELSE w.lease_owner END ORDER BY u.o)
+    INTO v_put, v_owners
+    FROM generate_series(1, cardinality(p_sessions)) u(o)
+         LEFT JOIN s ON s.o = u.o
+         LEFT JOIN work w ON w.workspace_id = s.workspace AND w.session_id = s.session;
+
+  IF array_position(v_owners, NULL) IS NOT NULL THEN
+    WITH k AS (
+      INSERT INTO work AS w (workspace_id, session_id, due_at, bytes)
+      SELECT u.workspace, u.session, clock_timestamp(), v_put[u.o] + octet_length(u.stem) + coalesce(octet_length(u.fragment), 0)
+        FROM unnest(p_workspaces, p_sessions, p_stems, p_fragments) WITH ORDINALITY u(workspace, session, stem, fragment, o)
+       WHERE v_owners[u.o] IS NULL
+      ON CONFLICT (workspace_id, session_id) DO UPDATE
+         SET due_at = least(w.due_at, excluded.due_at),
+             bytes = w.bytes + CASE WHEN w.lease_owner IS NULL THEN excluded.bytes - (SELECT x.context_bytes FROM session x WHERE x.id = w.session_id)
+                                    ELSE 0 END
+      RETURNING w.session_id, w.lease_owner)
+    SELECT array_agg(coalesce(v_owners[u.o], k.lease_owner) ORDER BY u.o) INTO v_owners
+      FROM unnest(p_sessions) WITH ORDINALITY u(session, o) LEFT JOIN k ON k.session_id = u.session;
+  END IF;
+  IF p_requests IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(u.lock) FROM unnest(p_locks, v_owners) u(lock, owner) WHERE u.lock IS NOT NULL AND u.owner IS DISTINCT FROM '-';
+    INSERT INTO request_dedupe (ident, request, kind, digest, made_by, seen, status, events, expires_at, connection)
+    SELECT u.ident, u.request, 'p', u.digest, 0, 0, 200, u.events, clock_timestamp() + make_interval(secs => u.keep_s), u.connection
+      FROM unnest(p_idents, p_requests, p_digests, p_events, p_keep_s, p_connections, v_owners)
+             u(ident, request, digest, events, keep_s, connection, owner)
+     WHERE u.request IS NOT NULL AND u.owner IS DISTINCT FROM '-';
+  END IF;
+  RETURN array_to_string(v_owners, E'\n', '');
+END $$;
+REVOKE ALL ON FUNCTION session_message_many FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION session_message_many TO roost_gw;
