@@ -1,12 +1,22 @@
-/* after: see after.h. */
+/*
+ * after: see after.h. Doorbells for sessions that somebody has go to him by the bell of this machine, those for the same worker as one letter;
+ * what the bell does not take, and doorbells for anybody, go by Redis.
+ */
 #include "after.h"
 
+#include <string.h>
+
+#include "bell.h"
 #include "failpoint.h"
 #include "log.h"
 
 struct after {
 	struct after *next;
-	const char *session, *owner;
+	const char *workspace, *session;
+	const char *owner;		/* of a doorbell; NULL: for anybody */
+	const char *told;
+	size_t told_len;
+	bool in_letter, rung;
 	const char *type, *body;	/* of an event; NULL: a doorbell */
 	int64_t seq;
 };
@@ -16,6 +26,7 @@ note(struct gw_req *r, const char *session)
 {
 	struct after *n = arena_alloc(r->arena, sizeof *n), **end = &r->after;
 
+	n->workspace = arena_strdup(r->arena, r->who.workspace_id);
 	n->session = arena_strdup(r->arena, session);
 	while (*end)
 		end = &(*end)->next;
@@ -26,7 +37,19 @@ note(struct gw_req *r, const char *session)
 void
 after_ring(struct gw_req *r, const char *session, const char *owner)
 {
-	note(r, session)->owner = owner[0] ? arena_strdup(r->arena, owner) : NULL;
+	after_ring_told(r, session, owner, NULL, 0);
+}
+
+void
+after_ring_told(struct gw_req *r, const char *session, const char *owner, const char *told, size_t told_len)
+{
+	struct after *n = note(r, session);
+
+	n->owner = owner[0] ? arena_strdup(r->arena, owner) : NULL;
+	if (n->owner && told_len > 0 && told_len <= BELL_MAX) {
+		n->told = memcpy(arena_alloc(r->arena, told_len), told, told_len);
+		n->told_len = told_len;
+	}
 }
 
 void
@@ -39,34 +62,81 @@ after_publish(struct gw_req *r, const char *session, const char *type, int64_t s
 	n->seq = seq;
 }
 
+struct after **
+after_take(struct gw_req *r, struct after **end)
+{
+	*end = r->after;
+	r->after = NULL;
+	while (*end)
+		end = &(*end)->next;
+	return end;
+}
+
+/* --- telling ------------------------------------------------------------------------------------------------------------------------ */
+
+/* A letter for the owner of n, with as many as it takes of what follows for the same. */
 static void
-publish(struct gw_req *r, const struct after *n)
+send_letter(struct bells *bells, struct after *n)
+{
+	const char *owner = n->owner;
+	struct after *rest;
+
+	if (!bells_to(bells, owner))
+		return;
+	for (rest = n; rest; rest = rest->next) {
+		if (!rest->owner || rest->rung || strcmp(rest->owner, owner) != 0)
+			continue;
+		if (!bells_add(bells, rest->workspace, rest->session, rest->told, rest->told_len))
+			break;
+		rest->in_letter = true;
+	}
+	if (bells_send(bells) < 0)
+		return;
+	for (; n != rest; n = n->next)
+		n->rung = n->rung || n->in_letter;
+}
+
+static void
+publish(struct bus *bus, const struct after *n)
 {
 	struct err e = ERR_INIT;
 
 	FAILPOINT(GW_ENDED);
-	if (bus_publish(r->bus, n->session, n->type, n->seq, n->body, &e) < 0)
+	if (bus_publish(bus, n->session, n->type, n->seq, n->body, &e) < 0)
 		log_err("publish", &e, "session", n->session, NULL);
 }
 
 static void
-ring(struct gw_req *r, const struct after *n)
+ring(struct bus *bus, const struct after *n)
 {
 	struct err e = ERR_INIT;
 
-	FAILPOINT(GW_AFTER);
-	if (bus_ring(r->bus, r->who.workspace_id, n->session, n->owner, &e) < 0)
+	if (bus_ring(bus, n->workspace, n->session, n->owner, &e) < 0)
 		log_err("doorbell", &e, "session", n->session, NULL);
+}
+
+void
+after_tell_all(struct after *all, struct bells *bells, struct bus *bus)
+{
+	for (struct after *n = all; n; n = n->next) {
+		if (!n->type)
+			FAILPOINT(GW_AFTER);
+		if (n->owner && !n->in_letter)
+			send_letter(bells, n);
+	}
+	for (const struct after *n = all; n; n = n->next) {
+		if (n->type)
+			publish(bus, n);
+		else if (!n->rung)
+			ring(bus, n);
+	}
 }
 
 void
 after_tell(struct gw_req *r)
 {
-	for (const struct after *n = r->after; n; n = n->next) {
-		if (n->type)
-			publish(r, n);
-		else
-			ring(r, n);
-	}
-	r->after = NULL;
+	struct after *all;
+
+	(void)after_take(r, &all);
+	after_tell_all(all, r->bells, r->bus);
 }

@@ -103,6 +103,7 @@ flight_lands(struct flight *f, struct gw_thread *t)
 {
 	f->r.db = t->db;
 	f->r.bus = t->bus;
+	f->r.bells = t->bells;
 }
 
 void

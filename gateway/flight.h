@@ -14,6 +14,7 @@ struct flight {
 	struct flight *next;
 	struct gw_req r;
 	struct db_later q;		/* of a read */
+	struct err e;			/* of a send: how it went */
 	FCGX_Request *fcgi;
 	struct arena *arena;
 	int64_t start_us;

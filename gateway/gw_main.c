@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "arena.h"
+#include "bell.h"
 #include "conns.h"
 #include "harden.h"
 #include "log.h"
@@ -154,7 +155,7 @@ main(int argc, char **argv)
 		struct worker *w = &workers[i];
 
 		w->park = park;
-		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c),
+		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c), .bells = bells_open(c.bell_dir),
 		    .arena = arena_new(ARENA_MAX) };
 		db_on_wait(w->ctx.db, park_yield);
 		must(pthread_create(&w->thread, NULL, worker_main, w) == 0);
@@ -167,6 +168,7 @@ main(int argc, char **argv)
 		pthread_join(workers[i].thread, NULL);
 		db_close(&workers[i].ctx.db);
 		bus_close(&workers[i].ctx.bus);
+		bells_close(&workers[i].ctx.bells);
 		arena_free(workers[i].ctx.arena);
 	}
 	free(workers);

@@ -354,10 +354,8 @@ int
 once_sent(struct gw_req *r, struct err *e)
 {
 	struct once o = { .r = r, .id = r->later->id };
-	int rc = o.id ? run_around(&o, r->later->sent, &r->replayed, e) : run_bare(&o, r->later->sent(r, e), e);
 
-	after_tell(r);
-	return rc;
+	return o.id ? run_around(&o, r->later->sent, &r->replayed, e) : run_bare(&o, r->later->sent(r, e), e);
 }
 
 int

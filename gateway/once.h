@@ -20,7 +20,10 @@ int once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, s
 /* How many messages may such an attempt leave to be sent with others (r->may_send)? */
 int once_may_send(const struct dedupe_id *id);
 
-/* The rest of a request whose handler left it to be done later (r->later, sends.h), now that it is known how the send went. */
+/*
+ * The rest of a request whose handler left it to be done later (r->later, sends.h), now that it is known how the send went. What it notes is
+ * the caller's to tell, before the reply.
+ */
 int once_sent(struct gw_req *r, struct err *e);
 
 /* Now and then forget what has expired: at most once a second in this process, a bounded number of rows. Failing is not an error. */

@@ -236,6 +236,7 @@ probes_take(struct probes *all, const struct gw_req *r, FCGX_Request *fcgi, int6
 	p->r.arena = NULL;
 	p->r.db = NULL;
 	p->r.bus = NULL;
+	p->r.bells = NULL;
 	p->r.probe = NULL;
 	p->r.after = NULL;
 	if (start(p, e) == 0)

@@ -22,6 +22,7 @@
 
 struct route;
 struct after;
+struct bells;
 struct upload_file;
 struct probe_target;
 struct send_later;
@@ -30,6 +31,7 @@ struct gw_req {
 	const struct conf *conf;
 	struct db *db;			/* this thread's */
 	struct bus *bus;		/* this thread's */
+	struct bells *bells;		/* this thread's, NULL: none (bell.h) */
 	struct arena *arena;		/* this request's */
 	const struct cursor_key *cursor_key;
 	const struct conns *conns;	/* this process' */

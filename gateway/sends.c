@@ -6,7 +6,9 @@
 
 #include <stdlib.h>
 
+#include "after.h"
 #include "flight.h"
+#include "once.h"
 #include "xalloc.h"
 
 #define LATE_MS 20
@@ -18,23 +20,40 @@ struct sends {
 	struct flights *flights;
 };
 
+/* Those that were answered together: all doorbells leave before the first reply is written, so that their workers are at it meanwhile. */
+static void
+answer_set(struct sends *all, struct gw_thread *t, const struct sendq_send *first)
+{
+	struct after *notes = NULL, **end = &notes;
+	const struct sendq_send *next;
+	struct flight *f;
+
+	for (const struct sendq_send *s = first; s; s = s->next) {
+		f = s->ticket;
+		flight_lands(f, t);
+		f->e = (struct err)ERR_INIT;
+		(void)once_sent(&f->r, &f->e);
+		end = after_take(&f->r, end);
+	}
+	after_tell_all(notes, t->bells, t->bus);
+	for (; first; first = next) {
+		next = first->next;	/* it is in the flight's arena */
+		f = first->ticket;
+		serve_reply(&f->r, f->fcgi, &f->e, "", f->start_us);
+		flight_over(all->flights, f, all->park);
+	}
+}
+
 static void
 answer(struct sends *all, struct gw_thread *t)
 {
-	struct sendq_send *s;
+	const struct sendq_send *s;
 	bool more;
 
 	while ((s = sendq_take(all->queue, &more)) != NULL) {
 		if (more)
 			park_nudge(all->park);
-		while (s) {
-			struct flight *f = s->ticket;
-
-			s = s->next;
-			flight_lands(f, t);
-			serve_sent(&f->r, f->fcgi, f->start_us);
-			flight_over(all->flights, f, all->park);
-		}
+		answer_set(all, t, s);
 	}
 }
 

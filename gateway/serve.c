@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "after.h"
 #include "arena.h"
 #include "attempt.h"
 #include "body.h"
@@ -230,7 +231,9 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text,
 		body_drain(fcgi);
 		if (sends_take(t->gw->sends, t, r, fcgi, start_us))
 			return HANDED_OVER;
-		return once_sent(r, e);
+		rc = once_sent(r, e);
+		after_tell(r);
+		return rc;
 	}
 	if (rc < 0 && connection_lost(e) && strcmp(r->route->method, "GET") == 0) {
 		buf_reset(&r->out);
@@ -253,15 +256,6 @@ serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t st
 	db_later_end(r->db);
 	if (rc < 0 && connection_lost(&e))
 		(void)read_here(r, &e);
-	serve_reply(r, fcgi, &e, "", start_us);
-}
-
-void
-serve_sent(struct gw_req *r, FCGX_Request *fcgi, int64_t start_us)
-{
-	struct err e = ERR_INIT;
-
-	(void)once_sent(r, &e);
 	serve_reply(r, fcgi, &e, "", start_us);
 }
 
@@ -344,7 +338,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	int64_t start_us = clock_mono_us();
 	struct err e = ERR_INIT;
 	AUTO(buf) struct buf text = BUF_INIT(0);
-	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
+	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
 	    .conns = t->gw->conns, .status = 200 };
 	char allow[64] = "";
 

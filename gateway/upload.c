@@ -247,6 +247,7 @@ finish(struct upload *u, struct gw_thread *t, struct err *e)
 
 	u->r.db = t->db;
 	u->r.bus = t->bus;
+	u->r.bells = t->bells;
 	u->r.arena = t->arena;
 	u->r.upload = &u->file;
 	rc = attempt_of(u, &id, e) < 0 ? -1 : query_parse(u->r.route->query, param(u, "QUERY_STRING"), u->r.arena, &u->r.query, e);

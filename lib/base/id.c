@@ -35,6 +35,14 @@ id_random(void *out, size_t n)
 	}
 }
 
+bool
+id_is_name(const char *text)
+{
+	size_t n = text ? strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-") : 0;
+
+	return n > 0 && n < ID_MAX && text[n] == '\0';
+}
+
 void
 id_base58(const unsigned char bytes[16], char out[23])
 {

@@ -17,6 +17,12 @@ char *id_new(const char *prefix, char out[ID_MAX]);
 /* Is text well-formed for this prefix? (It may still not exist.) */
 bool id_ok(const char *prefix, const char *text);
 
+/*
+ * Could text be an id, or a name made like one: letters, digits, `_` and `-`, shorter than ID_MAX? Of what comes from outside the process and
+ * goes into an array of Postgres or a path. text may be NULL.
+ */
+bool id_is_name(const char *text);
+
 /* 22 base58 characters for exactly these 16 bytes. */
 void id_base58(const unsigned char bytes[16], char out[23]);
 

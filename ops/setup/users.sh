@@ -23,6 +23,8 @@ setup_folders() {
 	folder "$RUN/gateway" 750 roost-gw:roost-api
 	folder "$RUN/stream" 750 roost-stream:roost-sse
 	folder "$RUN/hands" 750 root:roost-hands
+	# workers make their sockets in it, which the setgid bit hands to gateways; these pass, and nobody else
+	folder "$RUN/bell" 2710 roost-worker:roost-gw
 	folder "$RUN/vault" 750 roost-vault:roost-egress
 	folder "$RUN/egress" 750 roost-egress:roost-probe
 	folder "$RUN/service" 755 root:root

@@ -1,7 +1,8 @@
 /*
- * claim: where this worker's sessions come from: doorbells (by name, or what others have left), polls, and what falls due. At most one claim
- * is under way; what comes meanwhile is claimed together when it is answered. Before the first one the database is told whom the last worker
- * on our file died with (note.h). A claim that fails is logged and comes again with the next poll: nothing is lost but time.
+ * claim: where this worker's sessions come from: doorbells (by name, or what others have left; by Redis, or from a gateway of this machine),
+ * polls, and what falls due. At most one claim is under way; what comes meanwhile is claimed together when it is answered. Before the first
+ * one the database is told whom the last worker on our file died with (note.h). A claim that fails is logged and comes again with the next
+ * poll: nothing is lost but time.
  */
 #include "work_in.h"
 
@@ -197,16 +198,10 @@ on_rung(void *ctx)
 	claim_rung(ctx);
 }
 
-/* Anybody who reaches Redis may have written it: what Postgres would refuse must not spoil the others' claim. */
-static bool
-is_name(const char *id)
-{
-	size_t n = id != NULL ? strspn(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-") : 0;
-
-	return n > 0 && n < ID_MAX && id[n] == '\0';
-}
-
-/* A session that this worker should take at once, with all that are heard of in this round. */
+/*
+ * A session that this worker should take at once, with all that are heard of in this round. Anybody who reaches Redis may have written it:
+ * what Postgres would refuse must not spoil the others' claim.
+ */
 static void
 hear(struct work *w, const struct entry_job *job)
 {
@@ -216,7 +211,7 @@ hear(struct work *w, const struct entry_job *job)
 	for (int i = 0; i < g->n; i++)
 		if (strcmp(g->sessions[i], job->session) == 0)
 			return;
-	if (g->n == CLAIM_MAX || !is_name(job->workspace) || !is_name(job->session)) {
+	if (g->n == CLAIM_MAX || !id_is_name(job->workspace) || !id_is_name(job->session)) {
 		g->others = true;
 		return;
 	}
@@ -261,24 +256,36 @@ rung(struct work *w, const struct entry_job *job)
 		w->later = loop_after(w->wk->loop, standing_later_ms(w), on_later, w);
 }
 
+/* A doorbell for this worker, which had the session when it was rung. */
+static void
+rung_mine(struct work *w, const char *session)
+{
+	struct sess *s = work_find(w, session);
+
+	if (s != NULL)
+		sess_news(s);
+	else if (!kept_ring(w, session))
+		work_claim(w);	/* it has been released since */
+}
+
 static void
 on_entry(void *ctx, const struct busq_field *f, int n)
 {
 	struct work *w = ctx;
 	struct entry_job job;
-	struct sess *s;
 
 	if (entry_job_read(f, n, &job) < 0)
 		return;
-	if (job.owner == NULL) {
+	if (job.owner == NULL)
 		rung(w, &job);
-	} else if (strcmp(job.owner, w->wk->name) == 0) {
-		s = work_find(w, job.session);
-		if (s != NULL)
-			sess_news(s);
-		else if (!kept_ring(w, job.session))
-			work_claim(w);	/* it has been released since the ring was written */
-	}
+	else if (strcmp(job.owner, w->wk->name) == 0)
+		rung_mine(w, job.session);
+}
+
+static void
+on_bell(void *ctx, const struct bell_ring *ring)
+{
+	rung_mine(ctx, ring->session);
 }
 
 static void
@@ -365,6 +372,7 @@ void
 claim_begin(struct work *w)
 {
 	w->rung.task = (struct loop_task){ .fn = on_rung, .ctx = w };
+	w->bell = bell_new(w->wk->loop, w->wk->conf.bell_dir, w->wk->name, on_bell, w);
 	w->tail = busq_tail_new(w->wk->loop, &w->wk->conf, BUS_JOBS, on_entry, on_tail_state, w);
 }
 
@@ -373,5 +381,6 @@ claim_end(struct work *w)
 {
 	loop_cancel(w->wk->loop, &w->later);
 	loop_not(w->wk->loop, &w->rung.task);
+	bell_free(&w->bell);
 	busq_tail_free(&w->tail);
 }

@@ -5,6 +5,7 @@
 #ifndef ROOST_HARNESS_WORK_IN_H
 #define ROOST_HARNESS_WORK_IN_H
 
+#include "bell.h"
 #include "linger.h"
 #include "peers.h"
 #include "work.h"
@@ -56,6 +57,7 @@ struct work {
 	bool full;
 	bool hears;			/* the doorbell */
 	struct busq_tail *tail;
+	struct bell *bell;		/* the doorbell of this machine's gateways; NULL: they use Redis too */
 };
 
 /* work.c */

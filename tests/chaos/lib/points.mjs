@@ -156,6 +156,8 @@ export const points = [
 	{ point: 'dbq.after_send', way: 'tool' },
 	{ point: 'dbq.before_done', way: 'tool' },
 	{ point: 'bus.before_ring', way: 'plain' },
+	{ point: 'bell.before_ring', way: 'back' },
+	{ point: 'bell.heard', way: 'back' },
 	{ point: 'bus.before_publish', way: 'watched' },
 	{ point: 'claim.after', way: 'plain' },
 	{ point: 'linger.kept', way: 'back' },
