@@ -127,8 +127,7 @@ ask_refused(const json_t *reply, struct err *e)
 	for (int kind = EK_NONE + 1; kind < EK_COUNT; kind++)
 		if (strcmp(name, err_name((enum err_kind)kind)) == 0)
 			return err_fault(e, (enum err_kind)kind, 0, "the answer: %s", name);
-	/* "busy": each.c of the previous release says it so; to be dropped with the next one */
-	return err_fault(e, strcmp(name, "busy") == 0 ? EK_OVERLOADED : EK_INTERNAL, 0, "the answer: %.40s", name);
+	return err_fault(e, EK_INTERNAL, 0, "the answer: %.40s", name);
 }
 
 int

@@ -178,9 +178,9 @@ entry_job_read(const struct busq_field *f, int n, struct entry_job *out)
 {
 	const struct busq_field *w = find(f, n, "w"), *s = find(f, n, "s"), *o = find(f, n, "o");
 
-	if (!s || s->len == 0)
+	if (!w || w->len == 0 || !s || s->len == 0)
 		return -1;
-	*out = (struct entry_job){ .workspace = w && w->len > 0 ? w->val : NULL, .session = s->val, .owner = o && o->len > 0 ? o->val : NULL };
+	*out = (struct entry_job){ .workspace = w->val, .session = s->val, .owner = o && o->len > 0 ? o->val : NULL };
 	return 0;
 }
 

@@ -55,7 +55,7 @@ void entry_pack_reset(struct entry_pack *p);
 /* One field of an entry that was read. Values are NUL-terminated; the length is there because bodies are long. */
 struct busq_field { const char *key, *val; size_t len; };
 
-/* owner NULL: for any worker. workspace NULL: the previous release's writers do not tell. */
+/* owner NULL: for any worker. */
 struct entry_job { const char *workspace, *session, *owner; };
 
 /* seq 0: a preview; len 0: it cuts. Otherwise len 0: the body is in the log only. Everything is borrowed from the fields. */

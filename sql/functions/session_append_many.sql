@@ -122,27 +122,3 @@ GRANT EXECUTE ON FUNCTION session_append_many(text[], bigint[], bigint[], int[],
     boolean[], bigint[], bigint[], bigint[], bigint[],
     int[], bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[],
     int[], int[], text[], text[], int[]) TO roost_worker;
-
--- Kept for the previous release's workers, which keep no lease after a turn.
-CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigint[], p_bases bigint[], p_events int[], p_status text[],
-    p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_context_bytes bigint[], p_token_nano bigint[],
-    p_tokens bigint[], p_rates bigint[], p_taken_events int[], p_taken_bytes bigint[], p_taken_wakes int[],
-    p_e_appends int[], p_e_k int[], p_e_sessions text[], p_e_threads text[], p_e_ids text[], p_e_types text[], p_e_bodies text[],
-    p_e_roles text[], p_e_fragments text[], p_e_privates text[],
-    p_c_appends int[], p_c_sessions text[], p_c_seqs bigint[],
-    p_m_appends int[], p_m_k int[], p_m_sessions text[], p_m_models text[], p_m_classes int[])
-  RETURNS bigint[]
-  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT session_append_many(p_sessions, p_epochs, p_bases, p_events, p_status, p_paused, p_open_k, p_close_k, p_wake_gens,
-    array_fill(false, ARRAY[cardinality(p_sessions)]), p_context_bytes, p_token_nano, p_tokens, p_rates, p_taken_events, p_taken_bytes,
-    p_taken_wakes, p_e_appends, p_e_k, p_e_sessions, p_e_threads, p_e_ids, p_e_types, p_e_bodies, p_e_roles, p_e_fragments,
-    p_e_privates, p_c_appends, p_c_sessions, p_c_seqs, p_m_appends, p_m_k, p_m_sessions, p_m_models, p_m_classes)
-$$;
-REVOKE ALL ON FUNCTION session_append_many(text[], bigint[], bigint[], int[], text[], boolean[], int[], int[], bigint[],
-    bigint[], bigint[], bigint[], bigint[], int[],
-    bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[], int[],
-    int[], text[], text[], int[]) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION session_append_many(text[], bigint[], bigint[], int[], text[], boolean[], int[], int[], bigint[],
-    bigint[], bigint[], bigint[], bigint[], int[],
-    bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[], int[],
-    int[], text[], text[], int[]) TO roost_worker;

@@ -73,24 +73,3 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION session_take FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION session_take TO roost_worker;
-
--- Kept for the previous release's workers. calls: does it have calls that wait for the client, or whose answers wait?
-CREATE OR REPLACE FUNCTION session_claim(p_worker text, p_max int, p_room bigint, p_heavy bigint, p_take_heavy boolean, p_suspect boolean)
-  RETURNS TABLE (session_id text, epoch bigint, organization_id text, workspace_id text, thread_id text, status text, last_seq bigint,
-    last_us bigint, wake_gen bigint, attempts int, agent text, environment_id text, running_us bigint, active_us bigint,
-    input_tokens bigint, output_tokens bigint, cache_read_tokens bigint, cache_5m_tokens bigint, cache_1h_tokens bigint, title text,
-    created_us bigint, token_nano bigint, bytes bigint, calls boolean,
-    inbox_seq bigint, event_id text, type text, stem text, role "char", fragment text, on_receipt boolean, wakes boolean,
-    refers_to text, answer text, deny_message text, received_us bigint,
-    budget_cents bigint, unpriced boolean, paused boolean, outcomes boolean)
-  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT t.session_id, t.epoch, t.organization_id, t.workspace_id, t.thread_id, t.status, t.last_seq, t.last_us, t.wake_gen, t.attempts, t.agent,
-         t.environment_id, t.running_us, t.active_us, t.input_tokens, t.output_tokens, t.cache_read_tokens, t.cache_5m_tokens,
-         t.cache_1h_tokens, t.title, t.created_us, t.token_nano, t.bytes,
-         EXISTS (SELECT FROM action a WHERE a.session_id = t.session_id AND a.state <> 'closed'),
-         t.inbox_seq, t.event_id, t.type, t.stem, t.role, t.fragment, t.on_receipt, t.wakes, t.refers_to, t.answer, t.deny_message,
-         t.received_us, t.budget_cents, t.unpriced, t.paused, t.outcomes
-    FROM session_take(p_worker, p_max, p_room, p_heavy, p_take_heavy, p_suspect, 0, NULL, NULL) t
-$$;
-REVOKE ALL ON FUNCTION session_claim FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION session_claim TO roost_worker;

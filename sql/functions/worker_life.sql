@@ -1,7 +1,7 @@
 -- A worker's heartbeat, on the connection that holds its advisory lock: whether it reaches hands, where it runs, whether it takes
 -- sessions, how busy it is, how many should be at work on its machine (workers/harness/peers.h). known = false: the row was gone, so this
 -- worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the epochs:
--- of claims that were not on disk when it ended (session_claim), the epochs would come again. A worker claims after it has beaten.
+-- of claims that were not on disk when it ended (session_take), the epochs would come again. A worker claims after it has beaten.
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
     p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
@@ -26,17 +26,8 @@ BEGIN
   now_us := us(clock_timestamp());
   RETURN NEXT;
 END $$;
-REVOKE ALL ON FUNCTION worker_beat(text, bigint, int, boolean, text, boolean, int, int) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION worker_beat(text, bigint, int, boolean, text, boolean, int, int) TO roost_worker;
-
--- Kept for the previous release's workers, which tell less.
-CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean)
-  RETURNS TABLE (now_us bigint, known boolean)
-  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT * FROM worker_beat(p_id, p_lock, p_lease_s, p_hands, '', false, 0, 1)
-$$;
-REVOKE ALL ON FUNCTION worker_beat(text, bigint, int, boolean) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION worker_beat(text, bigint, int, boolean) TO roost_worker;
+REVOKE ALL ON FUNCTION worker_beat FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION worker_beat TO roost_worker;
 
 -- A worker that holds nothing any more, and claims nothing, leaves: from now on nobody waits for it. A lease that it does not know of (of a
 -- claim whose answer was lost with a connection) is taken from it at the next look, like a dead one's.

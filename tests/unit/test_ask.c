@@ -77,7 +77,6 @@ refusals(void **state)
 		fails(b.data, 0, (enum err_kind)kind);
 	}
 	buf_free(&b);
-	fails("{\"error\":\"busy\"}", 0, EK_OVERLOADED);
 	fails("{\"error\":\"unheard of\"}", 1, EK_INTERNAL);
 }
 

@@ -45,6 +45,10 @@ job_round_trip(void **state)
 	entry_job_cmd(&c, "wrkspc_1", "sesn_1", "wrk-7");
 	assert_int_equal(entry_job_read(f, as_fields(&c, f), &j), 0);
 	assert_string_equal(j.owner, "wrk-7");
+	entry_job_cmd(&c, "", "sesn_1", NULL);
+	assert_int_equal(entry_job_read(f, as_fields(&c, f), &j), -1);
+	entry_job_cmd(&c, "wrkspc_1", "", NULL);
+	assert_int_equal(entry_job_read(f, as_fields(&c, f), &j), -1);
 }
 
 /* What the one item of an entry tells. */
