@@ -16,7 +16,8 @@ struct after {
 	const char *owner;		/* of a doorbell; NULL: for anybody */
 	const char *told;
 	size_t told_len;
-	bool in_letter, rung;
+	const struct after *letter;	/* the first of the letter that it went with; NULL: it went with none */
+	bool delivered;			/* the letter that begins with this one */
 	const char *type, *body;	/* of an event; NULL: a doorbell */
 	int64_t seq;
 };
@@ -78,22 +79,16 @@ after_take(struct gw_req *r, struct after **end)
 static void
 send_letter(struct bells *bells, struct after *n)
 {
-	const char *owner = n->owner;
-	struct after *rest;
-
-	if (!bells_to(bells, owner))
+	if (!bells_to(bells, n->owner))
 		return;
-	for (rest = n; rest; rest = rest->next) {
-		if (!rest->owner || rest->rung || strcmp(rest->owner, owner) != 0)
+	for (struct after *m = n; m; m = m->next) {
+		if (!m->owner || m->letter || strcmp(m->owner, n->owner) != 0)
 			continue;
-		if (!bells_add(bells, rest->workspace, rest->session, rest->told, rest->told_len))
+		if (!bells_add(bells, m->workspace, m->session, m->told, m->told_len))
 			break;
-		rest->in_letter = true;
+		m->letter = n;
 	}
-	if (bells_send(bells) < 0)
-		return;
-	for (; n != rest; n = n->next)
-		n->rung = n->rung || n->in_letter;
+	n->delivered = bells_send(bells) == 0;
 }
 
 static void
@@ -121,13 +116,13 @@ after_tell_all(struct after *all, struct bells *bells, struct bus *bus)
 	for (struct after *n = all; n; n = n->next) {
 		if (!n->type)
 			FAILPOINT(GW_AFTER);
-		if (n->owner && !n->in_letter)
+		if (n->owner && !n->letter)
 			send_letter(bells, n);
 	}
 	for (const struct after *n = all; n; n = n->next) {
 		if (n->type)
 			publish(bus, n);
-		else if (!n->rung)
+		else if (!n->letter || !n->letter->delivered)
 			ring(bus, n);
 	}
 }

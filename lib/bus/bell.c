@@ -121,6 +121,8 @@ bells_send(struct bells *b)
 {
 	ssize_t n;
 
+	if (b->len == 0)
+		return -1;
 	FAILPOINT(BELL);
 	n = sendto(b->fd, b->text, b->len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&b->to, sizeof b->to);
 	return n == (ssize_t)b->len ? 0 : -1;

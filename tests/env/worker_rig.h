@@ -26,6 +26,9 @@ int rig_clear(void **state);
 /* The fake model provider (tests/provider); model `fake` goes to it from now on. */
 void rig_provider(void);
 
+/* Workers that start from now on have a bell (lib/bus/bell.h), by which rig_send() rings who has the session. */
+void rig_bell(void);
+
 /* A worker with these further settings ("lease_s = 2\n..."). Returns its pid. */
 pid_t rig_worker(const char *settings);
 /* Kill (or otherwise signal) a worker; 9 and 15 also wait for it. */
