@@ -13,11 +13,7 @@
 static struct hub_share **
 bucket(struct hub_shares *all, const char *id)
 {
-	uint32_t h = 2166136261u;	/* FNV-1a; ids are ours, not the client's */
-
-	for (; *id; id++)
-		h = (h ^ (unsigned char)*id) * 16777619u;
-	return &all->buckets[h % HUB_SHARE_BUCKETS];
+	return &all->buckets[id_hash(id) % HUB_SHARE_BUCKETS];	/* ids are ours, not the client's */
 }
 
 struct hub_share *

@@ -43,6 +43,16 @@ id_is_name(const char *text)
 	return n > 0 && n < ID_MAX && text[n] == '\0';
 }
 
+uint32_t
+id_hash(const char *text)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *text != '\0'; text++)
+		h = (h ^ (unsigned char)*text) * 16777619u;
+	return h;
+}
+
 void
 id_base58(const unsigned char bytes[16], char out[23])
 {

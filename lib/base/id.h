@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define ID_MAX 48	/* any id with its NUL */
 #define ID_TAIL 24	/* "01" + 22 */
@@ -22,6 +23,9 @@ bool id_ok(const char *prefix, const char *text);
  * goes into an array of Postgres or a path. text may be NULL.
  */
 bool id_is_name(const char *text);
+
+/* Of an id, or any name, for tables (FNV-1a): who chooses names can choose ones that collide. */
+uint32_t id_hash(const char *text);
 
 /* 22 base58 characters for exactly these 16 bytes. */
 void id_base58(const unsigned char bytes[16], char out[23]);

@@ -165,6 +165,9 @@ ids(void **state)
 	assert_false(id_ok("sesn_", "sesn_01000000000000000000000O"));
 	assert_false(id_ok("sesn_", "sesn_0111111111111111111111111x"));
 	memset(ones, 0xff, 16);
+	assert_int_equal(id_hash(""), 0x811c9dc5);
+	assert_int_equal(id_hash("a"), 0xe40c292c);
+	assert_int_equal(id_hash("foobar"), 0xbf9cf968);
 	id_base58(ones, tail);
 	assert_string_equal(tail, "YcVfxkQb6JRzqk5kF2tNLv");
 }

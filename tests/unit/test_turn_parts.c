@@ -13,6 +13,7 @@
 #include "bus.h"
 #include "agents.h"
 #include "delta.h"
+#include "id.h"
 #include "peers.h"
 #include "policy.h"
 #include "stamp.h"
@@ -30,7 +31,7 @@ known(const char *me, int n, int load, int spread)
 
 	peers_begin(&p, me, "h", 3000);
 	for (p.n = 0; p.n < n; p.n++)
-		p.all[p.n] = (struct peer){ .hash = peers_hash(names[p.n]), .host = peers_hash("h"), .open = true, .hands = true,
+		p.all[p.n] = (struct peer){ .hash = id_hash(names[p.n]), .host = id_hash("h"), .open = true, .hands = true,
 		    .load = load, .spread = spread };
 	peers_look(&p);
 	return p;
@@ -108,7 +109,7 @@ line_of_peers(void **state)
 		w[i].open = false;		/* nobody says that it takes any: all do */
 	same_places(w, 4, (const int[]){ 0, 0, 0, 0 });
 	for (int i = 0; i < 4; i++)
-		w[i] = (struct peer){ .hash = peers_hash(names[i]), .host = peers_hash(i % 2 == 0 ? "h" : "i"), .open = true, .spread = 1 };
+		w[i] = (struct peer){ .hash = id_hash(names[i]), .host = id_hash(i % 2 == 0 ? "h" : "i"), .open = true, .spread = 1 };
 	same_places(w, 4, (const int[]){ 0, 0, 1, 1 });		/* each machine has a line of its own */
 }
 

@@ -30,11 +30,7 @@ struct ctxcache {
 static unsigned
 bucket(const char *id)
 {
-	unsigned h = 2166136261u;
-
-	for (; *id != '\0'; id++)
-		h = (h ^ (unsigned char)*id) * 16777619u;
-	return h % BUCKETS;
+	return id_hash(id) % BUCKETS;
 }
 
 /* Where the pointer to this session's entry is, or would be. */

@@ -20,7 +20,6 @@
 #include "failpoint.h"
 #include "log.h"
 
-#define KEPT_MAX 1024		/* leases kept by one worker */
 #define SETTLE_MAX 256		/* given back by one statement */
 #define LOOK_MS 250		/* how often some are */
 
@@ -81,7 +80,7 @@ kept_wanted(const struct work *w, const struct sess *s)
 {
 	const struct conf *c = &w->wk->conf;
 
-	if (c->linger_ms == 0 || !(s->soon || asks_client(&s->t)) || linger_count(w->linger) >= KEPT_MAX)
+	if (c->linger_ms == 0 || !(s->soon || asks_client(&s->t)) || linger_count(w->linger) >= c->linger_max)
 		return false;
 	if (s->t.attempts > 0 || strays(w, s) || s->batch.ntaken < s->t.ninbox)
 		return false;

@@ -20,11 +20,7 @@ struct linger {
 static unsigned
 bucket(const char *id)
 {
-	unsigned h = 2166136261u;
-
-	for (; *id != '\0'; id++)
-		h = (h ^ (unsigned char)*id) * 16777619u;
-	return h % BUCKETS;
+	return id_hash(id) % BUCKETS;
 }
 
 struct linger *

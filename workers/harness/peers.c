@@ -7,15 +7,7 @@
 
 #include <string.h>
 
-uint32_t
-peers_hash(const char *name)
-{
-	uint32_t h = 2166136261u;
-
-	for (; *name != '\0'; name++)
-		h = (h ^ (unsigned char)*name) * 16777619u;
-	return h;
-}
+#include "id.h"
 
 static uint32_t
 weight(uint32_t worker, uint32_t session)
@@ -30,7 +22,7 @@ weight(uint32_t worker, uint32_t session)
 bool
 peers_favourite(const struct peers *p, const char *session)
 {
-	uint32_t s = peers_hash(session), mine = weight(p->me, s);
+	uint32_t s = id_hash(session), mine = weight(p->me, s);
 
 	if (p->nfirst > 0 && p->behind > 0)
 		return false;
@@ -127,7 +119,7 @@ on_peers(void *ctx, const PGresult *r, const struct err *e)
 	p->asking = false;
 	p->n = 0;
 	for (int i = 0; e == NULL && i < PQntuples(r) && p->n < PEERS_MAX; i++)
-		p->all[p->n++] = (struct peer){ .hash = peers_hash(pg_str(r, i, 0)), .host = peers_hash(pg_str(r, i, 1)),
+		p->all[p->n++] = (struct peer){ .hash = id_hash(pg_str(r, i, 0)), .host = id_hash(pg_str(r, i, 1)),
 		    .open = pg_bool(r, i, 2), .hands = pg_bool(r, i, 3), .load = (int)pg_int(r, i, 4), .spread = (int)pg_int(r, i, 5) };
 	peers_look(p);
 }
@@ -135,7 +127,7 @@ on_peers(void *ctx, const PGresult *r, const struct err *e)
 void
 peers_begin(struct peers *p, const char *me, const char *host, int64_t fresh_ms)
 {
-	*p = (struct peers){ .me = peers_hash(me), .host = peers_hash(host), .fresh_ms = fresh_ms, .spread = 1 };
+	*p = (struct peers){ .me = id_hash(me), .host = id_hash(host), .fresh_ms = fresh_ms, .spread = 1 };
 }
 
 void

@@ -23,7 +23,7 @@
 #define PEERS_CALM 10		/* so many looks in a row: then it is one fewer */
 
 struct peer {
-	uint32_t hash, host;	/* of its name, of its machine's */
+	uint32_t hash, host;	/* id_hash() of its name, of its machine's */
 	bool open, hands;
 	int load, spread;	/* percent of what it can do; how many of its machine it thinks are to be at work */
 };
@@ -41,7 +41,6 @@ struct peers {
 	bool asking;
 };
 
-uint32_t peers_hash(const char *name);
 /* host: the machine's name; fresh_ms: who has not beaten for so long is passed over. */
 void peers_begin(struct peers *p, const char *me, const char *host, int64_t fresh_ms);
 /* Ask the database who lives; peers_look() follows. */

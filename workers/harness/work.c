@@ -31,7 +31,7 @@
 static unsigned
 bucket(const char *id)
 {
-	return peers_hash(id) % BUCKETS;
+	return id_hash(id) % BUCKETS;
 }
 
 struct sess *

@@ -10,6 +10,7 @@
 
 #include "call.h"
 #include "failpoint.h"
+#include "id.h"
 #include "log.h"
 #include "server.h"
 #include "xalloc.h"
@@ -50,11 +51,7 @@ make_room(struct hands *h)
 static struct session_bucket *
 bucket(struct hands *h, const char *id)
 {
-	unsigned hash = 2166136261u;
-
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * 16777619u;
-	return &h->buckets[hash % SESSION_BUCKETS];
+	return &h->buckets[id_hash(id) % SESSION_BUCKETS];
 }
 
 struct session *

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "id.h"
 #include "xalloc.h"
 
 #define UIDS_LOCKS "/run/roost-uids"
@@ -73,13 +74,11 @@ lock_pieces(struct uids *u, unsigned at, unsigned need)
 static int
 find_base(struct uids *u, const char *instance, struct err *e)
 {
-	unsigned need = ((unsigned)u->slots + EACH_PIECE - 1) / EACH_PIECE, hash = 2166136261u, i, at;
-	const char *p;
+	unsigned need = ((unsigned)u->slots + EACH_PIECE - 1) / EACH_PIECE, i, at;
+	uint32_t hash = id_hash(instance);
 
 	if (mkdir(UIDS_LOCKS, 0700) < 0 && errno != EEXIST)
 		return err_fault(e, EK_UNAVAILABLE, errno, "cannot make " UIDS_LOCKS);
-	for (p = instance; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619u;
 	for (i = 0; i < PIECES; i++) {
 		at = (hash + i) % PIECES;
 		if (at + need <= PIECES && lock_pieces(u, at, need)) {
