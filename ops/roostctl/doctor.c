@@ -197,21 +197,6 @@ check_queue(struct doctor *d)
 }
 
 static void
-check_certificate(struct doctor *d)
-{
-	char path[300], out[256];
-	const char *const argv[] = { "openssl", "x509", "-in", path, "-noout", "-checkend", "1209600", NULL };
-
-	snprintf(path, sizeof(path), "%s/tls/server.crt", d->ctl->conf.state_dir);
-	if (access(path, R_OK) != 0)
-		doctor_fail(d, "run make up", "%s: %s", path, strerror(errno));
-	else if (service_capture(argv, 5, out, sizeof(out)) != 0)
-		doctor_fail(d, "run make up: it renews the certificate", "ends within 14 days, or cannot be read");
-	else
-		doctor_ok(d, "valid for at least 14 days");
-}
-
-static void
 check_port(struct doctor *d)
 {
 	char ca[300], url[64], out[2048];
@@ -226,7 +211,16 @@ check_port(struct doctor *d)
 		doctor_ok(d, "%s %.*s", url, (int)strcspn(out, "\n"), out);
 }
 
-/* A key file that others may read is a finding, also when it is an old one that nobody names any more. */
+/* What lies in STATE/keys, and what the processes that read it do without. */
+static const struct { const char *name, *lack; } keys[] = {
+	{ "pepper", "every API key hangs on it: bring it back from the backup before make up, which would make another one" },
+	{ "pepper.gw", "run make up: it copies it from pepper; gateways do not start without it" },
+	{ "pepper.stream", "run make up: it copies it from pepper; streams do not start without it" },
+	{ "instance.key", "bring it back from the backup: sealed provider keys cannot be opened without it" },
+	{ "instance.pub", "run make up: it is computed from instance.key" },
+};
+
+/* A key file that others may read is a finding, also when it is an old one that nobody names any more; so is one that is not there. */
 static void
 check_secrets(struct doctor *d)
 {
@@ -253,6 +247,13 @@ check_secrets(struct doctor *d)
 		}
 	}
 	closedir(dp);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, keys[i].name);
+		if (stat(path, &st) != 0) {
+			doctor_fail(d, keys[i].lack, "%s: %s", path, strerror(errno));
+			bad++;
+		}
+	}
 	if (!bad)
 		doctor_ok(d, "%d files, each for its owner only", n);
 }
@@ -284,7 +285,7 @@ static const struct {
 	{ "files", doctor_store },
 	{ "vault", doctor_vault },
 	{ "archive", doctor_archive },
-	{ "certificate", check_certificate },
+	{ "certificate", doctor_tls },
 	{ "health", check_port },
 };
 

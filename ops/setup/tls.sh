@@ -27,12 +27,20 @@ tls_authority() {
 	mv "$STATE/tls/ca.crt.new" "$STATE/tls/ca.crt"
 }
 
-# Renewed when it ends within 30 days, when other names are wanted, or when the authority is another one.
+# The key is there and is this certificate's.
+tls_pair() {
+	[ -s "$1/server.key" ] &&
+		[ "$(openssl x509 -in "$1/server.crt" -noout -pubkey)" = "$(openssl pkey -in "$1/server.key" -pubout 2>/dev/null)" ]
+}
+
+# Renewed when it ends within 30 days, when its key is gone or another's, when other names are wanted, or when the authority is another one.
 tls_certificate() {
 	local names=$1 dir=$STATE/tls
 	if [ -s "$dir/server.crt" ] && [ "$(cat "$dir/names" 2>/dev/null)" = "$names" ] &&
 		openssl x509 -in "$dir/server.crt" -noout -checkend 2592000 >/dev/null &&
-		openssl verify -CAfile "$dir/ca.crt" "$dir/server.crt" >/dev/null 2>&1; then
+		openssl verify -CAfile "$dir/ca.crt" "$dir/server.crt" >/dev/null 2>&1 && tls_pair "$dir"; then
+		chown roost-nginx:roost-nginx "$dir/server.key"
+		chmod 400 "$dir/server.key"
 		return 0
 	fi
 	say tls "new server certificate for $names"

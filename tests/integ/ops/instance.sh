@@ -84,9 +84,9 @@ comes_back() {
 	local old
 	old=$(cat "$ROOST_RUN/supervise/$1/pid")
 	kill -KILL "$old"
-	within 30 another "$1" "$old" && within 30 answers "$1"
+	within 30 another_pid "$1" "$old" && within 30 answers "$1"
 }
-another() { local now; now=$(cat "$ROOST_RUN/supervise/$1/pid") && [ -n "$now" ] && [ "$now" != "$2" ]; }
+another_pid() { local now; now=$(cat "$ROOST_RUN/supervise/$1/pid") && [ -n "$now" ] && [ "$now" != "$2" ]; }
 start_name() { sed -n 's/^fastcgi_param CLIENT_CONNECTION \([0-9a-f]\{16\}\)-\$pid\.\$connection\.\$connection_requests;$/\1/p' "$ROOST_STATE/conf/nginx/start"; }
 named=$(start_name)
 for service in postgres redis nginx; do
@@ -144,6 +144,62 @@ fails "and gets no more keys" 'archived' ctl key create "$workspace" x
 fails "the doctor tells that hands is not there" 'FAIL  sockets' ctl doctor
 fails "status too" 'sandboxes  unknown' ctl status
 fails "usage" '^usage: ' ctl key
+
+# --- certificate and keys ----------------------------------------------------------------------------------------------------------
+# What the doctor says of the disk, what nginx does with what it has read, and that make up mends it.
+tls=$ROOST_STATE/tls
+says() { fails "$1" "$2" ctl doctor; }
+serves() { client -o "$dir/x" "$ROOST_BASE_URL/"; }
+fine() { grep '^ok *certificate' <(ctl doctor); }
+# another DAYS: a certificate for nginx' key that ends then
+another() {
+	openssl req -new -key "$tls/server.key" -subj /CN=localhost 2>/dev/null | openssl x509 -req -days "$1" -CA "$tls/ca.crt" -CAkey "$tls/ca.key" \
+		-set_serial 7 -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1) -out "$tls/server.crt" 2>/dev/null
+}
+back() { rm -rf "$tls" && cp -a "$dir/tls" "$tls" && fine; }
+logs() { grep -q "$1" "$ROOST_STATE/log/nginx/current"; }
+check "the doctor likes the certificate" fine
+cp -a "$tls" "$dir/tls"
+rm "$tls/server.key"
+says "it tells of a missing key" 'FAIL *certificate.*server.key: No such file'
+check "without which nginx goes on" serves
+cp -a "$dir/tls/server.key" "$tls/server.key"
+chown root "$tls/server.key"
+says "of a key that nginx' user cannot read" 'FAIL *certificate.*has mode 400 and belongs to uid 0'
+rm "$tls/server.crt"
+says "of a missing certificate" 'FAIL *certificate.*server.crt: No such file'
+echo x >"$tls/server.crt"
+says "of what is none" 'FAIL *certificate.*is no certificate'
+check "all there again" back
+another 7
+says "of one that ends soon" 'warn *certificate *ends within 14 days'
+another -1
+says "of one that has expired" 'FAIL *certificate *expired'
+check "nginx goes on with the one that it has read" serves
+kill -KILL "$(cat "$ROOST_RUN/supervise/nginx/pid")"
+expired() { ! client -S "$ROOST_BASE_URL/" >"$dir/x" 2>&1 && grep -q 'certificate has expired' "$dir/x"; }
+check "started again it shows what clients refuse" within 20 expired
+says "which the doctor sees with a client's eyes" 'FAIL *health.*certificate has expired'
+# What make up does about it, without the rest of it.
+renews() {
+	(
+		# shellcheck disable=SC2317 # called by what is sourced
+		say() { echo "$*"; }
+		export STATE=$ROOST_STATE ID=$ROOST_INSTANCE
+		# shellcheck source=/dev/null
+		. ops/setup/tls.sh
+		setup_tls
+	) | grep 'new server certificate' && fine && { ! kill -KILL "$(cat "$ROOST_RUN/supervise/nginx/pid")"; within 20 serves; }
+}
+check "make up renews it" renews
+cp "$dir/tls/server.key" "$tls/server.key"
+says "a key of another certificate is told" 'FAIL *certificate.*is not the key of'
+kill -KILL "$(cat "$ROOST_RUN/supervise/nginx/pid")"
+check "nginx does not start with it, and says so" within 20 logs 'key values mismatch'
+check "make up makes a pair" renews
+mv "$ROOST_STATE/keys/instance.key" "$dir/instance.key"
+says "a lost key of the instance is told" 'FAIL *secrets.*instance.key: No such file'
+mv "$dir/instance.key" "$ROOST_STATE/keys/instance.key"
 
 # --- migrations --------------------------------------------------------------------------------------------------------------------
 cp -r sql "$dir/sql"
