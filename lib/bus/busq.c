@@ -206,6 +206,16 @@ busq_publish(struct busq *b, const char *session, const char *type, int64_t seq,
 	loop_soon(b->loop, &b->send);
 }
 
+/* What is left of it in the list is empty, and goes with the next round of sending. */
+void
+busq_now(struct busq *b, const char *session)
+{
+	struct out *o = out_of(b, session);
+
+	if (o)
+		send_one(b, o);
+}
+
 void
 busq_hold(struct busq *b, const char *session, bool events_too)
 {

@@ -23,6 +23,8 @@ void busq_free(struct busq **b);
  * len bytes, copied; over BUS_BODY_MAX it is left out for the hub to fetch.
  */
 void busq_publish(struct busq *b, const char *session, const char *type, int64_t seq, const char *body, size_t len);
+/* What this session has published goes out before anything else is done, and by itself: nothing that follows it can hold it up. */
+void busq_now(struct busq *b, const char *session);
 /*
  * What this session has published and is not out yet may wait for what it publishes next, for some milliseconds; not when there are
  * committed events in it, unless these may wait too.

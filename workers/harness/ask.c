@@ -53,9 +53,12 @@ static void
 on_text(void *ctx, int index, const char *text, size_t len)
 {
 	struct sess *s = ctx;
+	bool first = !s->delta.opened;
 
 	sess_at_hand(s);
 	delta_text(&s->delta, clock_mono_ms(), index, text, len);
+	if (first && !model_inside(s->model))
+		busq_now(s->wk->bus, s->t.id);	/* a reply that came in one piece with them would have them wait for its commit */
 	delta_arm(s);
 }
 

@@ -222,6 +222,12 @@ model_spent(const struct model_call *call, struct model_usage *out)
 	return call->reply.begun || call->decode.usage;
 }
 
+bool
+model_inside(const struct model_call *call)
+{
+	return call->play != NULL;
+}
+
 /* The attempt has failed with call->failure: try on, or tell. */
 static void
 call_fail(struct model_call *call)

@@ -144,6 +144,9 @@ struct model_call *model_start(struct model_client *mc, const struct model_reque
  */
 bool model_spent(const struct model_call *call, struct model_usage *out);
 
+/* Is this call answered in the process, all of it as soon as it was asked? */
+bool model_inside(const struct model_call *call);
+
 /* Stop at once; no callback comes any more. Sets *call = NULL. */
 void model_cancel(struct model_call **call);
 

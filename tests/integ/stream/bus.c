@@ -280,6 +280,26 @@ held(void **state)
 	busq_tail_free(&t);
 }
 
+/* What is told at once stands in an entry of its own, before what follows it in the same round. */
+static void
+at_once(void **state)
+{
+	struct busq_tail *t = tail_up();
+	struct busq *q = writer_up();
+
+	busq_now(q, "sesn_a");				/* nothing yet */
+	busq_publish(q, "sesn_a", "start", 1, "{}", 2);
+	busq_now(q, "sesn_a");
+	busq_hold(q, "sesn_a", true);			/* too late */
+	busq_publish(q, "sesn_b", "other", 2, "{}", 2);
+	busq_publish(q, "sesn_a", "end", 3, "{}", 2);
+	until(&seen.entries, 3);
+	assert_int_equal(seen.packs, 3);
+	assert_int_equal(seen.unordered, 0);
+	busq_free(&q);
+	busq_tail_free(&t);
+}
+
 static void
 acl(const char *rule)
 {
@@ -476,6 +496,7 @@ main(void)
 		cmocka_unit_test(silence),
 		cmocka_unit_test(a_rush),
 		cmocka_unit_test(held),
+		cmocka_unit_test(at_once),
 		cmocka_unit_test(answers_cannot_be_refused),
 		cmocka_unit_test(refusals_are_heard),
 		cmocka_unit_test(restart),

@@ -197,6 +197,39 @@ publication(void **state)
 	buf_free(&words);
 }
 
+/* A reply that comes in one piece: its first words are out by themselves, they do not wait for the commit of the message. */
+static void
+first_words(void **state)
+{
+	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir), *last = NULL;
+	struct entry_events all;
+	struct entry_event ev;
+	redisContext *c = redisConnectUnix(sock);
+	redisReply *r;
+	int first = 0;
+
+	(void)state;
+	rig_session("sesn_first", "fake");
+	rig_message("hello there");
+	rig_send("sesn_first");
+	rig_settled("sesn_first");
+	last = rig_sql("SELECT last_seq FROM session WHERE id = 'sesn_first'");
+	r = stream(c, "sesn_first", atoll(last));
+	for (size_t i = 0; i < r->elements && first == 0; i++) {
+		bool events = false;
+
+		read_entry(r->element[i], &all);
+		while (strcmp(all.session, "sesn_first") == 0 && entry_events_next(&all, &ev)) {
+			first += strcmp(ev.type, "event_delta") == 0;
+			events |= ev.seq > 0 && strcmp(ev.type, "agent.message") == 0;
+		}
+		assert_false(events);
+	}
+	assert_int_equal(first, 1);
+	freeReplyObject(r);
+	redisFree(c);
+}
+
 static void
 drops(void **state)
 {
@@ -280,8 +313,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(two_workers), cmocka_unit_test(storm), cmocka_unit_test(publication), cmocka_unit_test(drops), cmocka_unit_test(poison),
-		cmocka_unit_test(broken_agent), cmocka_unit_test(redis_away), cmocka_unit_test(hands_away),
+		cmocka_unit_test(two_workers), cmocka_unit_test(storm), cmocka_unit_test(publication), cmocka_unit_test(first_words), cmocka_unit_test(drops),
+		cmocka_unit_test(poison), cmocka_unit_test(broken_agent), cmocka_unit_test(redis_away), cmocka_unit_test(hands_away),
 	};
 
 	return cmocka_run_group_tests_name("worker parts", tests, start, rig_over);
