@@ -330,7 +330,7 @@ echo(struct sending *s, struct err *e)
 
 /* The transaction, in two round trips. The reply is composed before its commit, and sent after it. */
 static int
-put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
+put(struct sending *s, struct inbox_sent *out, int *out_n, struct err *e)
 {
 	AUTO(pgres) PGresult *session = NULL;
 	AUTO(pgres) PGresult *actions = NULL;
@@ -356,7 +356,7 @@ put(struct sending *s, char owner[INBOX_OWNER], int *out_n, struct err *e)
 	if (n == 0)
 		return db_commit(s->r->db, e);
 	FAILPOINT(GW_BEFORE);
-	return inbox_put_commit(s->r->db, s->r->param[0], chosen, n, owner, e);
+	return inbox_put_commit(s->r->db, s->r->param[0], chosen, n, out->owner, e);
 }
 
 #define QUICK_BYTES 65536	/* texts that are kept for a second way */
@@ -385,31 +385,31 @@ uncertain(struct err *e)
 
 /* One round trip. Returns 1 when it is done, 0 when something stands in the way and put() has to look, or -1. */
 static int
-put_quick(struct sending *s, char owner[INBOX_OWNER], struct err *e)
+put_quick(struct sending *s, struct inbox_sent *out, struct err *e)
 {
 	struct inbox_caps caps = { s->r->conf->inbox_max_events, s->r->conf->inbox_max_bytes };
 
-	if (inbox_send(s->r->db, s->r->who.workspace_id, s->r->param[0], s->all, (int)s->count, &caps, owner, e) == 0)
+	if (inbox_send(s->r->db, s->r->who.workspace_id, s->r->param[0], s->all, (int)s->count, &caps, out, e) == 0)
 		return 1;
 	return e->kind == EK_CONFLICT ? err_clear(e) : -1;
 }
 
 /* Look, and put. quick: what put_quick(), or others for us, have come to. */
 static int
-finish(struct sending *s, int quick, char owner[INBOX_OWNER], struct err *e)
+finish(struct sending *s, int quick, struct inbox_sent *sent, struct err *e)
 {
 	int n = 0;
 
 	if (quick == 0) {
 		buf_reset(&s->r->out);
 		buf_reset(&s->r->sent);
-		if (put(s, owner, &n, e) < 0) {
+		if (put(s, sent, &n, e) < 0) {
 			db_rollback(s->r->db);
 			return -1;
 		}
 	}
 	if (quick > 0 || n > 0)
-		after_ring(s->r, s->r->param[0], owner);
+		after_ring(s->r, s->r->param[0], sent->owner);
 	return quick < 0 ? -1 : 0;
 }
 
@@ -418,16 +418,16 @@ static int
 sent(struct gw_req *r, struct err *e)
 {
 	__attribute__((cleanup(sending_done))) struct sending *s = (struct sending *)r->later;
-	char *owner = s->later.send.owner;
+	struct inbox_sent *said = &s->later.send.sent;
 
 	s->r = r;
 	switch (s->later.send.result) {
 	case SENDQ_DONE:
-		return finish(s, 1, owner, e);
+		return finish(s, 1, said, e);
 	case SENDQ_LOOK:
-		return finish(s, 0, owner, e);
+		return finish(s, 0, said, e);
 	case SENDQ_ALONE:
-		return finish(s, put_quick(s, owner, e), owner, e);
+		return finish(s, put_quick(s, said, e), said, e);
 	case SENDQ_UNCERTAIN:
 	default:
 		return uncertain(e);
@@ -450,7 +450,7 @@ api_event_send(struct gw_req *r, struct err *e)
 {
 	__attribute__((cleanup(sending_done))) struct sending *s = arena_alloc(r->arena, sizeof *s);
 	size_t count = json_array_size(json_object_get(r->body, "events"));
-	char owner[INBOX_OWNER] = "";
+	struct inbox_sent said = { .facts = false };
 	json_t *event;
 	size_t i;
 	int quick = 0;
@@ -476,7 +476,7 @@ api_event_send(struct gw_req *r, struct err *e)
 			s = NULL;
 			return 0;
 		}
-		quick = put_quick(s, owner, e);
+		quick = put_quick(s, &said, e);
 	}
-	return finish(s, quick, owner, e);
+	return finish(s, quick, &said, e);
 }

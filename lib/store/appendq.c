@@ -167,12 +167,13 @@ numbers_of(const char *array, int64_t *v, int n)
 	}
 }
 
-/* v: as the functions say it, at least -3. */
+/* v: as the functions say it, at least -3. xid: of 64 bits, of which a row keeps the lower half. */
 static void
-answer(struct append *a, int64_t v, int64_t now_us)
+answer(struct append *a, int64_t v, int64_t now_us, int64_t xid)
 {
 	static const enum append_result refused[] = { [1] = APPEND_FENCED, [2] = APPEND_WOKEN, [3] = APPEND_STAMP };
 
+	a->xid = v >= 0 ? (uint32_t)xid : 0;
 	if (v >= 0)
 		a->done(a, APPEND_OK, v + a->nevents, now_us, NULL);
 	else
@@ -183,14 +184,14 @@ static void
 on_one(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct append *a = ctx;
-	int64_t v[2];
+	int64_t v[3];
 
 	if (e) {
 		a->done(a, APPEND_OK, 0, 0, e);
 		return;
 	}
-	numbers_of(pg_str(r, 0, 0), v, 2);
-	answer(a, v[0], v[1]);
+	numbers_of(pg_str(r, 0, 0), v, 3);
+	answer(a, v[0], v[1], v[2]);
 }
 
 static void
@@ -337,18 +338,18 @@ static void
 on_set(void *ctx, const PGresult *r, const struct err *e)
 {
 	struct set *set = ctx;
-	int64_t v[SET_MAX + 1] = { 0 };
+	int64_t v[SET_MAX + 2] = { 0 };
 
 	LIST_REMOVE(set, entry);
 	if (set->n > 1 && !e)
-		numbers_of(pg_str(r, 0, 0), v, set->n + 1);
+		numbers_of(pg_str(r, 0, 0), v, set->n + 2);
 	for (int i = 0; i < set->n; i++)
 		if (set->n == 1 || (e && e->kind == EK_UNCERTAIN))
 			on_one(set->appends[i], r, e);
 		else if (e || v[i] == ALONE)
 			run_alone(set->q, set->appends[i]);
 		else
-			answer(set->appends[i], v[i], v[set->n]);
+			answer(set->appends[i], v[i], v[set->n], v[set->n + 1]);
 	free(set);
 }
 

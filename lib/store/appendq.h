@@ -62,6 +62,8 @@ struct append {
 	int64_t context_bytes;
 	bool again;			/* it may have been committed before */
 	bool troubled;			/* its session has crashed a worker since it last made progress */
+	/* by done, of APPEND_OK: */
+	uint32_t xid;			/* xmin of the session's row as this append left it; 0: not known, it had been committed before */
 };
 
 struct appendq;

@@ -4,6 +4,7 @@
  */
 #include "inbox.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +102,7 @@ inbox_step_make(struct inbox_step *s, const char *workspace, const char *session
 	static const int columns[INBOX_SEND_ARRAYS] = { A_ID, A_STEM, A_FRAGMENT };
 	int64_t waiting = 0, read = 0;
 
-	*s = (struct inbox_step){ .step = { STMT_SESSION_MESSAGE, 9, s->params, NULL }, .params = { workspace, session } };
+	*s = (struct inbox_step){ .step = { STMT_MESSAGE_SEND, 9, s->params, NULL }, .params = { workspace, session } };
 	for (int i = 0; i < n; i++) {
 		waiting += (int64_t)strlen(items[i]->stem);
 		read += (int64_t)strlen(items[i]->stem) + (items[i]->fragment ? (int64_t)strlen(items[i]->fragment) : 0);
@@ -121,10 +122,32 @@ inbox_step_free(struct inbox_step *s)
 		free(s->arrays[a]);
 }
 
+void
+inbox_sent_read(const char *line, size_t len, struct inbox_sent *out)
+{
+	char text[INBOX_OWNER + 84];	/* four numbers of at most 20 digits */
+	const char *facts = memchr(line, ' ', len);
+	long long wake_gen, inbox_seq, catalogue;
+
+	*out = (struct inbox_sent){ .facts = false };
+	snprintf(out->owner, sizeof out->owner, "%.*s", (int)(facts ? facts - line : (ptrdiff_t)len), line);
+	if (!facts)
+		return;
+	snprintf(text, sizeof text, "%.*s", (int)(len - (size_t)(facts - line)), facts);
+	out->facts = sscanf(text, "%" SCNu32 " %lld %lld %lld", &out->prior, &wake_gen, &inbox_seq, &catalogue) == 4;
+	if (!out->facts)
+		return;
+	out->wake_gen = wake_gen;
+	out->inbox_seq = inbox_seq;
+	out->catalogue = catalogue;
+}
+
 int
 inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
-    char owner[INBOX_OWNER], struct err *e)
+    struct inbox_sent *out, struct err *e)
 {
+	const char *line;
+
 	AUTO(pgres) PGresult *res = NULL;
 	struct inbox_step s;
 	int rc;
@@ -135,7 +158,8 @@ inbox_send(struct db *db, const char *workspace, const char *session, struct inb
 	inbox_step_free(&s);
 	if (rc < 0)
 		return err_wrap(e, "send messages to session %s", session);
-	owner_take(res, owner);
+	line = pg_str(res, 0, 0) ? pg_str(res, 0, 0) : "";
+	inbox_sent_read(line, strlen(line), out);
 	return 0;
 }
 

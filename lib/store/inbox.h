@@ -38,12 +38,25 @@ void inbox_item_free(struct inbox_item *it);
 int inbox_put_commit(struct db *db, const char *session, struct inbox_item *const *items, int n, char owner[INBOX_OWNER], struct err *e);
 
 /*
+ * What a send of messages says: who must be told ("": nobody), and, if facts, what an owner that keeps the session for a moment would have
+ * to read otherwise: the transaction that had written the session's row before, the numbers as they are now, the catalogue's generation.
+ */
+struct inbox_sent {
+	char owner[INBOX_OWNER];
+	bool facts;
+	uint32_t prior;
+	int64_t wake_gen, inbox_seq, catalogue;
+};
+/* From a line of message_send's answer, len bytes long. */
+void inbox_sent_read(const char *line, size_t len, struct inbox_sent *out);
+
+/*
  * Lock, check and put at once, a transaction of its own (db_run_alone): for messages (user.message). EK_CONFLICT: something stands in
  * the way, nothing was written, and the caller has to look; the items keep their texts.
  */
 struct inbox_caps { int64_t events, bytes; };
 int inbox_send(struct db *db, const char *workspace, const char *session, struct inbox_item *const *items, int n, const struct inbox_caps *caps,
-    char owner[INBOX_OWNER], struct err *e);
+    struct inbox_sent *out, struct err *e);
 
 /* Its statement alone, for who runs it otherwise (sendq.h): the step refers to the struct and to workspace and session. */
 #define INBOX_SEND_ARRAYS 3

@@ -160,7 +160,7 @@ sendq_connect(struct sendq *q)
 		return;
 	conn = PQconnectdb(q->conninfo);
 	PQsetNoticeReceiver(conn, quiet, NULL);
-	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, STMT_SESSION_MESSAGE) || !prepare(conn, STMT_SESSION_MESSAGE_MANY)) {
+	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, STMT_MESSAGE_SEND) || !prepare(conn, STMT_MESSAGE_SEND_MANY)) {
 		log_warn("send_connection", "error", PQerrorMessage(conn), NULL);
 		PQfinish(conn);
 		conn = NULL;
@@ -228,7 +228,7 @@ sendq_put(struct sendq *q, struct sendq_send *s)
 	pthread_mutex_lock(&q->lock);
 	takes = open_now(q);
 	if (takes) {
-		s->owner[0] = '\0';
+		s->sent = (struct inbox_sent){ .facts = false };
 		sendset_add(&q->queue, s);
 		atomic_fetch_add(&q->pending, 1);
 	}
@@ -261,7 +261,7 @@ sendq_flush(struct sendq *q)
 
 /* --- answers ----------------------------------------------------------------------------------------------------------------- */
 
-/* One line for each send: who must be told, nothing, or "-" for one that has to be looked at. */
+/* One line for each send: inbox_sent_read()'s, or "-" for one that has to be looked at. */
 static void
 answer_set(struct sendq *q, const char *lines)
 {
@@ -274,7 +274,7 @@ answer_set(struct sendq *q, const char *lines)
 
 		s->result = len == 1 && lines[0] == '-' ? SENDQ_LOOK : SENDQ_DONE;
 		if (s->result == SENDQ_DONE)
-			snprintf(s->owner, sizeof s->owner, "%.*s", (int)len, lines);
+			inbox_sent_read(lines, len, &s->sent);
 		lines += len + (lines[len] == '\n');
 		sendset_add(s->result == SENDQ_DONE ? &q->done : &q->others, s);
 		s = next;
@@ -286,16 +286,16 @@ static void
 answer_ready(struct sendq *q)
 {
 	struct err e = ERR_INIT;
-	const char *owner;
+	const char *lines;
 
 	FAILPOINT(DB_RAN);
 	if (q->failed || !q->answered) {
-		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->stmt == STMT_SESSION_MESSAGE ? SENDQ_LOOK : SENDQ_ALONE);
+		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->stmt == STMT_MESSAGE_SEND ? SENDQ_LOOK : SENDQ_ALONE);
 	} else if (FAILPOINT_ERR(DB_COMMITTED, &e) < 0) {
 		answer(q, &q->set, SENDQ_UNCERTAIN);
 	} else {
-		owner = pg_str(q->rows, 0, 0);
-		answer_set(q, owner ? owner : "");
+		lines = pg_str(q->rows, 0, 0);
+		answer_set(q, lines ? lines : "");
 	}
 	rows_drop(q);
 }

@@ -1,7 +1,7 @@
 /*
- * sendq: one warm connection to Postgres by which all threads of a process send messages (session_message). One that comes alone goes at
+ * sendq: one warm connection to Postgres by which all threads of a process send messages (message_send). One that comes alone goes at
  * once; those that come while a statement is on its way wait for its answer and go as one set, in one statement and one commit
- * (session_message_many). A thread queues and goes on; whoever finds the connection readable takes the answers, for all.
+ * (message_send_many). A thread queues and goes on; whoever finds the connection readable takes the answers, for all.
  *
  * A set waits for nobody's lock, and holds one send of a session at most: later ones of the same session follow it in a later set, in the
  * order they were queued. While an answer is late (a disk, a lock), nothing more is taken, and what waits is given back to go by its
@@ -22,7 +22,7 @@
 struct sendq;
 
 enum sendq_result {
-	SENDQ_DONE,		/* committed; owner says who must be told */
+	SENDQ_DONE,		/* committed; `sent` says who must be told */
 	SENDQ_LOOK,		/* nothing was written: something stands in its way (inbox_send()'s EK_CONFLICT), or its session is locked */
 	SENDQ_ALONE,		/* nothing was written: go by another connection, which finds out what is wrong, if anything is */
 	SENDQ_UNCERTAIN,	/* it may have been committed (EK_UNCERTAIN) */
@@ -36,7 +36,7 @@ struct sendq_send {
 	const char *const *kept;	/* NULL, or the parameters of a dedupe_store_step() (of a first attempt told by content): stored with it */
 	void *ticket;			/* the caller's own */
 	enum sendq_result result;
-	char owner[INBOX_OWNER];	/* "": nobody */
+	struct inbox_sent sent;
 	struct sendq_send *next;	/* of sendq_take()'s list; else the queue's */
 };
 

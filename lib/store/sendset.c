@@ -117,7 +117,7 @@ send_many(PGconn *conn, const struct sendset *set, const struct inbox_caps *caps
 	}
 	params[M_CAPS] = db_num(&events, caps->events);
 	params[M_CAPS + 1] = db_num(&bytes, caps->bytes);
-	sent = PQsendQueryPrepared(conn, db_stmts[STMT_SESSION_MESSAGE_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
+	sent = PQsendQueryPrepared(conn, db_stmts[STMT_MESSAGE_SEND_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
 	for (int a = 0; a < arrays; a++)
 		free(made[a]);
 	return sent;
@@ -139,11 +139,11 @@ send_one(PGconn *conn, const struct sendset *set, const struct inbox_caps *caps)
 enum db_stmt
 sendset_stmt(const struct sendset *set)
 {
-	return set->n == 1 && !set->first->kept ? STMT_SESSION_MESSAGE : STMT_SESSION_MESSAGE_MANY;
+	return set->n == 1 && !set->first->kept ? STMT_MESSAGE_SEND : STMT_MESSAGE_SEND_MANY;
 }
 
 bool
 sendset_send(PGconn *conn, const struct sendset *set, const struct inbox_caps *caps)
 {
-	return sendset_stmt(set) == STMT_SESSION_MESSAGE ? send_one(conn, set, caps) : send_many(conn, set, caps);
+	return sendset_stmt(set) == STMT_MESSAGE_SEND ? send_one(conn, set, caps) : send_many(conn, set, caps);
 }

@@ -20,7 +20,7 @@ void sendset_add(struct sendset *l, struct sendq_send *s);
  */
 void sendset_choose(struct sendset *queue, struct sendset *set);
 
-/* Its statement: session_message of one, session_message_many of several, or of one whose answer is kept. */
+/* Its statement: message_send of one, message_send_many of several, or of one whose answer is kept. */
 enum db_stmt sendset_stmt(const struct sendset *set);
 /* Send it. False: the connection is of no use any more. */
 bool sendset_send(PGconn *conn, const struct sendset *set, const struct inbox_caps *caps);

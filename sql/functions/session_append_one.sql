@@ -20,9 +20,10 @@
 -- attempts fall back only when this append shows progress: tokens of a reply, results of tools, or a turn that closed (the same rule in
 -- plan_progress, workers/harness/plan_commit.c).
 -- Lists without an element may be NULL, columns of events too that are NULL throughout.
--- Returns two numbers. The first: where the log ended before; or, and then nothing is written, -1 fenced (another epoch, or no lease),
+-- Returns three numbers. The first: where the log ended before; or, and then nothing is written, -1 fenced (another epoch, or no lease),
 -- -2 woken (release refused: read the inbox, then go on), -3 stamp (base not above last_at, over 1 s ahead of the database's clock or 15 s
--- behind it, as a large append on a busy disk may come to be: learn the time and stamp anew). The second: the database's time.
+-- behind it, as a large append on a busy disk may come to be: learn the time and stamp anew). The second: the database's time. The third:
+-- the transaction that this append has written the session's row in (its xmin has the lower half of it; message_send), or 0.
 --
 -- Every turn calls it at least twice, and most of its cost is the start of each statement and of each expression, once per call. So
 -- what can be computed inside a statement is, rare things stand behind one condition, and the session is updated by one of two
@@ -53,7 +54,7 @@ BEGIN
   IF p_again THEN
     SELECT e.seq - 1 INTO v_seq FROM event e WHERE e.session_id = p_session AND e.id = p_ids[1];
     IF FOUND THEN
-      RETURN ARRAY[v_seq, v_now];
+      RETURN ARRAY[v_seq, v_now, 0];
     END IF;
   END IF;
   -- the fence, read (or taken away) after the session's lock, under which alone it changes
@@ -65,7 +66,7 @@ BEGIN
        AND w.lease_epoch = p_epoch AND w.lease_owner IS NOT NULL;
   END IF;
   IF NOT FOUND OR s.refused IS NOT NULL THEN
-    RETURN ARRAY[CASE WHEN FOUND THEN s.refused ELSE -1 END, v_now];
+    RETURN ARRAY[CASE WHEN FOUND THEN s.refused ELSE -1 END, v_now, 0];
   END IF;
 
   INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body, role, fragment, private)
@@ -172,7 +173,7 @@ BEGIN
         FROM session x WHERE x.id = p_session AND w.workspace_id = s.workspace_id AND w.session_id = p_session;
     END IF;
   END IF;
-  RETURN ARRAY[s.last_seq, v_now];
+  RETURN ARRAY[s.last_seq, v_now, pg_current_xact_id()::text::bigint];
 END $$;
 REVOKE ALL ON FUNCTION session_append_one FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION session_append_one TO roost_worker;

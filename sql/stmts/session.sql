@@ -26,13 +26,13 @@ SELECT lease_owner, inbox_seq FROM session_inbox_put($1, $2::text[], $3::text[],
 
 -- The whole of a send of messages, in one statement; unique_violation: it has to go the longer way.
 -- in: workspace, session, ids, stems, fragments, bytes of stems, of both, how many events and bytes may wait
--- stmt: session_message  for: gw
-SELECT session_message($1, $2, $3::text[], $4::text[], $5::text[], $6::bigint, $7::bigint, $8::int, $9::bigint)
+-- stmt: message_send  for: gw
+SELECT message_send($1, $2, $3::text[], $4::text[], $5::text[], $6::bigint, $7::bigint, $8::int, $9::bigint)
 
 -- Several of them, one event each. in: workspaces, sessions, ids, stems, fragments, how many events and bytes may wait in a session; and NULL,
 -- or what is kept for their retries: locks, idents, requests, digests, events, seconds to keep, connections
--- stmt: session_message_many  for: gw
-SELECT session_message_many($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int, $7::bigint, $8::bigint[], $9::uuid[], $10::text[],
+-- stmt: message_send_many  for: gw
+SELECT message_send_many($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int, $7::bigint, $8::bigint[], $9::uuid[], $10::text[],
        $11::uuid[], $12::text[], $13::int[], $14::text[])
 
 -- stmt: session_archive  for: gw

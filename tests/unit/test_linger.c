@@ -23,7 +23,7 @@ put(struct linger *l, int i, int64_t until_ms)
 static void
 found_and_dropped(void **state)
 {
-	struct linger *l = linger_new();
+	struct linger *l = linger_new(NULL);
 	struct kept *k;
 
 	(void)state;
@@ -49,7 +49,7 @@ found_and_dropped(void **state)
 static void
 kept_again(void **state)
 {
-	struct linger *l = linger_new();
+	struct linger *l = linger_new(NULL);
 	struct kept *k;
 
 	(void)state;
@@ -65,7 +65,7 @@ kept_again(void **state)
 static void
 due_in_order(void **state)
 {
-	struct linger *l = linger_new();
+	struct linger *l = linger_new(NULL);
 
 	(void)state;
 	for (int i = 0; i < 10; i++)
@@ -84,7 +84,7 @@ due_in_order(void **state)
 static void
 rings(void **state)
 {
-	struct linger *l = linger_new();
+	struct linger *l = linger_new(NULL);
 	struct kept *a = put(l, 1, 0), *b = put(l, 2, 0);
 
 	(void)state;

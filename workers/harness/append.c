@@ -281,6 +281,7 @@ on_append(struct append *a, enum append_result result, int64_t last_seq, int64_t
 {
 	struct sess *s = ((struct sending *)a)->s;
 
+	s->xid = e == NULL && !s->again ? a->xid : 0;
 	append_free(&s->sending);
 	if (!sess_answered(s))
 		return;

@@ -27,6 +27,7 @@ on_claim(void *ctx, const PGresult *r, const struct err *e)
 	int asked = w->claiming, n;
 
 	w->claiming = 0;
+	w->promised = 0;
 	w->read_last = false;
 	n = e == NULL ? work_take_all(w, r) : 0;
 	if (w->by_name) {
@@ -110,7 +111,9 @@ may_claim(struct work *w)
 static int64_t
 bytes_left(const struct work *w)
 {
-	return w->held < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - w->held : 0;
+	int64_t taken = w->held + w->promised;
+
+	return taken < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - taken : 0;
 }
 
 /* Take what has been due for age_ms. */
@@ -135,7 +138,7 @@ claim(struct work *w, int64_t age_ms)
 		return;
 	w->claiming = room < CLAIM_MAX ? room : CLAIM_MAX;
 	w->by_name = false;
-	bytes = bytes_left(w);
+	w->promised = bytes = bytes_left(w);
 	w->short_of = w->heavy > 0 || bytes < work_heavy_from(w);
 	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_claim, w, w->wk->name, DBN(w->claiming), DBN(bytes), DBN(work_heavy_from(w)),
 	    w->heavy > 0 ? "f" : "t", "f", DBN(age_ms), NULL, NULL);
@@ -152,7 +155,7 @@ claim_room(struct work *w, int n)
 {
 	int64_t bytes = bytes_left(w), each = bytes / n;
 
-	if (w->short_of || n + w->n > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
+	if (w->short_of || n + w->n + w->claiming > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
 		return -1;
 	return each < work_heavy_from(w) ? each : work_heavy_from(w);
 }
@@ -184,6 +187,7 @@ claim_rung(struct work *w)
 	}
 	AUTO(str) char *in = pg_array(workspaces, g->n), *which = pg_array(sessions, g->n);
 
+	w->promised = bytes;
 	bytes /= g->n;
 	w->claiming = g->n;
 	w->by_name = true;
@@ -318,6 +322,7 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 	struct work *w = ctx;
 
 	w->claiming = 0;
+	w->promised = 0;
 	w->room_ms = 0;
 	if (e != NULL || PQntuples(r) == 0)
 		work_leave_if_done(w);
@@ -359,6 +364,7 @@ claim_suspects(struct work *w)
 		return;
 	if (w->n == 0 && w->claiming == 0) {
 		w->claiming = 1;
+		w->promised = w->wk->conf.turn_bytes;	/* it runs alone */
 		DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_suspect, w, w->wk->name, "1", "0", "0", "f", "t", "0", NULL, NULL);
 	} else if (w->n > 0 && w->alone == NULL && !w->looking) {
 		w->looking = true;

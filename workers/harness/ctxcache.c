@@ -128,6 +128,14 @@ ctxcache_take(struct ctxcache *c, const char *session, struct context *out)
 	return true;
 }
 
+const struct context *
+ctxcache_peek(struct ctxcache *c, const char *session)
+{
+	struct entry **at = find(c, session);
+
+	return *at != NULL ? &(*at)->context : NULL;
+}
+
 void
 ctxcache_drop(struct ctxcache *c, const char *session)
 {

@@ -18,6 +18,8 @@ void ctxcache_free(struct ctxcache **c);
 void ctxcache_put(struct ctxcache *c, const char *session, struct context *context);
 /* Gives the context away: it is the caller's. false: there is none, *out is untouched. */
 bool ctxcache_take(struct ctxcache *c, const char *session, struct context *out);
+/* Look at it, or NULL: good until the cache is touched again. */
+const struct context *ctxcache_peek(struct ctxcache *c, const char *session);
 /* The session is gone. */
 void ctxcache_drop(struct ctxcache *c, const char *session);
 

@@ -114,6 +114,8 @@ kept_put(struct work *w, const struct sess *s, bool sure)
 	struct kept *k = linger_put(w->linger, s->workspace, s->t.id, s->epoch, s->t.wake_gen, clock_mono_ms() + (sure ? w->wk->conf.linger_ms : 0));
 
 	k->mark = w->mark;
+	k->xid = s->xid;
+	k->row = k->xid != 0 ? resume_row(s) : NULL;
 	FAILPOINT(KEPT);
 	if (s->news)
 		ring(w, k);
@@ -198,6 +200,7 @@ on_read(void *ctx, const PGresult *r, const struct err *e)
 	struct kept *k;
 
 	w->claiming = 0;
+	w->promised = 0;
 	w->read_last = true;
 	if (e != NULL)
 		log_err("read_kept_failed", e, NULL);
@@ -237,6 +240,7 @@ kept_read(struct work *w)
 		linger_move(w->linger, linger_first(w->linger, KEPT_RUNG), KEPT_READING);
 	columns_of(w->linger, KEPT_READING, &c);
 	w->claiming = n;
+	w->promised = w->kept_each * n;
 	FAILPOINT(KEPT_READ);
 	DBQ_RUN(w->wk->db, STMT_SESSION_KEPT, on_read, w, w->wk->name, DBN(w->kept_each), c.workspaces, c.sessions, c.epochs);
 	columns_free(&c);
@@ -302,7 +306,7 @@ kept_settle(struct work *w)
 void
 kept_begin(struct work *w)
 {
-	w->linger = linger_new();
+	w->linger = linger_new(resume_forget);
 	w->kept_rung = (struct loop_task){ .fn = on_rung, .ctx = w };
 }
 

@@ -15,6 +15,7 @@ struct linger {
 	struct kept *buckets[BUCKETS];
 	struct kept_list lists[KEPT_STATES];
 	int n;
+	void (*forget)(void *row);
 };
 
 static unsigned
@@ -24,10 +25,11 @@ bucket(const char *id)
 }
 
 struct linger *
-linger_new(void)
+linger_new(void (*forget)(void *row))
 {
 	struct linger *l = xcalloc(1, sizeof(*l));
 
+	l->forget = forget;
 	for (int i = 0; i < KEPT_STATES; i++)
 		TAILQ_INIT(&l->lists[i]);
 	return l;
@@ -83,6 +85,8 @@ linger_drop(struct linger *l, struct kept *k)
 	*at = k->chain;
 	TAILQ_REMOVE(&l->lists[k->state], k, link);
 	l->n--;
+	if (k->row != NULL)
+		l->forget(k->row);
 	free(k);
 }
 

@@ -30,12 +30,15 @@ struct kept {
 	int64_t until_ms;	/* monotonic: given back then */
 	int64_t mark;		/* work.c: the last round that saw the lease */
 	bool again;		/* something came while it was being read or given back */
+	uint32_t xid;		/* what had written the session's row when it was left (xmin); 0: not known */
+	void *row;		/* and that row, in so far as the next turn needs it (resume.c); NULL: not known */
 };
 
 TAILQ_HEAD(kept_list, kept);
 
 struct linger;
-struct linger *linger_new(void);
+/* forget: called with the row of a lease that is dropped, if it has one. */
+struct linger *linger_new(void (*forget)(void *row));
 void linger_free(struct linger **l);
 
 /* A lease is kept: quiet. One of the same session that was there is dropped. */

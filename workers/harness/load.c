@@ -15,6 +15,7 @@
 #include "log.h"
 #include "recover.h"
 #include "sess.h"
+#include "told.h"
 #include "xalloc.h"
 
 #define TAIL_EVENTS "1000"		/* more than one reply's calls and their results */
@@ -312,6 +313,28 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 		s->retry = loop_after(s->wk->loop, 0, on_turn, s);	/* when the claim's own copy is gone */
 	else
 		part_done(s);
+}
+
+void
+load_told(struct sess *s, const struct told *m)
+{
+	struct turn *t = &s->t;
+	struct inbox_item *item = xcalloc(1, sizeof(*item));
+
+	item->seq = m->inbox_seq;
+	sess_copy(item->id, sizeof(item->id), m->id);
+	sess_copy(item->type, sizeof(item->type), "user.message");
+	item->stem = xstrdup(m->stem);
+	item->role = m->fragment != NULL ? 'u' : '\0';
+	item->fragment = xstrdup_opt(m->fragment);
+	item->wakes = true;
+	t->inbox = item;
+	t->ninbox = 1;
+	t->wake_gen = m->wake_gen;
+	(void)ctxcache_take(s->wk->contexts, t->id, &t->context);
+	s->soon = linger_soon(t->context.ended_ms, clock_mono_ms(), s->wk->conf.linger_ms);
+	s->loading = 1;
+	part_done(s);
 }
 
 static void

@@ -54,7 +54,7 @@ static void
 gone(struct sess *s)
 {
 	log_info("turn_done", "session", s->t.id, "status", s->t.status, "ms", LOGN(clock_mono_ms() - s->began_ms),
-	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), NULL);
+	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), "told", s->told ? "true" : "false", NULL);
 	tools_pause(s);
 	work_gone(s->wk->work, s);
 }
@@ -105,20 +105,47 @@ sess_copy(char *out, size_t size, const char *from)
 	out[size - 1] = '\0';
 }
 
+static struct sess *
+begin(struct wk *wk, const char *workspace, const char *session, int64_t epoch)
+{
+	struct sess *s = xcalloc(1, sizeof(*s));
+
+	note_set(wk->note, session, epoch);
+	s->wk = wk;
+	s->began_ms = clock_mono_ms();
+	s->epoch = epoch;
+	sess_copy(s->t.id, sizeof(s->t.id), session);
+	sess_copy(s->workspace, sizeof(s->workspace), workspace);
+	s->state = TS_LOADING;
+	s->t.drain = wk->draining;
+	return s;
+}
+
+struct sess *
+sess_resume(struct wk *wk, const char *workspace, const char *session, int64_t epoch, const struct sess_row *row, int64_t bytes)
+{
+	struct sess *s = begin(wk, workspace, session, epoch);
+	struct turn *t = &s->t;
+
+	memcpy(t->thread_id, row->thread_id, sizeof(t->thread_id));
+	sess_copy(t->status, sizeof(t->status), "idle");
+	t->last_seq = row->last_seq;
+	t->last_at_us = row->last_at_us;
+	t->totals = row->totals;
+	t->agent = agent_share(row->agent);
+	s->bytes = bytes;
+	s->told = true;
+	return s;
+}
+
 struct sess *
 sess_new(struct wk *wk, const PGresult *r, int i)
 {
-	struct sess *s = xcalloc(1, sizeof(*s));
+	struct sess *s = begin(wk, pg_str(r, i, 3), pg_str(r, i, 0), pg_int(r, i, 1));
 	struct err e = ERR_INIT;
 	struct turn *t = &s->t;
 	const char *files;
 
-	s->wk = wk;
-	s->began_ms = clock_mono_ms();
-	s->epoch = pg_int(r, i, 1);
-	note_set(wk->note, pg_str(r, i, 0), s->epoch);
-	sess_copy(t->id, sizeof(t->id), pg_str(r, i, 0));
-	sess_copy(s->workspace, sizeof(s->workspace), pg_str(r, i, 3));
 	sess_copy(t->thread_id, sizeof(t->thread_id), pg_str(r, i, 4));
 	sess_copy(t->status, sizeof(t->status), pg_str(r, i, 5));
 	t->last_seq = pg_int(r, i, 6);
@@ -143,8 +170,6 @@ sess_new(struct wk *wk, const PGresult *r, int i)
 	} else if (s->files != NULL) {
 		agent_uploads(t->agent);
 	}
-	s->state = TS_LOADING;
-	t->drain = wk->draining;
 	return s;
 }
 

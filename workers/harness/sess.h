@@ -21,6 +21,8 @@ struct sess {
 	int64_t bytes;			/* work.c: what it counts for in memory, */
 	bool heavy;			/* and whether that is much */
 	int waiting;			/* database answers outstanding: memory must stay */
+	uint32_t xid;			/* that had written its row when it was last appended to; 0: not known */
+	bool told;			/* its turn was begun by what its gateway told, without a read (resume.c) */
 	bool news;			/* the inbox has moved since it was read */
 	bool peeking;			/* a read of the inbox for interrupts is under way */
 
@@ -57,8 +59,18 @@ struct sess {
 	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };
 
+/* What a session's row held when its turn was over and its lease kept: all that the next turn needs of it. */
+struct sess_row {
+	char thread_id[ID_MAX];
+	int64_t last_seq, last_at_us;
+	struct totals totals;
+	struct agent *agent;		/* one of its holders */
+};
+
 /* A claimed row (STMT_SESSION_CLAIM) becomes a session. */
 struct sess *sess_new(struct wk *wk, const PGresult *row, int i);
+/* So does one that is remembered, idle; bytes: what it counts for. */
+struct sess *sess_resume(struct wk *wk, const char *workspace, const char *session, int64_t epoch, const struct sess_row *row, int64_t bytes);
 /* This session's work begins now: a crash from here to the end of the loop's round is its own (note.h). */
 void sess_at_hand(struct sess *s);
 /* The inbox has moved. */
@@ -78,6 +90,9 @@ void sess_copy(char *out, size_t size, const char *from);
 void sess_fire(struct sess *s, enum turn_event event);
 /* load.c: TS_LOADING, TS_READING and the look for interrupts in between. */
 void load_begin(struct sess *s, const PGresult *claim, int i, int n);	/* its rows of the claim: i and the n - 1 behind it */
+/* Without a question: its context stands in the cache, its inbox holds this one message. */
+struct told;
+void load_told(struct sess *s, const struct told *message);
 void load_inbox(struct sess *s);
 void load_peek(struct sess *s);
 /* append.c: sends s->batch under s->plan and fires what follows. */

@@ -167,10 +167,10 @@ give_up(struct work *w, struct sess *s)
 	return true;
 }
 
-void
-work_take(struct work *w, const PGresult *r, int i, int n)
+bool
+work_admit(struct work *w, struct sess *s)
 {
-	struct sess *s = sess_new(w->wk, r, i), **at = &w->buckets[bucket(s->t.id)];
+	struct sess **at = &w->buckets[bucket(s->t.id)];
 	struct sess *old = work_find(w, s->t.id);
 	struct kept *kept = linger_find(w->linger, s->t.id);
 
@@ -185,12 +185,21 @@ work_take(struct work *w, const PGresult *r, int i, int n)
 	weigh(w, s, s->bytes);
 	FAILPOINT(CLAIMED);
 	if (give_up(w, s))
-		return;
+		return false;
 	if (s->t.attempts >= SUSPECT) {
 		w->alone = s;
 		kept_settle(w);
 	}
-	load_begin(s, r, i, n);
+	return true;
+}
+
+void
+work_take(struct work *w, const PGresult *r, int i, int n)
+{
+	struct sess *s = sess_new(w->wk, r, i);
+
+	if (work_admit(w, s))
+		load_begin(s, r, i, n);
 }
 
 int

@@ -1,6 +1,7 @@
 /*
  * work_in: what the files of the worker's table share: work.c (the table, leases, life), claim.c (where sessions come from), standing.c
- * (what others know of this worker, and it of them), kept.c (sessions that it keeps for a moment after a turn). Nobody else includes it.
+ * (what others know of this worker, and it of them), kept.c and resume.c (sessions that it keeps for a moment after a turn). Nobody else
+ * includes it.
  */
 #ifndef ROOST_HARNESS_WORK_IN_H
 #define ROOST_HARNESS_WORK_IN_H
@@ -29,6 +30,7 @@ struct work {
 	int64_t held;		/* bytes of the light sessions */
 	int heavy;		/* sessions of more than heavy_from() bytes */
 	int claiming;		/* sessions asked for, or being read (kept.c); 0: neither is under way */
+	int64_t promised;	/* bytes that they may have */
 	bool by_name;		/* it is one of named sessions */
 	bool short_of;		/* something may be due for which there was no room */
 	struct linger *linger;	/* leases kept after a turn */
@@ -67,6 +69,8 @@ void work_each(struct work *w, void (*fn)(struct work *, struct sess *));
 /* A session of a claim's answer is taken in: n rows from row i on. */
 typedef void work_claimed_fn(struct work *w, const PGresult *r, int i, int n);
 work_claimed_fn work_take;
+/* A session is in the table from now on, and kept no longer. False: it has ended instead. */
+bool work_admit(struct work *w, struct sess *s);
 /* Call fn for each session of such an answer. Returns how many. */
 int work_each_claimed(struct work *w, const PGresult *r, work_claimed_fn *fn);
 /* Every one is taken in. Returns how many. */
@@ -79,11 +83,17 @@ int64_t work_heavy_from(const struct work *w);
 void work_leave_if_done(struct work *w);
 void work_drain_soft(struct work *w, struct sess *s);
 
+/* resume.c: the row of a session that is idle now, as the worker knows it; NULL: it does not. */
+void *resume_row(const struct sess *s);
+void resume_forget(void *row);
+
 /* kept.c */
 void kept_begin(struct work *w);
 void kept_free(struct work *w);
 /* A doorbell for this worker's own session: false if it is not kept. */
 bool kept_ring(struct work *w, const char *session);
+/* The same with what its gateway tells of it (told.h): true if its turn has begun by that; false: it must be rung, that is read. */
+bool kept_told(struct work *w, const char *session, const void *told, size_t len);
 /* A lease of this worker's in the database: false if it is not one that is kept. Then (kept_unseen) those that were not among them go. */
 bool kept_lease(struct work *w, const char *session, int64_t epoch, int64_t wake_gen);
 void kept_unseen(struct work *w);
@@ -95,7 +105,7 @@ void kept_settle(struct work *w);
 /* claim.c */
 /* The claim under way has been answered: what has come meanwhile is next. full: there may be more of it. */
 void claim_next(struct work *w, bool full);
-/* Room for so many that are named: the bytes that each may have, or -1. */
+/* Room for so many that are named, beside what is under way: the bytes that each may have, or -1. */
 int64_t claim_room(struct work *w, int n);
 void claim_begin(struct work *w);
 void claim_end(struct work *w);

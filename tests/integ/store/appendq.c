@@ -42,6 +42,7 @@ struct trial {
 	bool answered;
 	enum append_result result;
 	int64_t last_seq;
+	uint32_t xid;
 	enum err_kind failed;
 };
 
@@ -134,6 +135,7 @@ on_append(struct append *a, enum append_result result, int64_t last_seq, int64_t
 	t->failed = e ? e->kind : EK_NONE;
 	t->result = result;
 	t->last_seq = !e && result == APPEND_OK ? last_seq : 0;
+	t->xid = !e ? a->xid : 0;
 	assert_true(e || result != APPEND_STAMP || llabs(now_us - clock_wall_us()) < 60000000);
 }
 
@@ -276,6 +278,17 @@ rows(int side)
 
 static struct { int ok, refused[4], failed; } seen;
 
+/* An append says which transaction it has left in its session's row, unless it had been committed before. */
+static void
+same_xid(const struct trial *t)
+{
+	AUTO(str) char *xmin = ask("SELECT coalesce((SELECT xmin::text FROM session WHERE id = '%s'), '')", t->session);
+	bool written = t->failed == EK_NONE && t->result == APPEND_OK;
+
+	if (written ? t->xid != strtoul(xmin, NULL, 10) && !(t->xid == 0 && t->a.again) : t->xid != 0)
+		fail_msg("%s: said %u, is %s", t->session, t->xid, xmin);
+}
+
 static void
 one_round(int from)
 {
@@ -304,6 +317,8 @@ one_round(int from)
 		assert_int_equal(alone[i].failed, together[i].failed);
 		assert_int_equal(alone[i].result, together[i].result);
 		assert_int_equal(alone[i].last_seq, together[i].last_seq);
+		same_xid(&alone[i]);
+		same_xid(&together[i]);
 		seen.failed += alone[i].failed != EK_NONE;
 		seen.refused[alone[i].result] += alone[i].failed == EK_NONE;
 		free((char *)alone[i].a.thread);

@@ -1,6 +1,6 @@
 /*
  * Messages one by one and as sets leave the same rows: pairs of sessions that are alike, in every state that matters, get the same message,
- * one of each pair alone (session_message), the other together with its neighbours (session_message_many). And what the queue promises:
+ * one of each pair alone (message_send), the other together with its neighbours (message_send_many). And what the queue promises:
  * order, nobody's lock waited for, bounds, what is late or lost, an error's set, many threads. Against a real Postgres.
  */
 #include <setjmp.h>
@@ -251,35 +251,41 @@ calls_of(const char *function)
 
 /* --- the same rows ----------------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *what, *prepare; enum sendq_result result; const char *owner; } kinds[] = {
-	{ "idle", NULL, SENDQ_DONE, "" },
-	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", SENDQ_DONE, "" },
+static const struct { const char *what, *prepare; enum sendq_result result; const char *owner; bool facts; } kinds[] = {
+	{ "idle", NULL, SENDQ_DONE, "", false },
+	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", SENDQ_DONE, "", false },
 	{ "running, leased", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", SENDQ_DONE, "wk" },
-	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", SENDQ_DONE, "wk" },
-	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", SENDQ_DONE, "" },
-	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", SENDQ_DONE, "" },
+	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", SENDQ_DONE, "wk", true },
+	{ "leased, with files", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET resources = '[1]' WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	{ "leased, with outcomes", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET outcomes = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	{ "leased, a reply is owed", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET paused = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", SENDQ_DONE, "", false },
+	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", SENDQ_DONE, "", false },
 	{ "running, a call opened", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%1$s', 'c', 1, 'confirm', 'b', '{}');"
-	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", SENDQ_DONE, "" },
-	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", SENDQ_LOOK, "" },
-	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", SENDQ_DONE, "" },
-	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", SENDQ_LOOK, "" },
-	{ "unknown", "DELETE FROM session WHERE id = '%s'", SENDQ_LOOK, "" },
+	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", SENDQ_DONE, "", false },
+	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", SENDQ_LOOK, "", false },
+	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", SENDQ_DONE, "", false },
+	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", SENDQ_LOOK, "", false },
+	{ "unknown", "DELETE FROM session WHERE id = '%s'", SENDQ_LOOK, "", false },
 };
 #define KINDS ((int)(sizeof kinds / sizeof *kinds))
 
-/* All that a message may write, of the sessions of one side; times from the clock are left out. */
+/* All that a message may write, of the sessions of one side; times from the clock and transactions are left out. */
 static char *
 rows(int side)
 {
 	return ask("SELECT string_agg(replace(r, 's%c_', 's_'), E'\\n' ORDER BY r) FROM ("
-	    " SELECT 'session ' || x::text AS r FROM session x WHERE id LIKE 's%c_%%'"
+	    " SELECT 'session ' || (to_jsonb(x) - 'prior')::text AS r FROM session x WHERE id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'inbox ' || (to_jsonb(x) - 'received_at')::text FROM inbox x WHERE session_id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'work ' || (to_jsonb(x) - 'due_at')::text || (due_at > now() + interval '1 minute') FROM work x WHERE session_id LIKE 's%c_%%') y",
 	    side, side, side, side);
@@ -298,39 +304,67 @@ prepare(int kind, int side, char id[40])
 	run("%s", sql);
 }
 
+/* What a send says to a kept session's owner: which transaction it found in the row, and what it left there. */
+static void
+same_facts(const char *what, const char *session, const char *before, const struct inbox_sent *sent, bool want)
+{
+	AUTO(str) char *said = xasprintf("%u %lld %lld %lld", sent->prior, (long long)sent->wake_gen, (long long)sent->inbox_seq,
+	    (long long)sent->catalogue);
+	AUTO(str) char *is = ask("SELECT '%s ' || wake_gen || ' ' || inbox_seq || ' ' || (SELECT generation FROM catalogue) FROM session WHERE id = '%s'",
+	    before, session);
+
+	if (sent->facts != want || (want && strcmp(said, is) != 0))
+		fail_msg("%s: said %d \"%s\", is \"%s\"", what, sent->facts, said, is);
+}
+
+static char *
+xmin_of(const char *session)
+{
+	return ask("SELECT xmin FROM session WHERE id = '%s'", session);
+}
+
 static void
 sets_are_single_sends(void **state)
 {
-	int many = calls_of("session_message_many");
+	int many = calls_of("message_send_many");
 	struct message m[KINDS];
 	AUTO(str) char *a = NULL, *b = NULL;
+	char *before[KINDS];
 
 	for (int i = 0; i < KINDS; i++) {
 		AUTO(str) char *text = xasprintf("m%02d", i);
 		struct message one;
 		struct err e = ERR_INIT;
-		char id[40], told[INBOX_OWNER] = "";
+		struct inbox_sent sent = { .facts = false };
+		char id[40];
 		int rc;
 
 		prepare(i, 'A', id);
+		before[i] = xmin_of(id);
 		make_message(&one, "w1", id, text, 1);
-		rc = inbox_send(gw, "w1", id, one.all, 1, &caps, told, &e);
-		if ((rc == 0) != (kinds[i].result == SENDQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(told, kinds[i].owner) != 0)
-			fail_msg("alone, %s: %d %s \"%s\"", kinds[i].what, rc, e.detail, told);
+		rc = inbox_send(gw, "w1", id, one.all, 1, &caps, &sent, &e);
+		if ((rc == 0) != (kinds[i].result == SENDQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(sent.owner, kinds[i].owner) != 0)
+			fail_msg("alone, %s: %d %s \"%s\"", kinds[i].what, rc, e.detail, sent.owner);
+		same_facts(kinds[i].what, id, before[i], &sent, kinds[i].facts);
+		free(before[i]);
 		free_messages(&one, 1);
 		prepare(i, 'B', id);
+		before[i] = xmin_of(id);
 		make_message(&m[i], "w1", id, text, 1);
 	}
 	send_together(m, KINDS);
 	until_answered(m, KINDS);
-	for (int i = 0; i < KINDS; i++)
-		if (m[i].send.result != kinds[i].result || strcmp(m[i].send.owner, kinds[i].owner) != 0)
-			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.result, m[i].send.owner);
+	for (int i = 0; i < KINDS; i++) {
+		if (m[i].send.result != kinds[i].result || strcmp(m[i].send.sent.owner, kinds[i].owner) != 0)
+			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.result, m[i].send.sent.owner);
+		same_facts(kinds[i].what, m[i].session, before[i], &m[i].send.sent, kinds[i].facts);
+		free(before[i]);
+	}
 	a = rows('A');
 	b = rows('B');
 	assert_string_equal(a, b);
 	free_messages(m, KINDS);
-	assert_int_equal(calls_of("session_message_many"), many + 1);
+	assert_int_equal(calls_of("message_send_many"), many + 1);
 }
 
 /* What is kept of an answer stands there as request_store() would have put it, and of no other. */
@@ -402,7 +436,7 @@ order_is_kept(void **state)
 static void
 sets_are_bounded(void **state)
 {
-	int many = calls_of("session_message_many"), one = calls_of("session_message");
+	int many = calls_of("message_send_many"), one = calls_of("message_send");
 	struct message m[70];
 
 	for (int i = 0; i < 70; i++) {
@@ -418,8 +452,8 @@ sets_are_bounded(void **state)
 	for (int i = 0; i < 70; i++)
 		assert_int_equal(m[i].send.result, SENDQ_DONE);
 	free_messages(m, 70);
-	assert_int_equal(calls_of("session_message_many"), many + 4);
-	assert_int_equal(calls_of("session_message"), one + 1);
+	assert_int_equal(calls_of("message_send_many"), many + 4);
+	assert_int_equal(calls_of("message_send"), one + 1);
 }
 
 /* --- locks, lateness, loss --------------------------------------------------------------------------------------------------- */
@@ -515,9 +549,35 @@ a_claim_is_told(void **state)
 	until_answered(m, 3);
 	for (int i = 0; i < 3; i++) {
 		assert_int_equal(m[i].send.result, SENDQ_DONE);
-		assert_string_equal(m[i].send.owner, i == 1 ? "claimer" : "");
+		assert_string_equal(m[i].send.sent.owner, i == 1 ? "claimer" : "");
 	}
 	expect("s0 s1 s2", "SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM work");
+	free_messages(m, 3);
+}
+
+/* A send that waits for the session's lock says which transaction it found behind it, not which one had been there when it began. */
+static void
+a_change_is_seen(void **state)
+{
+	struct message m[3];
+	AUTO(str) char *before = NULL, *after = NULL;
+	PGconn *c;
+
+	three(m);
+	run("INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch) VALUES ('w1', 's1', stamp(9), 'wk', 7)");
+	before = xmin_of("s1");
+	c = other("UPDATE session SET title = 'changed' WHERE id = 's1'");
+	send_together(&m[1], 1);
+	until_waiting();
+	PQclear(PQexec(c, "COMMIT"));
+	PQfinish(c);
+	until_answered(&m[1], 1);
+	assert_int_equal(m[1].send.result, SENDQ_DONE);
+	assert_true(m[1].send.sent.facts);
+	after = xasprintf("%u", m[1].send.sent.prior);
+	assert_string_not_equal(after, before);
+	expect(after, "SELECT prior FROM session WHERE id = 's1'");
+	expect("t", "SELECT title = 'changed' AND prior::text::bigint < xmin::text::bigint FROM session WHERE id = 's1'");
 	free_messages(m, 3);
 }
 
@@ -691,6 +751,7 @@ main(void)
 		cmocka_unit_test_setup(a_lock_holds_up_its_own, clean),
 		cmocka_unit_test_setup(alone_it_waits_a_moment, clean),
 		cmocka_unit_test_setup(a_claim_is_told, clean),
+		cmocka_unit_test_setup(a_change_is_seen, clean),
 		cmocka_unit_test_setup(an_error_takes_all_back, clean),
 		cmocka_unit_test_setup(late_ones_are_passed, clean),
 		cmocka_unit_test_setup(lost_ones_are_uncertain, clean),

@@ -262,10 +262,10 @@ bounded(void **state)
 	assert_int_equal(claim_within("wk", "0", "t"), 2);
 	put("m2", "user.message", "t", NULL);	/* under the lease: counted by its owner */
 	expect("SELECT bytes FROM work", "100001");
-	assert_int_equal(DB_RUN(gw, STMT_SESSION_MESSAGE, NULL, &e, "w1", session, "{m3}", "{s}", "{f}", "1", "2", "10", "1000"), 0);
+	assert_int_equal(DB_RUN(gw, STMT_MESSAGE_SEND, NULL, &e, "w1", session, "{m3}", "{s}", "{f}", "1", "2", "10", "1000"), 0);
 	expect("SELECT bytes FROM work", "100001");
 	free(ask("UPDATE work SET lease_owner = NULL"));
-	assert_int_equal(DB_RUN(gw, STMT_SESSION_MESSAGE, NULL, &e, "w1", session, "{m4,m5}", "{s,s}", "{f,NULL}", "2", "3", "10", "1000"), 0);
+	assert_int_equal(DB_RUN(gw, STMT_MESSAGE_SEND, NULL, &e, "w1", session, "{m4,m5}", "{s,s}", "{f,NULL}", "2", "3", "10", "1000"), 0);
 	expect("SELECT bytes FROM work", "100004");
 	expect("SELECT string_agg(i.id || coalesce(role::text, '-'), ' ' ORDER BY i.inbox_seq) FROM inbox i JOIN session s ON s.id = session_id", "m1u m2u m3u m4u m5-");
 }

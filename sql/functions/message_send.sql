@@ -2,7 +2,11 @@
 -- (archived, ended, suspended, a question to the client, a budget, a full inbox, or no such session) is found out and said by the gateway's
 -- longer way: a unique_violation, and nothing is written. Parallel arrays, one element per message; p_stem_bytes: of the stems; p_bytes: of
 -- stems and fragments. Returns who must be told, or NULL. A claim under way is waited for: its worker must be told.
--- session_message_many does the same for several sessions at a time: what changes here changes there.
+-- Who keeps the lease of an idle session need not read it to go on with one message, if it remembers it. So its name is followed by four
+-- numbers, with a blank before each: the transaction that had written the session's row (if that was the owner's own last append, nobody
+-- has changed the session since), wake_gen and inbox_seq as they are now, the catalogue's generation. Not for several messages, nor where
+-- more than row and inbox would have to be read: files, outcomes, a reply that is owed.
+-- message_send_many does the same for several sessions at a time: what changes here changes there.
 -- Plain statements, each with a plan of its own that is kept: one statement for all of it costs a sixth more, and one message more by arrays.
 --
 -- What is read behind the session's lock is read by a later statement than the one that waited for it: it sees what was committed by who
@@ -13,7 +17,7 @@
 --   next claim reads this message. That is so, too, where it is the later one of the two.
 -- Without a lease a claim may be under way, which takes no lock of the session: the insert waits for its row, and returns its worker.
 -- As in session_inbox_put, what comes under a lease is counted by its owner.
-CREATE OR REPLACE FUNCTION session_message(p_workspace text, p_session text, p_ids text[], p_stems text[], p_fragments text[],
+CREATE OR REPLACE FUNCTION message_send(p_workspace text, p_session text, p_ids text[], p_stems text[], p_fragments text[],
     p_stem_bytes bigint, p_bytes bigint, p_events_max int, p_bytes_max bigint) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -22,15 +26,21 @@ DECLARE
   v_context bigint;
   v_status text;
   v_owner text;
+  v_told text;
 BEGIN
   UPDATE session x
      SET inbox_seq = x.inbox_seq + n, inbox_events = x.inbox_events + n, inbox_wakes = x.inbox_wakes + n,
-         inbox_bytes = x.inbox_bytes + p_stem_bytes, wake_gen = x.wake_gen + 1, at_work = true
+         inbox_bytes = x.inbox_bytes + p_stem_bytes, wake_gen = x.wake_gen + 1, at_work = true,
+         prior = x.xmin
     FROM organization o
    WHERE x.workspace_id = p_workspace AND x.id = p_session AND x.archived_at IS NULL AND x.status <> 'terminated'
      AND x.budget_cents IS NULL AND x.inbox_events + n <= p_events_max AND x.inbox_bytes + p_stem_bytes <= p_bytes_max
      AND o.id = x.organization_id AND o.state = 'active'
-  RETURNING x.inbox_seq - n, x.context_bytes, x.status INTO v_seq, v_context, v_status;
+  RETURNING x.inbox_seq - n, x.context_bytes, x.status,
+            CASE WHEN n = 1 AND x.status = 'idle' AND x.resources = '[]' AND NOT x.outcomes AND NOT x.paused
+                 THEN ' ' || x.prior::text || ' ' || x.wake_gen::text || ' ' || x.inbox_seq::text || ' ' ||
+                      (SELECT c.generation::text FROM catalogue c) END
+       INTO v_seq, v_context, v_status, v_told;
   IF n = 1 THEN
     INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, on_receipt, wakes)
     SELECT p_session, v_seq + 1, p_ids[1], 'user.message', p_stems[1], CASE WHEN p_fragments[1] IS NOT NULL THEN 'u'::"char" END,
@@ -54,7 +64,16 @@ BEGIN
        SET due_at = least(w.due_at, excluded.due_at), bytes = w.bytes + CASE WHEN w.lease_owner IS NULL THEN p_bytes ELSE 0 END
     RETURNING w.lease_owner INTO v_owner;
   END IF;
-  RETURN v_owner;
+  RETURN v_owner || coalesce(v_told, '');
 END $$;
+REVOKE ALL ON FUNCTION message_send FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION message_send TO roost_gw;
+
+-- Kept for the previous release's gateways, which read nothing behind the owner.
+CREATE OR REPLACE FUNCTION session_message(p_workspace text, p_session text, p_ids text[], p_stems text[], p_fragments text[],
+    p_stem_bytes bigint, p_bytes bigint, p_events_max int, p_bytes_max bigint) RETURNS text
+  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT split_part(message_send(p_workspace, p_session, p_ids, p_stems, p_fragments, p_stem_bytes, p_bytes, p_events_max, p_bytes_max), ' ', 1)
+$$;
 REVOKE ALL ON FUNCTION session_message FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION session_message TO roost_gw;

@@ -1,40 +1,44 @@
--- Messages to several sessions, one each, by one statement per table: what session_message does for each. Parallel arrays, one element per
--- message, each of another session. Returns a line for each, in order: who must be told, nothing for nobody, or "-": it has to be looked at
--- (something stands in its way, or its session is locked), and nothing of it is written. It waits for nobody's lock but a claim's, which
+-- Messages to several sessions, one each, by one statement per table: what message_send does for each. Parallel arrays, one element per
+-- message, each of another session. Returns a line for each, in order: what message_send returns, nothing for nobody, or "-": it has to be looked
+-- at (something stands in its way, or its session is locked), and nothing of it is written. It waits for nobody's lock but a claim's, which
 -- waits for none, and that of a call (p_locks), behind the sessions': another attempt of it holds that for one statement, or has the same
 -- session, whose lock comes first. So it is in no deadlock. An error takes all of it back: each goes alone then.
 --   p_locks, ...   NULL, or of each its answer that is kept for a retry, which it is the first attempt of, told by content (kind p); NULL: of this
 --                  one nothing is kept. What request_store does then: another attempt of the same call waits for this one's end
-CREATE OR REPLACE FUNCTION session_message_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
+CREATE OR REPLACE FUNCTION message_send_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
     p_events_max int, p_bytes_max bigint, p_locks bigint[], p_idents uuid[], p_requests text[], p_digests uuid[], p_events text[],
     p_keep_s int[], p_connections text[]) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_locked text[];
   v_put bigint[];	-- of each: how much its row of work counts
-  v_owners text[];
+  v_owners text[];	-- of each: its line
 BEGIN
   SELECT array_agg(l.id) INTO v_locked
     FROM (SELECT x.id FROM unnest(p_workspaces, p_sessions) u(workspace, session)
                  JOIN session x ON x.workspace_id = u.workspace AND x.id = u.session FOR NO KEY UPDATE OF x SKIP LOCKED) l;
 
-  -- a statement of its own: it sees calls and leases as they are under the sessions' locks (session_message says why a lease is left alone)
+  -- a statement of its own: it sees calls and leases as they are under the sessions' locks (message_send says why a lease is left alone)
   WITH s AS (
     UPDATE session x
        SET inbox_seq = x.inbox_seq + 1, inbox_events = x.inbox_events + 1, inbox_wakes = x.inbox_wakes + 1,
-           inbox_bytes = x.inbox_bytes + octet_length(u.stem), wake_gen = x.wake_gen + 1, at_work = true
+           inbox_bytes = x.inbox_bytes + octet_length(u.stem), wake_gen = x.wake_gen + 1, at_work = true,
+           prior = x.xmin
       FROM unnest(p_workspaces, p_sessions, p_ids, p_stems, p_fragments) WITH ORDINALITY u(workspace, session, id, stem, fragment, o),
            organization o
      WHERE x.workspace_id = u.workspace AND x.id = u.session AND x.id = ANY (v_locked) AND x.archived_at IS NULL
        AND x.status <> 'terminated' AND x.budget_cents IS NULL AND x.inbox_events + 1 <= p_events_max
        AND x.inbox_bytes + octet_length(u.stem) <= p_bytes_max AND o.id = x.organization_id AND o.state = 'active'
        AND (x.status <> 'idle' OR NOT EXISTS (SELECT FROM action a WHERE a.session_id = x.id AND a.state = 'open'))
-    RETURNING u.o, u.workspace, u.session, x.inbox_seq, x.context_bytes, u.id, u.stem, u.fragment),
+    RETURNING u.o, u.workspace, u.session, x.inbox_seq, x.context_bytes, u.id, u.stem, u.fragment,
+              CASE WHEN x.status = 'idle' AND x.resources = '[]' AND NOT x.outcomes AND NOT x.paused
+                   THEN ' ' || x.prior::text || ' ' || x.wake_gen::text || ' ' || x.inbox_seq::text || ' ' ||
+                        (SELECT c.generation::text FROM catalogue c) END AS told),
   i AS (
     INSERT INTO inbox (session_id, inbox_seq, id, type, stem, role, fragment, received_at, on_receipt, wakes)
     SELECT s.session, s.inbox_seq, s.id, 'user.message', s.stem, CASE WHEN s.fragment IS NOT NULL THEN 'u'::"char" END, s.fragment,
            clock_timestamp(), false, true FROM s)
-  SELECT array_agg(s.context_bytes ORDER BY u.o), array_agg(CASE WHEN s.o IS NULL THEN '-' ELSE w.lease_owner END ORDER BY u.o)
+  SELECT array_agg(s.context_bytes ORDER BY u.o), array_agg(CASE WHEN s.o IS NULL THEN '-' ELSE w.lease_owner || coalesce(s.told, '') END ORDER BY u.o)
     INTO v_put, v_owners
     FROM generate_series(1, cardinality(p_sessions)) u(o)
          LEFT JOIN s ON s.o = u.o
@@ -64,5 +68,16 @@ BEGIN
   END IF;
   RETURN array_to_string(v_owners, E'\n', '');
 END $$;
+REVOKE ALL ON FUNCTION message_send_many FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION message_send_many TO roost_gw;
+
+-- Kept for the previous release's gateways, which read nothing behind the owner.
+CREATE OR REPLACE FUNCTION session_message_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
+    p_events_max int, p_bytes_max bigint, p_locks bigint[], p_idents uuid[], p_requests text[], p_digests uuid[], p_events text[],
+    p_keep_s int[], p_connections text[]) RETURNS text
+  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT regexp_replace(message_send_many(p_workspaces, p_sessions, p_ids, p_stems, p_fragments, p_events_max, p_bytes_max, p_locks, p_idents,
+         p_requests, p_digests, p_events, p_keep_s, p_connections), ' [^\n]*', '', 'g')
+$$;
 REVOKE ALL ON FUNCTION session_message_many FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION session_message_many TO roost_gw;
