@@ -20,6 +20,7 @@
 #include "outcomes.h"
 #include "sends.h"
 #include "session.h"
+#include "told.h"
 #include "xalloc.h"
 
 /* A call that waits for the client, as the batch sees it while it is walked. */
@@ -394,6 +395,17 @@ put_quick(struct sending *s, struct inbox_sent *out, struct err *e)
 	return e->kind == EK_CONFLICT ? err_clear(e) : -1;
 }
 
+/* One message is told with the ring, if the session's owner may know the rest. */
+static void
+ring(struct sending *s, const struct inbox_sent *sent)
+{
+	__attribute__((cleanup(buf_cleanup))) struct buf told = BUF_INIT(TOLD_MAX);
+
+	if (s->count == 1)
+		(void)told_encode(sent, &s->items[0], &told);
+	after_ring_told(s->r, s->r->param[0], sent->owner, told.data, told.len);
+}
+
 /* Look, and put. quick: what put_quick(), or others for us, have come to. */
 static int
 finish(struct sending *s, int quick, struct inbox_sent *sent, struct err *e)
@@ -409,7 +421,7 @@ finish(struct sending *s, int quick, struct inbox_sent *sent, struct err *e)
 		}
 	}
 	if (quick > 0 || n > 0)
-		after_ring(s->r, s->r->param[0], sent->owner);
+		ring(s, sent);
 	return quick < 0 ? -1 : 0;
 }
 

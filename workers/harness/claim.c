@@ -260,15 +260,15 @@ rung(struct work *w, const struct entry_job *job)
 		w->later = loop_after(w->wk->loop, standing_later_ms(w), on_later, w);
 }
 
-/* A doorbell for this worker, which had the session when it was rung. */
+/* A doorbell for this worker, which had the session when it was rung; what was told with it, or NULL. */
 static void
-rung_mine(struct work *w, const char *session)
+rung_mine(struct work *w, const char *session, const void *told, size_t len)
 {
 	struct sess *s = work_find(w, session);
 
 	if (s != NULL)
 		sess_news(s);
-	else if (!kept_ring(w, session))
+	else if (!(told != NULL && kept_told(w, session, told, len)) && !kept_ring(w, session))
 		work_claim(w);	/* it has been released since */
 }
 
@@ -283,13 +283,13 @@ on_entry(void *ctx, const struct busq_field *f, int n)
 	if (job.owner == NULL)
 		rung(w, &job);
 	else if (strcmp(job.owner, w->wk->name) == 0)
-		rung_mine(w, job.session);
+		rung_mine(w, job.session, NULL, 0);
 }
 
 static void
 on_bell(void *ctx, const struct bell_ring *ring)
 {
-	rung_mine(ctx, ring->session);
+	rung_mine(ctx, ring->session, ring->told, ring->told_len);
 }
 
 static void
