@@ -26,7 +26,9 @@
 #include "clock.h"
 #include "db.h"
 #include "id.h"
+#include "inbox.h"
 #include "jw.h"
+#include "told.h"
 #include "xalloc.h"
 
 #define BATCH 16
@@ -49,6 +51,8 @@ struct put {
 };
 static struct put batch[BATCH];
 static int nbatch;
+static struct inbox_sent sent;		/* of the latest rig_put(), */
+static struct buf record;		/* and what it tells */
 
 static pid_t
 spawn(char *const argv[], const char *log)
@@ -442,16 +446,75 @@ same(const char *value)
 
 /* The doorbell, as a gateway rings it; none where a test has moved Redis away. */
 static void
-ring(const char *session, const char *owner_worker)
+ring_told(const char *session, const char *owner_worker, const char *told, size_t len)
 {
 	AUTO(str) char *sock = xasprintf("%s/redis.sock", rig_dir);
 	struct err e = ERR_INIT;
 
-	if (owner_worker && bells_to(bells, owner_worker) && bells_add(bells, "w1", session, NULL, 0) && bells_send(bells) == 0)
+	if (owner_worker && bells_to(bells, owner_worker) && bells_add(bells, "w1", session, told, len) && bells_send(bells) == 0)
 		return;
 	for (int64_t end = clock_mono_ms() + RIG_MS; bus_ring(bus, "w1", session, owner_worker, &e) < 0 && access(sock, F_OK) == 0; doze())
 		if (clock_mono_ms() > end)
 			fail_msg("doorbell: %s", e.detail);
+}
+
+static void
+ring(const char *session, const char *owner_worker)
+{
+	ring_told(session, owner_worker, NULL, 0);
+}
+
+static void
+batch_over(void)
+{
+	for (int i = 0; i < nbatch; i++) {
+		free(batch[i].stem);
+		free(batch[i].fragment);
+		free(batch[i].refers);
+		free(batch[i].deny);
+	}
+	nbatch = 0;
+}
+
+bool
+rig_put(const char *session)
+{
+	const struct inbox_caps caps = { 1000, 10 << 20 };
+	struct inbox_item it = { .type = batch[0].type, .stem = batch[0].stem, .fragment = batch[0].fragment, .wakes = true };
+	struct inbox_item *const items[] = { &it };
+	struct err e = ERR_INIT;
+	bool put;
+
+	must(nbatch == 1);
+	memcpy(it.id, batch[0].id, sizeof(it.id));
+	put = inbox_send(gw, "w1", session, items, 1, &caps, &sent, &e) == 0;
+	if (!put && e.kind != EK_CONFLICT)
+		fail_msg("message_send: %s", e.detail);
+	buf_reset(&record);
+	if (put)
+		(void)told_encode(&sent, &it, &record);
+	batch_over();
+	return put;
+}
+
+void
+rig_tell(const char *session)
+{
+	ring_told(session, sent.owner[0] != '\0' ? sent.owner : NULL, record.data, record.len);
+}
+
+int
+rig_told(const char *session)
+{
+	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"told\":\"true\"'", rig_dir, session);
+	char line[32] = "0";
+	FILE *f = popen(cmd, "r");
+
+	must(f != NULL);
+	if (fgets(line, sizeof(line), f) == NULL)
+		line[0] = '0';
+	(void)pclose(f);
+	return atoi(line);
 }
 
 void
@@ -466,13 +529,7 @@ rig_send(const char *session)
 	if (DB_RUN(gw, STMT_INBOX_PUT, &r, &e, session, ids, types, stems, roles, fragments, no, wakes, refers, answers, denials, hashes) < 0)
 		fail_msg("inbox_put: %s", e.detail);
 	ring(session, pg_str(r, 0, 0));
-	for (int i = 0; i < nbatch; i++) {
-		free(batch[i].stem);
-		free(batch[i].fragment);
-		free(batch[i].refers);
-		free(batch[i].deny);
-	}
-	nbatch = 0;
+	batch_over();
 }
 
 void

@@ -6,6 +6,7 @@
 #ifndef ROOST_TEST_WORKER_RIG_H
 #define ROOST_TEST_WORKER_RIG_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "fake_hands.h"
@@ -54,6 +55,13 @@ void rig_result(const char *tool_use_id, const char *text);
 void rig_confirm(const char *tool_use_id, const char *deny_message);	/* NULL: allow; "": deny without words */
 void rig_note(void);							/* a session.updated */
 void rig_send(const char *session);
+/*
+ * One message in the way of a gateway that tells the worker which keeps the session (told.h): it is put, false if it was refused; and its
+ * owner is rung with its record. rig_told(): how many turns have begun by that, of what the workers' logs say.
+ */
+bool rig_put(const char *session);
+void rig_tell(const char *session);
+int rig_told(const char *session);
 
 /* Wait until no worker works on the session and nothing is due; it may be kept for a moment. */
 void rig_settled(const char *session);
