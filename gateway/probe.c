@@ -18,6 +18,7 @@
 
 #include "ask.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "jw.h"
 #include "jx.h"
 #include "log.h"
@@ -93,7 +94,9 @@ ask_egress(struct probe *p, json_t **out, struct err *e)
 
 	if (fd < 0 || set_fd(p, fd, e) < 0)
 		return -1;
+	FAILPOINT(PROBE);
 	rc = ask_json(fd, question, ANSWER_MAX, clock_mono_ms() + p->r.conf->probe_s * 1000 + LATE_MS, out, e);
+	FAILPOINT(PROBE_DONE);
 	(void)set_fd(p, -1, e);
 	if (rc == 0)
 		return 0;

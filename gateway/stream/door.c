@@ -25,6 +25,7 @@
 #include "head.h"
 #include "hub_frame.h"
 #include "id.h"
+#include "failpoint.h"
 #include "log.h"
 #include "refusal.h"
 #include "target.h"
@@ -239,6 +240,7 @@ admit(struct visit *v, struct err *e)
 	with.fd = take_over(v->r);
 	log_info("stream_open", "request_id", v->request_id, "workspace", v->key.workspace_id, "session", v->target.session,
 	    "after", LOGN(with.seen), "last", LOGN(with.known), NULL);
+	FAILPOINT(HUB_DOOR);
 	hub_start(v->d->hub, sub, &with);
 	return 0;
 }

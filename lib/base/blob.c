@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
+#include "failpoint.h"
 #include "fdio.h"
 #include "id.h"
 #include "xalloc.h"
@@ -136,8 +137,10 @@ put_in_place(struct blob_writer *w, struct err *e)
 
 	if (fsync(w->fd) < 0)
 		return fault(e, "sync blob", w->id);
+	FAILPOINT(BLOB_RENAME);
 	if (rename(tmp_path(w->dir, w->id, from), blob_path(w->dir, w->id, to)) < 0)
 		return fault(e, "rename to", to);
+	FAILPOINT(BLOB_RENAMED);
 	if (sync_folder(w->dir, w->id, e) < 0) {
 		(void)unlink(to);
 		return -1;
@@ -192,8 +195,10 @@ blob_remove(const char *dir, const char *id, struct err *e)
 {
 	char path[BLOB_PATH];
 
+	FAILPOINT(BLOB_UNLINK);
 	if (unlink(blob_path(dir, id, path)) < 0 && errno != ENOENT)
 		return fault(e, "remove", path);
+	FAILPOINT(BLOB_UNLINKED);
 	return 0;
 }
 

@@ -46,12 +46,19 @@ struct rule {
 	int64_t hits;
 };
 
+#define PLACES 48
+#define PLACE 24
+
 static struct {
 	pthread_mutex_t lock;
 	const char *path;
 	struct stat seen;
 	struct rule rules[FP_COUNT];
-} fp = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	int log, met;		/* -1: not there; opened early, for programs that take the right from themselves (lib/base/confine.h) */
+	struct { char name[PLACE]; bool met[FP_COUNT]; } places[PLACES];	/* what stands in FILE.met of this process */
+} fp = { .lock = PTHREAD_MUTEX_INITIALIZER, .log = -1, .met = -1 };
+
+static __thread const char *scope;
 
 static int
 find(const char *name)
@@ -141,10 +148,37 @@ reload(void)
 	fclose(f);
 }
 
+static int
+beside(const char *path, const char *suffix)
+{
+	char name[512];
+
+	snprintf(name, sizeof name, "%s.%s", path, suffix);
+	return open(name, O_WRONLY | O_APPEND | O_CLOEXEC);	/* whoever made the control file makes it, for all users */
+}
+
+static void
+reopen(int *fd, const char *path, const char *suffix)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = path != NULL ? beside(path, suffix) : -1;
+}
+
 void
 failpoint_open(const char *path)
 {
 	fp.path = path != NULL && path[0] != '\0' ? path : NULL;
+	reopen(&fp.log, fp.path, "log");
+	reopen(&fp.met, fp.path, "met");
+	if (fp.path != NULL)
+		(void)signal(SIGXFSZ, SIG_IGN);		/* of programs that may write no file: they strike without noting it */
+}
+
+void
+failpoint_scope(const char *name)
+{
+	scope = name;
 }
 
 /* xorshift64*: the same seed gives the same draws. */
@@ -165,21 +199,47 @@ first(enum failpoint id, const char *where)
 	AUTO(fd) int fd = -1;
 
 	snprintf(mark, sizeof mark, "%s.%s%s%s", fp.path, failpoints[id].name, where[0] != '\0' ? "." : "", where);
-	fd = open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	fd = open(mark, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);	/* a confined program may open nothing to write to */
 	return fd >= 0;
 }
 
 static void
 note(enum failpoint id, enum action action)
 {
-	char path[512], line[128];
-	AUTO(fd) int fd = -1;
+	char line[128];
+	AUTO(fd) int fd = fp.log < 0 ? beside(fp.path, "log") : -1;
 	int n = snprintf(line, sizeof line, "%s %s %d\n", failpoints[id].name, actions[action - 1].name, (int)getpid());
 
-	snprintf(path, sizeof path, "%s.log", fp.path);
-	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);	/* whoever made the control file makes it, for all users */
-	if (fd >= 0 && write(fd, line, (size_t)n) != n)
+	if ((fd >= 0 || fp.log >= 0) && write(fd >= 0 ? fd : fp.log, line, (size_t)n) != n)
 		log_warn("failpoint_log", "name", failpoints[id].name, NULL);
+}
+
+/* Where this thread is: the turn's state, else what the place says of itself, else the program. */
+static void
+note_met(enum failpoint id, const char *where)
+{
+	const char *here = scope != NULL ? scope : where != NULL ? where : program_invocation_short_name;
+	char line[128];
+	int i = 0, n;
+
+	if (fp.met < 0)
+		return;
+	while (i < PLACES && fp.places[i].name[0] != '\0' && strncmp(fp.places[i].name, here, PLACE - 1) != 0)
+		i++;
+	if (i == PLACES || fp.places[i].met[id])
+		return;
+	snprintf(fp.places[i].name, PLACE, "%s", here);
+	fp.places[i].met[id] = true;
+	n = snprintf(line, sizeof line, "%s/%s\n", failpoints[id].name, fp.places[i].name);
+	if (write(fp.met, line, (size_t)n) != n)
+		fp.met = -1;
+}
+
+static bool
+is_here(const struct rule *r, const char *where)
+{
+	return r->where[0] == '\0' || (where != NULL && strcmp(r->where, where) == 0) || (scope != NULL && strcmp(r->where, scope) == 0) ||
+	    strcmp(r->where, program_invocation_short_name) == 0;
 }
 
 static struct rule
@@ -190,7 +250,8 @@ wanted(enum failpoint id, const char *where)
 
 	(void)pthread_mutex_lock(&fp.lock);
 	reload();
-	if (have->action != NOTHING && (have->where[0] == '\0' || (where != NULL && strcmp(have->where, where) == 0))) {
+	note_met(id, where);
+	if (have->action != NOTHING && is_here(have, where)) {
 		have->hits++;
 		if ((have->nth == 0 || have->hits == have->nth) && (have->chance <= 0 || draw(have) < have->chance) && 
 		    (!have->once || first(id, have->where)))

@@ -12,9 +12,12 @@
  *   NAME[/WHERE] kill|exit|sleep:MS|error[:KIND]|shift:MS [WHEN] [SEED]      # comment
  *
  * shift is for clocks (FAILPOINT_SHIFT), always; WHERE is then a program's name, like roost-worker.
- * WHERE limits it to what FAILPOINT_IN() says, for instance a turn's state. WHEN: always (default) · once (over all processes: who comes first makes FILE.NAME[.WHERE]) · @N (the Nth time in each process) · a
+ * WHERE limits it to a program (roost-opener), to what FAILPOINT_IN() says, for instance a session, or to what FAILPOINT_SCOPE() said last in
+ * this thread: a worker says the state of the turn that it is at. WHEN: always (default) · once (over all processes: who comes first makes
+ * FILE.NAME[.WHERE]) · @N (the Nth time in each process) · a
  * probability like 0.05, drawn from SEED. KIND: a name of err.def, default UNAVAILABLE; where no error can be returned it does nothing.
- * Each happening appends `NAME ACTION PID` to FILE.log.
+ * Each happening appends `NAME ACTION PID` to FILE.log; a place that is come to, struck or not, its `NAME/SCOPE` to FILE.met, once in each
+ * process (without a scope: what FAILPOINT_IN says, else the program). Both files are there when the program starts, or are not written.
  */
 #ifndef ROOST_BASE_FAILPOINT_H
 #define ROOST_BASE_FAILPOINT_H
@@ -38,6 +41,8 @@ extern const struct failpoint_row failpoints[FP_COUNT];
 /* path is borrowed for good; "" or NULL: nothing ever fails. */
 void failpoint_open(const char *path);
 void failpoint_hit(enum failpoint id, const char *where);	/* where may be NULL */
+/* Where this thread is from now on; name is borrowed for good. */
+void failpoint_scope(const char *name);
 /* As failpoint_hit, and: -1 with e set when an error is wanted. */
 int failpoint_error(enum failpoint id, struct err *e);
 /* By how much a clock is to be wrong, in microseconds. */
@@ -47,6 +52,7 @@ int64_t failpoint_shift_us(enum failpoint id);
 #define FAILPOINT_IN(id, where) failpoint_hit(FP_##id, (where))
 #define FAILPOINT_ERR(id, e) failpoint_error(FP_##id, (e))
 #define FAILPOINT_SHIFT(id) failpoint_shift_us(FP_##id)
+#define FAILPOINT_SCOPE(name) failpoint_scope(name)
 
 #else
 
@@ -55,6 +61,7 @@ int64_t failpoint_shift_us(enum failpoint id);
 #define FAILPOINT_IN(id, where) ((void)0)
 #define FAILPOINT_ERR(id, e) ((void)(e), 0)
 #define FAILPOINT_SHIFT(id) (0)
+#define FAILPOINT_SCOPE(name) ((void)0)
 
 #endif
 #endif

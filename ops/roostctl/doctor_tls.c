@@ -62,7 +62,8 @@ check_key(struct doctor *d, const char *crt, const char *key)
 	struct stat st;
 
 	if (stat(key, &st) != 0) {
-		doctor_fail(d, "run make up: it makes a new pair; until its next start nginx goes on with what it has read", "%s: %s", key, strerror(errno));
+		doctor_fail(d, "run make up: it makes a new pair; until its next start nginx goes on with what it has read", "%s: %s", key,
+		    strerror(errno));
 		return false;
 	}
 	if (!pw || st.st_uid != pw->pw_uid || (st.st_mode & 0777) != 0400) {

@@ -10,7 +10,7 @@ import { arm, disarm, reached } from './lib/failpoints.mjs';
 import { faults, heal } from './lib/faults.mjs';
 import { check, failpointNames, healthy, until, violations } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
-import { points, ways } from './lib/points.mjs';
+import { over, points, ways } from './lib/points.mjs';
 import { races } from './lib/races.mjs';
 import { close, open, verdict } from './lib/scene.mjs';
 import { finish, skip, test as tap } from './lib/tap.mjs';
@@ -46,9 +46,9 @@ async function good({ id, want }) {
 	if (mine < 0 || !log.slice(mine).some((e) => e.type === 'agent.message')) throw new Error(`${id}: the next message was not answered`);
 }
 
-for (const { point, way } of points.filter((p) => some('POINTS').test(p.point))) {
+for (const { point, way, with: more = '' } of points.filter((p) => some('POINTS').test(p.point))) {
 	await test(`kill -9 at ${point}, ${way}`, async () => {
-		arm(`${point} kill once`);
+		arm(`${point} kill once`, more);
 		try {
 			const s = await ways[way](x, () => reached(point));
 			await until(`${point} is reached`, () => reached(point));
@@ -104,5 +104,6 @@ for (const c of x.report?.checks ?? [])
 		if (c.violations > 0) throw new Error(c.offenders.map((o) => `${o.session} ${o.detail}`).join('\n'));
 	});
 await close(x);
+await over();
 console.log(`# ${clients.ops} operations, ${x.report?.events} events, ${x.report?.read} read by ${clients.readers.size + clients.views.size} readers`);
 finish();

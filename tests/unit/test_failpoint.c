@@ -185,6 +185,44 @@ sleeps(void **state)
 	assert_true((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 >= 29);
 }
 
+/* The turn's state is a place for every point in the thread; what was come to is noted once. */
+static void
+scopes(void **state)
+{
+	char met[200], line[100] = "", again[100];
+	struct err e = ERR_INIT;
+	FILE *f;
+
+	(void)state;
+	snprintf(met, sizeof met, "%s.met", path);
+	f = fopen(met, "w");
+	assert_non_null(f);
+	assert_int_equal(fclose(f), 0);
+	failpoint_open(path);
+	control("db.before_run/asking error\n");
+	failpoint_scope("closing");
+	assert_int_equal(FAILPOINT_ERR(DB_RUN, &e), 0);
+	failpoint_scope("asking");
+	assert_int_equal(FAILPOINT_ERR(DB_RUN, &e), -1);
+	assert_int_equal(FAILPOINT_ERR(DB_RUN, &e), -1);
+	failpoint_scope(NULL);
+	assert_int_equal(FAILPOINT_ERR(DB_RUN, &e), 0);
+	control("db.before_run/test_failpoint error\n");
+	assert_int_equal(FAILPOINT_ERR(DB_RUN, &e), -1);
+	f = fopen(met, "r");
+	assert_non_null(f);
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_string_equal(line, "db.before_run/closing\n");
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_string_equal(line, "db.before_run/asking\n");
+	assert_non_null(fgets(line, sizeof line, f));
+	assert_string_equal(line, "db.before_run/test_failpoint\n");
+	assert_null(fgets(again, sizeof again, f));
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(unlink(met), 0);
+	control("");
+}
+
 static void
 shifted_clock(void **state)
 {
@@ -203,7 +241,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(off), cmocka_unit_test(errors), cmocka_unit_test(deaths), cmocka_unit_test(once), cmocka_unit_test(nth),
-		cmocka_unit_test(seeds), cmocka_unit_test(sleeps), cmocka_unit_test(shifted_clock),
+		cmocka_unit_test(seeds), cmocka_unit_test(sleeps), cmocka_unit_test(shifted_clock), cmocka_unit_test(scopes),
 	};
 
 	log_open("test", LOG_ERROR_LEVEL);

@@ -186,7 +186,7 @@ on_summary(void *ctx, const struct model_reply *reply)
 	AUTO(buf) struct buf text = BUF_INIT(0);
 
 	sess_at_hand(s);
-	FAILPOINT_IN(MODEL_DONE, s->t.id);
+	FAILPOINT_IN(MODEL_DONE, "summary");
 	s->model = NULL;
 	for (int i = 0; i < reply->nblocks && reply->stop != MODEL_REFUSAL; i++)
 		if (reply->blocks[i].kind == MODEL_TEXT)
@@ -229,7 +229,7 @@ ask_summary(struct sess *s, struct model_request *rq)
 	rq->kinds = NULL;
 	log_info("compaction", "session", s->t.id, "items", LOGN(rq->nitems - 1), "left_out", LOGN(s->t.context.n - rq->nitems + 1), "tokens",
 	    LOGN(compact_estimate(&s->t, 0, false)), NULL);
-	FAILPOINT(MODEL);
+	FAILPOINT_IN(MODEL, "summary");
 	s->model = model_start(s->wk->models, rq, &summary_events, s);
 	free(items);
 }
@@ -245,7 +245,7 @@ on_verdict(void *ctx, const struct model_reply *reply)
 	const char *result;
 
 	sess_at_hand(s);
-	FAILPOINT_IN(MODEL_DONE, s->t.id);
+	FAILPOINT_IN(MODEL_DONE, "verdict");
 	s->model = NULL;
 	/* The request was answered and is paid for: asked for again it would be free, and a rubric can forbid every verdict. */
 	if (!outcome_verdict(reply, &result, &explanation)) {
@@ -281,7 +281,7 @@ ask_verdict(struct sess *s, const struct model_request *rq)
 	question.tools = &outcome_tool;
 	question.ntools = 1;
 	log_info("outcome_evaluation", "session", s->t.id, "iteration", LOGN(s->t.outcome.iteration), NULL);
-	FAILPOINT(MODEL);
+	FAILPOINT_IN(MODEL, "verdict");
 	s->model = model_start(s->wk->models, &question, &verdict_events, s);
 }
 
@@ -321,7 +321,7 @@ begin(struct sess *s)
 	id_new("sevt_", s->message_id);
 	s->thinking_id[0] = '\0';
 	delta_begin(&s->delta, s->message_id, s->wk->conf.delta_ms, sink, s);
-	FAILPOINT(MODEL);
+	FAILPOINT_IN(MODEL, "reply");
 	s->model = model_start(s->wk->models, &rq, &events, s);
 }
 

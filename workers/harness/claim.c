@@ -12,6 +12,7 @@
 #include "beat.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 
 #define ROOM_MS 10000		/* how long nothing is claimed so that a suspect may find this worker empty, */
@@ -96,6 +97,7 @@ blame(struct work *w)
 	if (w->blamed || w->blaming)
 		return w->blamed;
 	w->blaming = true;
+	FAILPOINT(BLAME);
 	DBQ_RUN(w->wk->db, STMT_WORKER_BLAME, on_blamed, w, left->worker, left->session, DBN(left->epoch), DBN(w->wk->conf.poison_attempts), "t",
 	    "crash");
 	return false;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "judge.h"
 #include "log.h"
 #include "sess.h"
@@ -54,6 +55,7 @@ on_answer(void *ctx, const struct model_reply *answer)
 	enum tool_verdict verdict = judge_read(answer);
 
 	sess_at_hand(s);
+	FAILPOINT_IN(MODEL_DONE, s->t.id);
 	q->call = NULL;
 	sum->lost |= answer->usage.unknown;
 	sum->usage.input += answer->usage.input;
@@ -140,6 +142,7 @@ ask(struct question *q)
 	rq.max_output_tokens = m.max_output_tokens < JUDGE_OUTPUT_TOKENS ? m.max_output_tokens : JUDGE_OUTPUT_TOKENS;
 	log_debug("judge_asked", "session", s->t.id, "model", j->sum.model, NULL);
 	q->state = Q_ASKED;
+	FAILPOINT_IN(MODEL, "judgement");
 	q->call = model_start(s->wk->models, &rq, &events, q);
 	q->timeout = loop_after(s->wk->loop, s->wk->conf.judge_timeout_ms, on_late, q);
 }

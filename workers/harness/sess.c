@@ -11,6 +11,7 @@
 #include "agents.h"
 #include "clock.h"
 #include "ctxcache.h"
+#include "failpoint.h"
 #include "log.h"
 #include "xalloc.h"
 
@@ -82,6 +83,7 @@ void
 sess_at_hand(struct sess *s)
 {
 	note_set(s->wk->note, s->t.id, s->epoch);
+	FAILPOINT_SCOPE(turn_state_name(s->state));
 }
 
 void
@@ -95,6 +97,8 @@ sess_fire(struct sess *s, enum turn_event event)
 		must(to >= 0);
 	}
 	s->state = (enum turn_state)to;
+	FAILPOINT_SCOPE(turn_state_name(s->state));
+	FAILPOINT(TURN);
 	enter[to](s);
 }
 

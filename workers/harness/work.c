@@ -335,6 +335,7 @@ slice(struct work *w)
 		return;
 	w->slicing = true;
 	w->slice_ms = now + SLICE_MS;
+	FAILPOINT(SLICE);
 	DBQ_RUN(w->wk->db, STMT_SESSION_SLICE, on_sliced, w, w->wk->name, DBN(SLICE_MAX));
 }
 
@@ -361,6 +362,7 @@ second(struct work *w)
 	slice(w);
 	if (!w->reaping && beat_since_us(w->wk->beat) > 0) {
 		w->reaping = true;
+		FAILPOINT(REAP);
 		DBQ_RUN(db, STMT_WORKER_REAP, on_reaped, w, w->wk->name, DBN(w->wk->conf.lease_s), w->wk->left.ended,
 		    DBN(beat_since_us(w->wk->beat)));
 	}

@@ -6,7 +6,7 @@ import path from 'node:path';
 const dir = mkdtempSync(path.join(os.tmpdir(), 'roost-chaos-'));
 chmodSync(dir, 0o777);		// every system user of the instance leaves its marks here
 export const control = path.join(dir, 'points');
-const log = `${control}.log`;
+const log = `${control}.log`, metFile = `${control}.met`;
 let version = 0;
 
 function write(text) {
@@ -16,15 +16,20 @@ function write(text) {
 	renameSync(next, control);
 }
 
-writeFileSync(log, '');
-chmodSync(log, 0o666);
+for (const f of [log, metFile]) {
+	writeFileSync(f, '');
+	chmodSync(f, 0o666);
+}
 write('');
+
+// Every `point/place` that any process has come to so far, struck or not; of a worker the place is the state of a turn.
+export const met = () => new Set(readFileSync(metFile, 'utf8').split('\n').filter(Boolean));
 
 const mark = (point) => `${control}.${point.replace('/', '.')}`;
 
 // Each line: `point action [when] [seed]`.
 export function arm(...lines) {
-	for (const line of lines) rmSync(mark(line.split(' ')[0]), { force: true });
+	for (const line of lines.filter(Boolean)) rmSync(mark(line.split(' ')[0]), { force: true });
 	write(`${lines.join('\n')}\n`);
 }
 export const disarm = () => write('');

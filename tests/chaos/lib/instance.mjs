@@ -147,7 +147,7 @@ export async function busiest() {
 const SETTINGS = {
 	worker: 'lease_s = 4\nbeat_ms = 500\npoll_ms = 300\nmodel_backoff_ms = 50\nmodel_stall_s = 3\n',
 	stream: 'sse_ping_ms = 2000\n',
-	gateway: '', hands: '',
+	gateway: 'keep_ms = 300\nblob_grace_s = 1\nprobe_s = 5\n', hands: '', vault: 'probe_s = 5\n', egress: 'probe_s = 5\n',
 };
 
 // Short times, a control file for failpoints, a Redis user that may do anything; then everything starts anew with them.

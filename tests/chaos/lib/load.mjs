@@ -24,6 +24,8 @@ export async function stage(c) {
 		asking: await make('roost-scripted', [ask, WEATHER]),
 		provider: await make('lab-anthropic', [TOOLSET, WEATHER], 'You are a test.'),
 		openai: await make('lab-openai', [TOOLSET, WEATHER]),
+		judged: await make('roost-scripted', [{ ...TOOLSET, default_config: { permission_policy: { type: 'auto' } } }]),
+		narrow: await make('lab-narrow', [TOOLSET]),
 	};
 }
 

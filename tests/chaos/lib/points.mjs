@@ -1,6 +1,7 @@
 // Every failpoint, at every state of a turn in which it can be reached, with a way to get there: { point, way }. The scenarios are small
 // lives of one session; they return the session and the status in which it must come to rest.
 import { setTimeout as pause } from 'node:timers/promises';
+import { closeAll, openSite } from '../../e2e/lib/mcp.mjs';
 import { redisFull, sql, until } from './instance.mjs';
 
 const bash = (command) => `bash ${JSON.stringify({ command })}`;
@@ -125,6 +126,65 @@ export const ways = {
 		if (names !== 'x,y') throw new Error(`published: ${names}`);
 		return { id, want: 'idle' };
 	},
+	// At work while its worker looks for whole minutes, which it does every ten seconds.
+	async slow(x, met = () => true) {
+		const id = await session(x);
+		for (let i = 0; i < 6 && (i === 0 || !met()); i++) {
+			await say(x, id, bash('sleep 2'));
+			await x.clients.settled(id, 30_000);
+		}
+		return { id, want: 'idle' };
+	},
+	// Its calls are put to a judging model first.
+	async judged(x) {
+		const id = await session(x, 'judged');
+		await say(x, id, `${bash('echo one')}\n${bash('echo two')}`);
+		return { id, want: 'idle' };
+	},
+	// Its model's window fills: what was said is summarised.
+	async summary(x) {
+		const id = await session(x, 'narrow');
+		for (let i = 0; i < 12 && !((await x.clients.list(id))?.data ?? []).some((e) => e.type === 'agent.thread_context_compacted'); i++) {
+			await say(x, id, Array(200).fill(`w${i}`).join(' '));
+			await x.clients.settled(id, 30_000);
+		}
+		return { id, want: 'idle' };
+	},
+	// Its work is evaluated against an outcome.
+	async graded(x) {
+		const id = await session(x, 'provider');
+		const rubric = { type: 'text', content: `${x.clients.mark()}\ngrade ${JSON.stringify({ result: 'satisfied', explanation: 'seen' })}` };
+		must(await x.clients.send(id, [{ type: 'user.define_outcome', description: bash('echo x'), rubric }]), 'the outcome', x);
+		return { id, want: 'idle' };
+	},
+	// Bytes come into the store, and go from it.
+	async files(x) {
+		const mine = async () => (await x.clients.op('files', () => x.clients.c.beta.files.list({ limit: 1000 })))?.data ?? [];
+		const name = `${x.clients.mark()}.txt`;
+		must(await x.clients.op('upload', () => x.clients.c.beta.files.upload({ file: new File([Buffer.alloc(20_000, 'x')], name) })), 'the upload', x);
+		const blobs = (await sql(`SELECT blob_id FROM file WHERE filename = '${name}'`)).flat();
+		for (const f of (await mine()).filter((v) => v.filename === name)) await x.clients.op('delete file', () => x.clients.c.beta.files.delete(f.id));
+		await until('its bytes are gone', async () => (await sql(`SELECT count(*) FROM blob WHERE id IN ('${blobs.join("','")}')`))[0][0] === '0', 30_000);
+		return ways.plain(x);
+	},
+	// A credential is asked about, and refreshed: whoever dies on the way, it is valid in the end.
+	async validated(x) {
+		const site = await openSite();
+		let made = 0;
+		site.token = () => {
+			const token = `new-${++made}`;
+			site.accept(token);
+			return { body: { access_token: token, refresh_token: `refresh-${made}` } };
+		};
+		const { vaults } = x.clients.c.beta;
+		const v = must(await x.clients.op('vault', () => vaults.create({ display_name: x.clients.mark() })), 'the vault', x);
+		const refresh = { token_endpoint: site.tokenUrl, client_id: 'me', token_endpoint_auth: { type: 'none' }, refresh_token: 'refresh-0' };
+		const auth = { type: 'mcp_oauth', mcp_server_url: site.url, access_token: 'old', refresh };
+		const cred = must(await x.clients.op('credential', () => vaults.credentials.create(v.id, { auth })), 'the credential', x);
+		const ask = () => x.clients.op('validate', () => vaults.credentials.mcpOAuthValidate(cred.id, { vault_id: v.id }));
+		await until('the credential is valid', async () => (await ask())?.status === 'valid', 40_000);
+		return ways.plain(x);
+	},
 	// What was published never arrived: the hub reads the log.
 	async gap(x) {
 		const id = await session(x);
@@ -139,6 +199,9 @@ export const ways = {
 
 const at = (point, states) => Object.entries(states).map(([state, way]) => ({ point: `${point}/${state}`, way }));
 const STEPS = { starting: 'plain', replying: 'tool', waking: 'ask', closing: 'plain', yielding: 'retry', ending: 'terminal' };
+
+// Servers that ways have started.
+export const over = () => closeAll();
 
 export const points = [
 	{ point: 'gateway.request', way: 'plain' },
@@ -155,6 +218,16 @@ export const points = [
 	{ point: 'dbq.before_send', way: 'tool' },
 	{ point: 'dbq.after_send', way: 'tool' },
 	{ point: 'dbq.before_done', way: 'tool' },
+	...at('db.before_run', { 'roost-opener': 'validated' }),
+	...at('db.after_run', { 'roost-opener': 'validated' }),
+	{ point: 'probe.before_ask', way: 'validated' },
+	{ point: 'probe.after_answer', way: 'validated' },
+	{ point: 'token.before_exchange', way: 'validated' },
+	{ point: 'token.after_exchange', way: 'validated' },
+	{ point: 'blob.before_rename', way: 'files' },
+	{ point: 'blob.after_rename', way: 'files' },
+	{ point: 'blob.before_unlink', way: 'files' },
+	{ point: 'blob.after_unlink', way: 'files' },
 	{ point: 'bus.before_ring', way: 'plain' },
 	{ point: 'bell.before_ring', way: 'back' },
 	{ point: 'bell.heard', way: 'back' },
@@ -166,11 +239,15 @@ export const points = [
 	...at('append.before', { ...STEPS, releasing: 'nothing' }),
 	...at('append.after', STEPS),
 	...at('publish.after', STEPS),
-	{ point: 'model.before', way: 'tool' },
-	{ point: 'model.after', way: 'tool' },
+	...at('model.before', { reply: 'tool', judgement: 'judged', summary: 'summary', verdict: 'graded' }),
+	...at('model.after', { asking: 'tool', judging: 'judged', summary: 'summary', verdict: 'graded' }),
+	...at('turn.enter', { deciding: 'plain', reading: 'tool', asking: 'plain', judging: 'judged', running: 'tool', stopping: 'interrupt', gone: 'plain' }),
 	{ point: 'call.before', way: 'tool' },
 	...at('call.after', { running: 'tool', stopping: 'interrupt' }),
 	{ point: 'release.before', way: 'storm' },
+	{ point: 'slice.before', way: 'slow' },
+	{ point: 'reap.before', way: 'tool' },
+	{ point: 'blame.before', way: 'plain', with: 'model.after kill once' },	// a worker that dies of a session
 	{ point: 'beat.before', way: 'tool' },
 	{ point: 'drop.before', way: 'archive' },
 	{ point: 'outputs.before_rows', way: 'outputs' },
@@ -178,8 +255,13 @@ export const points = [
 	{ point: 'hands.after_collect', way: 'outputs' },
 	{ point: 'hands.before_spawn', way: 'tool' },
 	{ point: 'hands.before_start', way: 'tool' },
+	{ point: 'hands.before_ack', way: 'tool' },
+	{ point: 'hands.before_cancel', way: 'interrupt' },
+	{ point: 'hands.before_pause', way: 'tool' },
+	{ point: 'hands.before_destroy', way: 'archive' },
 	{ point: 'hands.after_result', way: 'tool' },
 	{ point: 'hands.before_reply', way: 'tool' },
+	{ point: 'hub.before_start', way: 'watched' },
 	{ point: 'hub.before_fanout', way: 'watched' },
 	{ point: 'hub.before_fetch', way: 'gap' },
 ];

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "jw.h"
 #include "log.h"
 #include "mcp.h"
@@ -155,7 +156,9 @@ exchange(struct run *r, const char *refresh_token, const char *client_secret, en
 	scrub_add(&r->scrub, refresh_token);
 	scrub_add(&r->scrub, client_secret);
 	token_result_free(&r->token);
+	FAILPOINT(TOKEN);
 	token_refresh(r->fetch, &ask, &r->scrub, left(r) / 2, &r->token);
+	FAILPOINT(TOKEN_DONE);
 	log_info("refresh", "probe", r->probe, "status", LOGN(r->token.reply.status), "why", r->token.reply.why[0] ? r->token.reply.why : NULL, NULL);
 	if (r->token.outcome == TOKEN_NEW)
 		return keep(r, out, e);

@@ -300,6 +300,7 @@ op_ack(struct request *r)
 {
 	struct call *c = call_find(r->s, r->call);
 
+	FAILPOINT(HANDS_ACK);
 	if (c)
 		call_ack(c);
 	server_ok(r->h, r->conn, r->n);
@@ -311,6 +312,7 @@ op_cancel(struct request *r)
 	struct call *c = call_find(r->s, r->call);
 
 	server_ok(r->h, r->conn, r->n);
+	FAILPOINT(HANDS_CANCEL);
 	if (c)
 		call_cancel(c);
 }
@@ -318,6 +320,7 @@ op_cancel(struct request *r)
 static void
 op_pause(struct request *r)
 {
+	FAILPOINT(HANDS_PAUSE);
 	session_pause(r->s);
 	outputs_pause(r->s, r->conn, r->n);
 }
@@ -348,6 +351,7 @@ op_published(struct request *r)
 static void
 op_destroy(struct request *r)
 {
+	FAILPOINT(HANDS_DESTROY);
 	if (r->s->outputs.collecting)
 		r->s->outputs.destroy = true;
 	else
