@@ -19,6 +19,7 @@
 #include "log.h"
 #include "once.h"
 #include "keep.h"
+#include "kits.h"
 #include "openapi.h"
 #include "park.h"
 #include "probe.h"
@@ -27,6 +28,7 @@
 #include "serve.h"
 #include "suffix.h"
 #include "upload.h"
+#include "writes.h"
 #include "xalloc.h"
 
 #define ARENA_MAX (256UL << 20)
@@ -55,6 +57,7 @@ rest(void *arg, bool idle)
 	log_flush(LOG_MS);
 	reads_rest(t->gw->reads, t);
 	sends_rest(t->gw->sends, t);
+	writes_rest(t->gw->writes, t);
 	if (!idle)
 		once_sweep(t->db);
 	keep_sweep(t->gw->conf, t->db);
@@ -125,6 +128,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->probes = probes_open(gw, *park);
 	gw->reads = reads_open(c, *park);
 	gw->sends = sends_open(c, *park);
+	gw->writes = writes_open(c, *park);
+	gw->kits = kits_new();
 	return 0;
 }
 
@@ -174,6 +179,8 @@ main(int argc, char **argv)
 	free(workers);
 	reads_close(&gw.reads);
 	sends_close(&gw.sends);
+	writes_close(&gw.writes);
+	kits_free(&gw.kits);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);

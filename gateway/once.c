@@ -19,6 +19,7 @@
 #include "after.h"
 #include "api.h"
 #include "clock.h"
+#include "create.h"
 #include "conns.h"
 #include "draft.h"
 #include "inbox.h"
@@ -27,6 +28,7 @@
 #include "route.h"
 #include "sends.h"
 #include "session.h"
+#include "writes.h"
 #include "xalloc.h"
 
 #define SWEEP_MS 1000
@@ -250,6 +252,8 @@ settle_bare(struct once *o, struct err *e)
 		return -1;
 	buf_reset(&r->out);
 	rc = exists(r, object, &again);
+	if (rc > 0 && !create_stamped(r, reply))
+		return err_clear(e);	/* the object itself says when it was made */
 	buf_reset(&r->out);
 	if (rc > 0) {
 		buf_str(&r->out, reply);
@@ -291,12 +295,28 @@ keep_later(const struct once *o)
 	r->later->send.kept = step->params;
 }
 
+/* The same of a new object. */
+static void
+keep_write(const struct once *o)
+{
+	struct gw_req *r = o->r;
+	struct dedupe_made *made = arena_alloc(r->arena, sizeof *made);
+	struct dedupe_id *id = arena_alloc(r->arena, sizeof *id);
+
+	*id = *o->id;
+	id->request = arena_strdup(r->arena, r->id);
+	dedupe_made_params(made, id, r->out.len <= (size_t)r->conf->dedupe_reply_bytes ? create_pieces(r) : NULL, keep_s(r->conf, id->kind),
+	    r->write->kept);
+	r->write->id = id;
+	r->write->write.lock = id->lock;
+}
+
 /* run: the handler, or, of one that left a message, its rest. */
 static int
 run_around(struct once *o, gw_handler *run, bool *out_replayed, struct err *e)
 {
 	struct gw_req *r = o->r;
-	bool first = !r->later;
+	bool first = !r->later && !r->write;
 	struct db_outer outer = { .last = store, .arg = o };
 	int rc;
 
@@ -306,9 +326,12 @@ run_around(struct once *o, gw_handler *run, bool *out_replayed, struct err *e)
 	}
 	db_outer_begin(r->db, &outer);
 	rc = run(r, e);
-	if (rc == 0 && first && r->later) {
+	if (rc == 0 && first && (r->later || r->write)) {
 		db_outer_drop(r->db);
-		keep_later(o);
+		if (r->later)
+			keep_later(o);
+		else
+			keep_write(o);
 		return 0;
 	}
 	if (rc == 0)
@@ -353,9 +376,10 @@ run_bare(struct once *o, int rc, struct err *e)
 int
 once_sent(struct gw_req *r, struct err *e)
 {
-	struct once o = { .r = r, .id = r->later->id };
+	struct once o = { .r = r, .id = r->write ? r->write->id : r->later->id };
+	gw_handler *rest = r->write ? r->write->written : r->later->sent;
 
-	return o.id ? run_around(&o, r->later->sent, &r->replayed, e) : run_bare(&o, r->later->sent(r, e), e);
+	return o.id ? run_around(&o, rest, &r->replayed, e) : run_bare(&o, rest(r, e), e);
 }
 
 int

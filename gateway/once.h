@@ -17,12 +17,12 @@
  */
 int once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struct err *e);
 
-/* How many messages may such an attempt leave to be sent with others (r->may_send)? */
+/* How many messages may such an attempt leave to be sent with others (r->may_send)? A new object as well, unless 0. */
 int once_may_send(const struct dedupe_id *id);
 
 /*
- * The rest of a request whose handler left it to be done later (r->later, sends.h), now that it is known how the send went. What it notes is
- * the caller's to tell, before the reply.
+ * The rest of a request whose handler left it to be done later (r->later, sends.h; r->write, writes.h), now that it is known how that went.
+ * What it notes is the caller's to tell, before the reply.
  */
 int once_sent(struct gw_req *r, struct err *e);
 

@@ -31,7 +31,7 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
  * nothing else is readable, after a few more events, or when the thread that leads is about to wait for something else; both may be NULL.
  * park_aside(): before the first park_run(); returns the number by which park_aside_watch() knows it.
  */
-#define PARK_ASIDES 2
+#define PARK_ASIDES 3
 struct park_aside {
 	void (*ready)(void *arg, void *thread_arg);
 	int (*pending)(void *arg);

@@ -26,6 +26,8 @@ struct bells;
 struct upload_file;
 struct probe_target;
 struct send_later;
+struct write_later;
+struct kits;
 
 struct gw_req {
 	const struct conf *conf;
@@ -51,6 +53,9 @@ struct gw_req {
 	const struct probe_target *probe;	/* probe.h: the answer is still to be asked for */
 	int may_send;			/* how many messages its handler may leave to be sent with others */
 	struct send_later *later;	/* sends.h: ... as it has done */
+	bool may_write;			/* may it leave a new object to be written with others? */
+	struct write_later *write;	/* writes.h: ... as it has done */
+	struct kits *kits;		/* this process' */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */
 };

@@ -157,3 +157,9 @@ route_writes(const struct route *r)
 {
 	return r->access == ROUTE_WORKSPACE && strcmp(r->method, "GET") != 0 && r->handler != route_nowhere;
 }
+
+bool
+route_makes(const struct route *r)
+{
+	return r->access == ROUTE_WORKSPACE && strcmp(r->method, "POST") == 0 && !strchr(r->path, '{');
+}

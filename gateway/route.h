@@ -38,6 +38,9 @@ int route_check_params(const struct route *r, const char *const params[REQ_PARAM
 /* Does it change something for its caller? Then its attempts are told apart (once.h). */
 bool route_writes(const struct route *r);
 
+/* Does it make something new in a list? */
+bool route_makes(const struct route *r);
+
 /* A path that exists but has no such method, by contract: 404. */
 gw_handler route_nowhere;
 /* What roost-stream serves: listed in openapi.json; 404 should it arrive here. */

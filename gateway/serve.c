@@ -31,6 +31,7 @@
 #include "route.h"
 #include "sends.h"
 #include "upload.h"
+#include "writes.h"
 
 #define HEAD_ROOM 512		/* of most replies' headers */
 #define LARGE 65536		/* bodies and replies that are worth another thread's lead */
@@ -195,6 +196,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 	buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
 	r->may_send = sends_takes(t->gw->sends) ? once_may_send(&id) : 0;
+	r->may_write = route_makes(r->route) && once_may_send(&id) > 0 && writes_takes(t->gw->writes);
 	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
 }
 
@@ -230,6 +232,14 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text,
 	if (rc == 0 && r->later) {
 		body_drain(fcgi);
 		if (sends_take(t->gw->sends, t, r, fcgi, start_us))
+			return HANDED_OVER;
+		rc = once_sent(r, e);
+		after_tell(r);
+		return rc;
+	}
+	if (rc == 0 && r->write) {
+		body_drain(fcgi);
+		if (writes_take(t->gw->writes, t, r, fcgi, start_us))
 			return HANDED_OVER;
 		rc = once_sent(r, e);
 		after_tell(r);
@@ -339,7 +349,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	struct err e = ERR_INIT;
 	AUTO(buf) struct buf text = BUF_INIT(0);
 	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
-	    .conns = t->gw->conns, .status = 200 };
+	    .conns = t->gw->conns, .kits = t->gw->kits, .status = 200 };
 	char allow[64] = "";
 
 	request_id(r.id);

@@ -19,6 +19,7 @@ struct uploads;
 struct probes;
 struct reads;
 struct sends;
+struct writes;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -29,6 +30,8 @@ struct gw {
 	struct probes *probes;
 	struct reads *reads;
 	struct sends *sends;
+	struct writes *writes;
+	struct kits *kits;
 	struct conns *conns;
 };
 
@@ -43,8 +46,8 @@ struct gw_thread {
 
 /*
  * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, a
- * validation, a quick read or a send, which has been handed over and will be answered and given back to the park by another thread
- * (upload.h, probe.h, reads.h, sends.h).
+ * validation, a quick read, a send or a new object, which has been handed over and will be answered and given back to the park by another
+ * thread (upload.h, probe.h, reads.h, sends.h, writes.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 

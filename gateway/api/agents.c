@@ -8,6 +8,7 @@
 #include "agent.h"
 #include "agentcfg.h"
 #include "api.h"
+#include "create.h"
 #include "jx.h"
 #include "page.h"
 
@@ -34,19 +35,31 @@ reply(struct gw_req *r, const char *id, int version, struct err *e)
 	return 0;
 }
 
+static int
+suspended(struct gw_req *r, struct err *e)
+{
+	return req_active("suspended", e);
+}
+
 int
 api_agent_create(struct gw_req *r, struct err *e)
 {
 	AUTO(json) json_t *cfg = NULL;
 	AUTO(str) char *body = NULL;
+	struct create *c;
 	char id[ID_MAX];
 
 	if (agentcfg_create(r->db, r->body, &cfg, e) < 0)
 		return -1;
 	body = jx_dump(cfg);
-	if (agent_create(r->db, r->who.workspace_id, r->who.organization_id, id_new("agent_", id), jx_str(cfg, "name"), body, e) < 0)
-		return -1;
-	return reply(r, id, 1, e);
+	c = create_new(r, STMT_AGENT_INSERT, 5, suspended);
+	c->params[0] = arena_strdup(r->arena, r->who.workspace_id);
+	c->params[1] = arena_strdup(r->arena, r->who.organization_id);
+	c->params[2] = arena_strdup(r->arena, id_new("agent_", id));
+	c->params[3] = arena_strdup(r->arena, jx_str(cfg, "name"));
+	c->params[4] = arena_strdup(r->arena, body);
+	encode(&r->out, &(const struct agent_row){ .id = id, .version = 1, .body = body, .created = r->id, .updated = r->id });
+	return create_run(r, c, e);
 }
 
 int

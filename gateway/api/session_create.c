@@ -2,6 +2,9 @@
  * session_create: a session from an agent, an environment and its first events (contract 2.3). The agent's configuration, with overrides
  * applied, is copied into the session: later versions of the agent do not change it. With initial events, session and inbox are one
  * transaction, and the session reads `running` from its first moment.
+ *
+ * A session of an agent and an environment alone, from which one was made before, is one statement that looks whether they are what they
+ * were (kits.h, create.h); where they are not, the longer way looks and says what.
  */
 #include <string.h>
 
@@ -9,12 +12,14 @@
 #include "agentcfg.h"
 #include "api.h"
 #include "budget.h"
+#include "create.h"
 #include "draft.h"
 #include "failpoint.h"
 #include "filerefs.h"
 #include "fit.h"
 #include "inbox.h"
 #include "jx.h"
+#include "kits.h"
 #include "outcomes.h"
 #include "resources.h"
 #include "session.h"
@@ -65,6 +70,12 @@ parts_check(const struct wanted *w, const struct session_parts *p, struct err *e
 	return 0;
 }
 
+static struct kit_key
+kit_key(const struct gw_req *r, const struct wanted *w)
+{
+	return (struct kit_key){ .workspace = r->who.workspace_id, .agent = w->agent_id, .environment = w->environment_id, .version = w->version };
+}
+
 /* The agent snapshot's text (the caller frees it) and its version. NULL with e set. */
 static char *
 snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err *e)
@@ -72,6 +83,7 @@ snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err 
 	AUTO(pgres) PGresult *res = NULL;
 	AUTO(json) json_t *stored = NULL, *agent = NULL, *environment = NULL;
 	struct session_parts p;
+	char *text;
 
 	if (session_parts(r->db, r->who.workspace_id, w->agent_id, w->version, w->environment_id, &res, &p, e) < 0 ||
 	    parts_check(w, &p, e) < 0 || jx_parse_exact(p.agent_body, strlen(p.agent_body), &stored, e) < 0 ||
@@ -81,7 +93,13 @@ snapshot(struct gw_req *r, const struct wanted *w, int *out_version, struct err 
 	    (w->budget && budget_model(r->db, json_object_get(agent, "model"), e) < 0))
 		return NULL;
 	*out_version = p.version;
-	return jx_dump(agent);
+	text = jx_dump(agent);
+	if (!w->overrides) {
+		const struct kit_key key = kit_key(r, w);
+
+		kits_put(r->kits, &key, &(const struct kit){ .version = p.version, .environment_us = p.environment_us, .snapshot = text });
+	}
+	return text;
 }
 
 /* Insert the row, attach its files, and encode it as the reply. With files, or an outcome (whose event is drafted): in a transaction. */
@@ -153,23 +171,86 @@ insert_with_events(struct gw_req *r, const struct wanted *w, const char *agent, 
 	return rc;
 }
 
+/* From parts that are looked at. */
+static int
+make(struct gw_req *r, const struct wanted *w, struct err *e)
+{
+	const json_t *events = json_object_get(r->body, "initial_events");
+	AUTO(str) char *agent = NULL;
+	char id[ID_MAX];
+	int version;
+
+	if (!(agent = snapshot(r, w, &version, e)))
+		return -1;
+	id_new("sesn_", id);
+	if (json_array_size(events) == 0 && json_array_size(json_object_get(r->body, "resources")) == 0)
+		return insert(r, w, agent, version, id, NULL, e);
+	if (json_array_size(events) == 0)
+		return insert_with_files(r, w, agent, version, id, e);
+	return insert_with_events(r, w, agent, version, id, events, e);
+}
+
+/* What was known does not hold any more. */
+static int
+make_anew(struct gw_req *r, struct err *e)
+{
+	struct kit_key key;
+	struct wanted w;
+
+	if (wanted_of(r->body, &w, e) < 0)
+		return -1;
+	key = kit_key(r, &w);
+	kits_forget(r->kits, &key);
+	return make(r, &w, e);
+}
+
+static int
+make_known(struct gw_req *r, const struct wanted *w, const struct kit *kit, struct err *e)
+{
+	struct create *c = create_new(r, STMT_SESSION_INSERT_KNOWN, 13, make_anew);
+	const json_t *metadata = json_object_get(r->body, "metadata");
+	AUTO(str) char *bag = metadata ? jx_dump(metadata) : NULL;
+	const char *title = jx_str(r->body, "title");
+	struct session_row row = { .agent = kit->snapshot, .environment_id = w->environment_id, .title = title && title[0] ? title : NULL,
+	    .metadata = bag ? arena_strdup(r->arena, bag) : "{}", .status = "idle", .created = r->id, .updated = r->id, .resources = "[]" };
+	char id[ID_MAX];
+
+	row.id = c->params[2] = arena_strdup(r->arena, id_new("sesn_", id));
+	c->params[0] = arena_strdup(r->arena, r->who.workspace_id);
+	c->params[1] = arena_strdup(r->arena, r->who.organization_id);
+	c->params[3] = w->agent_id;		/* of the body, which lives as long as the request */
+	c->params[4] = arena_printf(r->arena, "%d", kit->version);
+	c->params[5] = w->environment_id;
+	c->params[6] = arena_strdup(r->arena, r->who.key_id);
+	c->params[7] = arena_strdup(r->arena, id_new("sthr_", id));
+	c->params[8] = row.title;
+	c->params[9] = row.metadata;
+	c->params[10] = kit->snapshot;
+	c->params[11] = w->version ? "t" : "f";
+	c->params[12] = arena_printf(r->arena, "%lld", (long long)kit->environment_us);
+	session_encode(&r->out, &row, NULL);
+	return create_run(r, c, e);
+}
+
+/* Is it an agent and an environment and nothing else, and are they known? */
+static bool
+known(struct gw_req *r, const struct wanted *w, struct kit *out)
+{
+	const struct kit_key key = kit_key(r, w);
+
+	return !w->overrides && !w->budget && json_array_size(json_object_get(r->body, "initial_events")) == 0 &&
+	    json_array_size(json_object_get(r->body, "resources")) == 0 && kits_find(r->kits, &key, r->arena, out);
+}
+
 int
 api_session_create(struct gw_req *r, struct err *e)
 {
 	const json_t *events = json_object_get(r->body, "initial_events");
-	AUTO(str) char *agent = NULL;
 	struct wanted w;
-	char id[ID_MAX];
-	int version;
+	struct kit kit;
 
 	if (draft_check("initial_events", events, e) < 0 || filerefs_resolve(r->db, r->who.workspace_id, events, e) < 0 ||
-	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, events, e) < 0 ||
-	    wanted_of(r->body, &w, e) < 0 || !(agent = snapshot(r, &w, &version, e)))
+	    outcomes_resolve(r->db, r->who.workspace_id, r->conf->blob_dir, events, e) < 0 || wanted_of(r->body, &w, e) < 0)
 		return -1;
-	id_new("sesn_", id);
-	if (json_array_size(events) == 0 && json_array_size(json_object_get(r->body, "resources")) == 0)
-		return insert(r, &w, agent, version, id, NULL, e);
-	if (json_array_size(events) == 0)
-		return insert_with_files(r, &w, agent, version, id, e);
-	return insert_with_events(r, &w, agent, version, id, events, e);
+	return known(r, &w, &kit) ? make_known(r, &w, &kit, e) : make(r, &w, e);
 }

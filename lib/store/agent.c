@@ -1,6 +1,6 @@
 /*
  * agent: binds and decodes the statements on agents. Every call is one statement on one workspace; what is another workspace's is not
- * found. A create whose connection broke is EK_UNCERTAIN: the caller's client decides.
+ * found. A new one is the gateway's own to write (gateway/create.c).
  */
 #include "agent.h"
 
@@ -17,17 +17,6 @@ agent_row(const PGresult *res, int row, struct agent_row *out)
 {
 	*out = (struct agent_row){ .id = pg_str(res, row, 0), .version = (int)pg_int(res, row, 1), .body = pg_str(res, row, 2),
 	    .created = pg_str(res, row, 3), .updated = pg_str(res, row, 4), .archived = pg_str(res, row, 5) };
-}
-
-int
-agent_create(struct db *db, const char *workspace, const char *organization, const char *id, const char *name, const char *body,
-    struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-
-	if (DB_RUN(db, STMT_AGENT_INSERT, &res, e, workspace, organization, id, name, body) < 0)
-		return err_wrap(e, "create agent");
-	return PQntuples(res) == 1 ? 0 : err_set(e, EK_FORBIDDEN, 0, "This organization is suspended");
 }
 
 int

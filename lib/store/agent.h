@@ -16,10 +16,6 @@ struct agent_row {
 
 void agent_row(const PGresult *res, int row, struct agent_row *out);
 
-/* A new agent, version 1. EK_FORBIDDEN: the organization is suspended. */
-int agent_create(struct db *db, const char *workspace, const char *organization, const char *id, const char *name, const char *body,
-    struct err *e);
-
 /* One version (0: the newest). EK_NOT_FOUND "Agent not found." or "Agent version not found.". The caller owns *res. */
 int agent_get(struct db *db, const char *workspace, const char *id, int version, PGresult **res, struct agent_row *out, struct err *e);
 

@@ -11,6 +11,7 @@ struct db_stmt_def {
 	bool joins;		/* may share a commit with its neighbours: it locks no row that sessions share (dbq.c) */
 	bool replan;		/* not prepared: planned for the values of each call; blocking client only */
 	bool shared;		/* a quick read that may go by a connection that many share (dbshare.h) */
+	bool grouped;		/* makes something new; may share a transaction with others of its kind (writeq.h) */
 	const char *sql;
 };
 

@@ -42,6 +42,18 @@ dedupe_store_step(struct dedupe_step *s, const struct dedupe_id *id, const struc
 	s->step.nparams = 12;
 }
 
+void
+dedupe_made_params(struct dedupe_made *m, const struct dedupe_id *id, const char *pieces, int64_t keep_s, const char *out[DEDUPE_MADE])
+{
+	out[0] = db_num(&m->lock, id->lock);
+	out[1] = id->ident;
+	out[2] = id->request;
+	out[3] = id->digest;
+	out[4] = pieces;
+	out[5] = db_num(&m->keep, keep_s);
+	out[6] = id->connection;
+}
+
 int
 dedupe_find(struct db *db, const struct dedupe_id *id, PGresult **res, struct err *e)
 {

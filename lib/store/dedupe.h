@@ -45,6 +45,14 @@ struct dedupe_kept {
 };
 void dedupe_store_step(struct dedupe_step *s, const struct dedupe_id *id, const struct dedupe_kept *kept, int64_t keep_s);
 
+/*
+ * The same for a first attempt that is told by content, as the last seven parameters of a statement that makes an object (sql/stmts: what is
+ * kept of the answer). pieces: a Postgres array of what stands before, between and behind the object's stamp in the reply; NULL: not kept.
+ */
+#define DEDUPE_MADE 7
+struct dedupe_made { struct db_num lock, keep; };
+void dedupe_made_params(struct dedupe_made *m, const struct dedupe_id *id, const char *pieces, int64_t keep_s, const char *out[DEDUPE_MADE]);
+
 /* The same question alone, in a transaction of its own. *res without rows: there is none. The caller owns *res. EK_TIMEOUT: locked. */
 int dedupe_find(struct db *db, const struct dedupe_id *id, PGresult **res, struct err *e);
 

@@ -46,7 +46,8 @@ session_parts(struct db *db, const char *workspace, const char *agent, int versi
 		return err_wrap(e, "read agent %s and environment %s", agent, environment);
 	*out = (struct session_parts){ .agent = pg_str(*res, 0, 0) != NULL, .version = (int)pg_int(*res, 0, 1),
 	    .agent_body = pg_str(*res, 0, 2), .agent_archived = pg_bool(*res, 0, 3), .environment = pg_str(*res, 0, 4) != NULL,
-	    .environment_archived = pg_bool(*res, 0, 5), .environment_body = pg_str(*res, 0, 6) };
+	    .environment_archived = pg_bool(*res, 0, 5), .environment_body = pg_str(*res, 0, 6),
+	    .environment_us = pg_int(*res, 0, 7) };
 	return 0;
 }
 

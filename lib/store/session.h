@@ -31,6 +31,7 @@ struct session_parts {
 	bool agent, agent_archived, environment, environment_archived;
 	int version;			/* 0: the agent has no such version */
 	const char *agent_body, *environment_body;
+	int64_t environment_us;		/* when it was changed */
 };
 int session_parts(struct db *db, const char *workspace, const char *agent, int version, const char *environment, PGresult **res,
     struct session_parts *out, struct err *e);

@@ -5,14 +5,15 @@ A statement begins with `-- stmt: name   for: gw worker` and lasts to the next o
 $1.. and their number is taken from the text. `joins` after the users marks a statement that may share a commit with its neighbours on a
 pipelined connection: it locks no row that several sessions share. `replan` marks one whose good plan depends on the values (optional
 filters): it is not prepared but planned at each call; only the blocking client runs such. `shared` marks a quick read that may go by a
-connection which many requests share (lib/store/dbshare.h). Usage: stmts.py OUTDIR SQLDIR
+connection which many requests share (lib/store/dbshare.h), `grouped` one that makes something new and may go in one transaction with others of
+its kind (lib/store/writeq.h). Usage: stmts.py OUTDIR SQLDIR
 """
 import pathlib
 import re
 import sys
 
 USERS = {"gw": "DB_GW", "stream": "DB_STREAM", "worker": "DB_WORKER", "admin": "DB_ADMIN", "vault": "DB_VAULT", "migrate": "DB_MIGRATE"}
-HEAD = re.compile(r"^-- stmt:\s*([a-z0-9_]+)\s+for:\s*([a-z ]+?)(\s+joins)?(\s+replan)?(\s+shared)?\s*$")
+HEAD = re.compile(r"^-- stmt:\s*([a-z0-9_]+)\s+for:\s*([a-z ]+?)(\s+joins)?(\s+replan)?(\s+shared)?(\s+grouped)?\s*$")
 
 
 def read(folder):
@@ -26,7 +27,7 @@ def read(folder):
                 if unknown:
                     sys.exit(f"{path}:{number}: unknown user {unknown[0]}; one of {' '.join(USERS)}")
                 found.append((head.group(1), users, [], f"{path}:{number}", bool(head.group(3)), bool(head.group(4)),
-                              bool(head.group(5))))
+                              bool(head.group(5)), bool(head.group(6))))
             elif line.startswith("-- stmt:"):
                 sys.exit(f"{path}:{number}: expected -- stmt: name  for: user ...")
             elif found and not line.lstrip().startswith("--"):

@@ -13,14 +13,18 @@ SELECT k.id, k.organization_id, k.workspace_id, k.secret_hash,
    AND w.archived_at IS NULL;
 
 -- A new agent with its first version. No row: the organization is suspended.
--- in: workspace, organization, id, name, body
--- stmt: agent_insert  for: gw
+-- in: workspace, organization, id, name, body; what is kept of the answer, or NULL: lock, ident, request, digest, the reply's pieces between
+--     which the stamp stands (NULL: too large to keep), seconds to keep, connection
+-- stmt: agent_insert  for: gw  grouped
 WITH active AS (SELECT id FROM organization WHERE id = $2::text AND state = 'active'),
      a AS (INSERT INTO agent (id, organization_id, workspace_id, name, version, created_at, updated_at)
            SELECT $3::text, active.id, $1::text, $4::text, 1, t, t FROM active, clock_timestamp() t RETURNING id, created_at),
      v AS (INSERT INTO agent_version (agent_id, version, workspace_id, body, created_at)
            SELECT a.id, 1, $1::text, $5::text, a.created_at FROM a)
-SELECT wire_stamp(created_at) FROM a;
+SELECT wire_stamp(created_at),
+       (SELECT request_store($6::bigint, $7::uuid, $8::text, 'p', 0, $9::uuid, 200, array_to_string($10::text[], wire_stamp(created_at)), NULL, id,
+                             $11::int, $12::text) WHERE $8::text IS NOT NULL)
+  FROM a;
 
 -- One version of an agent, the newest when $3 is NULL. A row without body: the agent exists, that version does not.
 -- stmt: agent_get  for: gw  shared

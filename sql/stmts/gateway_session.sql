@@ -7,7 +7,7 @@
 -- something is missing.
 -- in: workspace, agent, version or NULL, environment
 -- stmt: session_parts  for: gw
-SELECT a.id, v.version, v.body, a.archived_at IS NOT NULL, e.id, e.archived_at IS NOT NULL, e.body
+SELECT a.id, v.version, v.body, a.archived_at IS NOT NULL, e.id, e.archived_at IS NOT NULL, e.body, us(e.updated_at)
   FROM (SELECT 1) one
   LEFT JOIN agent a ON a.workspace_id = $1::text AND a.id = $2::text
   LEFT JOIN agent_version v ON v.agent_id = a.id AND v.version = coalesce($3::int, a.version)
@@ -23,6 +23,25 @@ SELECT $3::text, o.id, $1::text, $4::text, $5::int, $6::text, $7::text, $8::text
   FROM organization o, clock_timestamp() t WHERE o.id = $2::text AND o.state = 'active'
 RETURNING s.id, s.agent, s.environment_id, s.title, s.metadata, s.status, wire_stamp(s.created_at), wire_stamp(s.updated_at),
           wire_stamp(s.archived_at), 0, 0, 0, 0, 0, 0, 0, '0 0', s.budget_cents, s.resources, NULL;
+
+-- The same from parts that are known: an agent's version ($12 false: it has to be the newest) and an environment of that time. No row: they are
+-- no more what they were, or the organization is suspended.
+-- in: workspace, organization, id, agent id, agent version, environment, key, thread, title, metadata, agent, pinned, when the environment was
+--     changed (microseconds); what is kept of the answer, as for agent_insert
+-- stmt: session_insert_known  for: gw  grouped
+WITH s AS (
+  INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, api_key_id, thread_id, title, metadata,
+                       agent, last_at, created_at, updated_at)
+  SELECT $3::text, o.id, $1::text, a.id, $5::int, e.id, $7::text, $8::text, $9::text, $10::text, $11::text, t, t, t
+    FROM organization o, agent a, environment e, clock_timestamp() t
+   WHERE o.id = $2::text AND o.state = 'active'
+     AND a.workspace_id = $1::text AND a.id = $4::text AND a.archived_at IS NULL AND ($12::boolean OR a.version = $5::int)
+     AND e.workspace_id = $1::text AND e.id = $6::text AND e.archived_at IS NULL AND us(e.updated_at) = $13::bigint
+  RETURNING id, created_at)
+SELECT wire_stamp(created_at),
+       (SELECT request_store($14::bigint, $15::uuid, $16::text, 'p', 0, $17::uuid, 200, array_to_string($18::text[], wire_stamp(created_at)), NULL,
+                             id, $19::int, $20::text) WHERE $16::text IS NOT NULL)
+  FROM s;
 
 -- stmt: session_get  for: gw  shared
 SELECT s.id, s.agent, s.environment_id, s.title, s.metadata, wire_status(s.status, s.inbox_wakes, s.at_work), wire_stamp(s.created_at),
