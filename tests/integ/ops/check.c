@@ -24,11 +24,12 @@
 
 #define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\nmodel_retries = 2\nmodel_backoff_ms = 20\n"
 
-static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file", "file_usage", "session_resource",
-	"vault", "credential", "credential_secret" };
+static const char *const tables[] = { "event", "meter_event", "meter_gap", "session", "work", "inbox", "action", "worker", "blob", "file",
+	"file_usage", "session_resource", "vault", "credential", "credential_secret", "sandbox_drop" };
 #define NTABLES (sizeof tables / sizeof *tables)
 
 static char blob[BLOB_PATH];	/* of the file that is there */
+static struct buf failed;	/* the name of each check that was seen to fail, between spaces */
 
 static char *
 read_all(FILE *f)
@@ -88,6 +89,7 @@ expect(const char *args, const char *want)
 	AUTO(str) char *names = NULL;
 	int status = check(args, &names);
 
+	buf_str(&failed, names);
 	for (const char *p = want; *p != '\0';) {
 		char one[32];
 		size_t n = strcspn(p, " ");
@@ -286,6 +288,12 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	    "INSERT INTO meter_event SELECT session_id, seq, meter, 1, organization_id, workspace_id, api_key_id, "
 	    "agent_id, agent_version, environment_id, model, period_start, period_end, quantity, unit, cum_before FROM meter_event "
 	    "WHERE session_id = 'sesn_killed' AND meter = 'session.runtime'", "overlap" },
+	{ "a runtime row is of three minutes",
+	    "UPDATE meter_event SET period_end = period_start + interval '3 minutes', quantity = 180000 WHERE session_id = 'sesn_plain' AND "
+	    "meter = 'session.runtime'", "slices" },
+	{ "a runtime row is of two days",
+	    "UPDATE meter_event SET period_start = date_trunc('day', period_start, 'UTC') - interval '5 seconds', period_end = date_trunc('day', "
+	    "period_start, 'UTC') + interval '5 seconds' WHERE session_id = 'sesn_plain' AND meter = 'session.runtime'", "slices" },
 	{ "a runtime row is longer",
 	    "UPDATE meter_event SET quantity = quantity + 5 WHERE session_id = 'sesn_tool' AND meter = 'session.runtime'",
 	    "runtime overlap" },
@@ -324,6 +332,17 @@ static const struct { const char *name, *sql, *want; } cases[] = {
 	    "UPDATE session SET at_work = true WHERE id = 'sesn_plain'", "work" },
 	{ "its work is nobody's",
 	    "INSERT INTO work (workspace_id, session_id, due_at) SELECT 'wrkspc_x', id, 'infinity' FROM session WHERE id = 'sesn_plain'", "work" },
+	{ "an idle session waits for another's call",
+	    "UPDATE event SET body = regexp_replace(body, '\"event_ids\":\\[\"[^\"]*\"', '\"event_ids\":[\"sevt_other\"') WHERE "
+	    AT("sesn_wait", "session.status_idle"), "awaited" },
+	{ "an idle session waits for a call that was answered",
+	    "UPDATE event SET body = replace(body, '\"type\":\"end_turn\"', '\"type\":\"requires_action\",\"event_ids\":[\"' || (SELECT id FROM event "
+	    "WHERE " AT("sesn_tool", "agent.tool_use") ") || '\"]') WHERE " AT("sesn_tool", "session.status_idle"), "awaited" },
+	{ "a session of another tenant",
+	    "INSERT INTO organization SELECT (jsonb_populate_record(o, '{\"id\":\"other\"}')).* FROM organization o LIMIT 1;"
+	    "UPDATE session SET organization_id = 'other' WHERE id = 'sesn_plain'", "tenants owner" },
+	{ "a sandbox is forgotten",
+	    "INSERT INTO sandbox_drop (session_id, dropped_at) VALUES ('sesn_plain', now() - interval '61 seconds')", "drops" },
 	{ "a call is forgotten",
 	    "UPDATE action SET state = 'closed' WHERE session_id = 'sesn_wait'", "calls" },
 	{ "an item is not counted",
@@ -393,27 +412,60 @@ put_line(FILE *f, json_t *line)
 	json_decref(line);
 }
 
-/* A stream that got the log from its k-th event to its n-th, leaving out `without`; `twist` changes the text of that one. */
+/* What a client saw of a session's log: from its k-th event on, one left out, one with another text, one twice, two in the wrong order. */
+struct saw { int from, without, twist, twice, swapped, short_by; const char *want; };
+
+static char *
+body_of(const char *session, int seq, bool twisted)
+{
+	return rig_sql("SELECT %s FROM event WHERE session_id = '%s' AND seq = %d", twisted ? "replace(body, '\"id\"', '\"id\" ')" : "body",
+	    session, seq);
+}
+
 static void
-put_stream(FILE *f, int sub, const char *session, int from, int to, int without, int twist, bool end)
+put_seen(FILE *f, int sub, struct buf *list, const char *body)
+{
+	if (list != NULL)
+		buf_printf(list, "%s%s", list->len > 0 ? "," : "", body);
+	else
+		put_line(f, json_pack("{s:s, s:i, s:s}", "op", "event", "sub", sub, "raw", body));
+}
+
+/* Each as a stream of this number, or into the list. */
+static void
+put_events(FILE *f, int sub, struct buf *list, const char *session, const struct saw *s, int last)
+{
+	for (int at = s->from; at <= last - s->short_by; at++) {
+		int seq = at == s->swapped ? at + 1 : at == s->swapped + 1 && s->swapped > 0 ? at - 1 : at;
+		AUTO(str) char *body = body_of(session, seq, seq == s->twist);
+
+		for (int n = seq == s->without ? 0 : seq == s->twice ? 2 : 1; n > 0; n--)
+			put_seen(f, sub, list, body);
+	}
+}
+
+static void
+put_stream(FILE *f, int sub, const char *session, const struct saw *s, int last)
 {
 	put_line(f, json_pack("{s:s, s:i, s:s}", "op", "open", "sub", sub, "session", session));
 	put_line(f, json_pack("{s:s, s:i, s:s}", "op", "base", "sub", sub, "id", ""));
-	for (int seq = from; seq <= to; seq++) {
-		AUTO(str) char *body = rig_sql("SELECT %s FROM event WHERE session_id = '%s' AND seq = %d",
-		    seq == twist ? "replace(body, '\"id\"', '\"id\" ')" : "body", session, seq);
-
-		if (seq != without)
-			put_line(f, json_pack("{s:s, s:i, s:s}", "op", "event", "sub", sub, "raw", body));
-	}
-	if (end)
-		put_line(f, json_pack("{s:s, s:i}", "op", "end", "sub", sub));
+	put_events(f, sub, NULL, session, s, last);
+	put_line(f, json_pack("{s:s, s:i}", "op", "end", "sub", sub));
 }
 
-struct saw { int from, without, twist, short_by; const char *want; };
+static void
+put_list(FILE *f, const char *session, const struct saw *s, int last)
+{
+	AUTO(buf) struct buf events = BUF_INIT(0);
+	AUTO(str) char *raw = NULL;
+
+	put_events(f, -1, &events, session, s, last);
+	raw = xasprintf("{\"data\":[%s],\"next_page\":null}", events.data);
+	put_line(f, json_pack("{s:s, s:s, s:s}", "op", "list", "session", session, "raw", raw));
+}
 
 static void
-stream_case(const struct saw *s)
+seen_case(const struct saw *s, bool list)
 {
 	AUTO(str) char *path = xasprintf("%s/history", rig_dir), *args = xasprintf("--history %s", path);
 	AUTO(str) char *last = rig_sql("SELECT last_seq FROM session WHERE id = 'sesn_tool'");
@@ -423,7 +475,10 @@ stream_case(const struct saw *s)
 	assert_non_null(f);
 	put_line(f, json_pack("{s:s, s:s, s:i, s:[s], s:[s], s:b}", "op", "ack", "session", "sesn_tool", "at", 0, "events", id, "marks",
 	    "echo a", "once", 1));
-	put_stream(f, 0, "sesn_tool", s->from, atoi(last) - s->short_by, s->without, s->twist, true);
+	if (list)
+		put_list(f, "sesn_tool", s, atoi(last));
+	else
+		put_stream(f, 0, "sesn_tool", s, atoi(last));
 	assert_int_equal(fclose(f), 0);
 	if (s->want != NULL)
 		expect(args, s->want);
@@ -434,13 +489,23 @@ stream_case(const struct saw *s)
 static void
 what_was_seen(void **state)
 {
-	static const struct saw saw[] = {
-		{ 1, 0, 0, 0, NULL }, { 1, 4, 0, 0, "complete" }, { 2, 0, 0, 0, "complete" }, { 1, 0, 0, 1, "complete" }, { 1, 0, 5, 0, "unchanged" },
+	static const struct saw streams[] = {
+		{ .from = 1 }, { .from = 1, .without = 4, .want = "complete" }, { .from = 2, .want = "complete" },
+		{ .from = 1, .short_by = 1, .want = "complete" }, { .from = 1, .twist = 5, .want = "unchanged" },
+		{ .from = 1, .twice = 4, .want = "read-order" }, { .from = 1, .swapped = 4, .want = "read-order complete" },
+	};
+	/* its end is the end of its time: a list that is short at its end was asked for earlier */
+	static const struct saw lists[] = {
+		{ .from = 1 }, { .from = 1, .short_by = 2 }, { .from = 1, .without = 4, .want = "complete" }, { .from = 2, .want = "complete" },
+		{ .from = 1, .twist = 5, .want = "unchanged" }, { .from = 1, .twice = 4, .want = "read-order" },
+		{ .from = 1, .swapped = 4, .want = "read-order complete" },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof saw / sizeof *saw; i++)
-		stream_case(&saw[i]);
+	for (size_t i = 0; i < sizeof streams / sizeof *streams; i++)
+		seen_case(&streams[i], false);
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		seen_case(&lists[i], true);
 }
 
 /* A session that is not there was deleted, or lost. */
@@ -481,6 +546,26 @@ what_was_acknowledged(void **state)
 	restore();
 }
 
+/* Of what the checker says none is said in vain: each was seen to fail above. */
+static void
+every_sentence(void **state)
+{
+	static const char *const names[] = {
+#define CHECK(id, name, invariants, how, stmt, sentence) name,
+#include "checks.def"
+#undef CHECK
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		AUTO(str) char *one = xasprintf(" %s ", names[i]);
+
+		if (strstr(failed.data, one) == NULL)
+			fail_msg("nothing made %s fail", names[i]);
+	}
+	buf_free(&failed);
+}
+
 int
 main(void)
 {
@@ -490,6 +575,7 @@ main(void)
 		cmocka_unit_test(what_was_seen),
 		cmocka_unit_test(what_is_gone),
 		cmocka_unit_test(what_was_acknowledged),
+		cmocka_unit_test(every_sentence),
 	};
 
 	return cmocka_run_group_tests(tests, start, rig_over);
