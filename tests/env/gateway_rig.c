@@ -509,17 +509,32 @@ gwr_ok(enum gwr_who who, const char *method, const char *uri, const char *body)
 	return json_incref(r.json);
 }
 
+static void
+make(enum gwr_who who, const char *uri, const char *body, char id[ID_MAX])
+{
+	AUTO(json) json_t *made = gwr_ok(who, "POST", uri, body);
+
+	snprintf(id, ID_MAX, "%s", jx_str(made, "id"));
+}
+
+void
+gwr_parts(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX])
+{
+	make(who, "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}", agent);
+	make(who, "/v1/environments", "{\"name\":\"E\"}", environment);
+}
+
+void
+gwr_session_of(enum gwr_who who, const char *agent, const char *environment, char session[ID_MAX])
+{
+	make(who, "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent, environment), session);
+}
+
 void
 gwr_session(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX], char session[ID_MAX])
 {
-	AUTO(json) json_t *a = gwr_ok(who, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	AUTO(json) json_t *v = gwr_ok(who, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	AUTO(json) json_t *s = gwr_ok(who, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"),
-	    jx_str(v, "id")));
-
-	snprintf(agent, ID_MAX, "%s", jx_str(a, "id"));
-	snprintf(environment, ID_MAX, "%s", jx_str(v, "id"));
-	snprintf(session, ID_MAX, "%s", jx_str(s, "id"));
+	gwr_parts(who, agent, environment);
+	gwr_session_of(who, agent, environment, session);
 }
 
 void

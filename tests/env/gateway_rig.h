@@ -62,7 +62,9 @@ char *gwr_header(const struct gwr_reply *r, const char *name);
 
 /* Expect 200 and JSON; the caller owns it. body may be NULL. fmt as printf. */
 json_t *gwr_ok(enum gwr_who who, const char *method, const char *uri, const char *body);
-/* A new agent (of the scripted model), an environment and a session of these two: their ids. */
+/* A new agent (of the scripted model) and an environment; a session of two such; all three: their ids. */
+void gwr_parts(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX]);
+void gwr_session_of(enum gwr_who who, const char *agent, const char *environment, char session[ID_MAX]);
 void gwr_session(enum gwr_who who, char agent[ID_MAX], char environment[ID_MAX], char session[ID_MAX]);
 /* Expect this status, error type and beginning of the message; all standard headers and the envelope are checked. */
 void gwr_bad(enum gwr_who who, const char *method, const char *uri, const char *body, int status, const char *type, const char *message);

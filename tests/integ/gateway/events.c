@@ -24,18 +24,13 @@
 #define BATCH2(a, b) BATCH(a "," b)
 #define WAITING "Invalid user.message event at events[0]: waiting on responses to events ["
 
-static char id[64], uri[128], agent[64], environment[64];
+static char id[ID_MAX], uri[128], agent[ID_MAX], environment[ID_MAX];
 
 static int
 start(void **state)
 {
-	AUTO(json) json_t *a = NULL, *v = NULL;
-
 	gwr_start("inbox_max_events = 20\ninbox_max_bytes = 100000\n");
-	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	snprintf(agent, sizeof agent, "%s", jx_str(a, "id"));
-	snprintf(environment, sizeof environment, "%s", jx_str(v, "id"));
+	gwr_parts(GWR_A, agent, environment);
 	return 0;
 }
 
@@ -43,9 +38,7 @@ start(void **state)
 static int
 fresh(void **state)
 {
-	AUTO(json) json_t *s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent, environment));
-
-	snprintf(id, sizeof id, "%s", jx_str(s, "id"));
+	gwr_session_of(GWR_A, agent, environment, id);
 	snprintf(uri, sizeof uri, "/v1/sessions/%s/events", id);
 	return 0;
 }

@@ -26,18 +26,13 @@
 #define HELLO "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"%s\"}]}]}"
 #define AGENT "{\"name\":\"%s\",\"model\":\"roost-scripted\"}"
 
-static char agent[64], environment[64], session[64], events[128];
+static char agent[ID_MAX], environment[ID_MAX], session[ID_MAX], events[128];
 
 static int
 start(void **state)
 {
-	AUTO(json) json_t *a = NULL, *v = NULL;
-
 	gwr_start(gwr_fmt("dedupe_reply_bytes = 3000\nfailpoint_file = /tmp/roost-gateway-%d/failpoints\n", (int)getpid()));
-	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	snprintf(agent, sizeof agent, "%s", jx_str(a, "id"));
-	snprintf(environment, sizeof environment, "%s", jx_str(v, "id"));
+	gwr_parts(GWR_A, agent, environment);
 	return 0;
 }
 
@@ -45,9 +40,7 @@ start(void **state)
 static int
 fresh(void **state)
 {
-	AUTO(json) json_t *s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", agent, environment));
-
-	snprintf(session, sizeof session, "%s", jx_str(s, "id"));
+	gwr_session_of(GWR_A, agent, environment, session);
 	snprintf(events, sizeof events, "/v1/sessions/%s/events", session);
 	return 0;
 }

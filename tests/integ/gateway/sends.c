@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -23,22 +22,19 @@
 
 #define MANY 12
 #define SENDS "FROM pg_stat_activity WHERE usename = 'roost_gw' AND application_name = '" SENDQ_NAME "'"
+#define HELD "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'"
 
-static char session[MANY][64];
+static char session[MANY][ID_MAX];
 
 static int
 start(void **state)
 {
-	AUTO(json) json_t *a = NULL, *v = NULL;
+	char agent[ID_MAX], environment[ID_MAX];
 
 	gwr_start("pg_timeout_ms = 60000\n");
-	a = gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"A\",\"model\":\"roost-scripted\"}");
-	v = gwr_ok(GWR_A, "POST", "/v1/environments", "{\"name\":\"E\"}");
-	for (int i = 0; i < MANY; i++) {
-		AUTO(json) json_t *s = gwr_ok(GWR_A, "POST", "/v1/sessions", gwr_fmt("{\"agent\":\"%s\",\"environment_id\":\"%s\"}", jx_str(a, "id"), jx_str(v, "id")));
-
-		snprintf(session[i], sizeof session[i], "%s", jx_str(s, "id"));
-	}
+	gwr_parts(GWR_A, agent, environment);
+	for (int i = 0; i < MANY; i++)
+		gwr_session_of(GWR_A, agent, environment, session[i]);
 	free(gwr_sql("CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = '60s' AS"
 	    " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NEW; END $$"));
 	free(gwr_sql("CREATE TRIGGER hold BEFORE INSERT ON inbox FOR EACH ROW WHEN (NEW.stem LIKE '%%hold it%%') EXECUTE FUNCTION hold()"));
@@ -178,7 +174,7 @@ lost_round(int round)
 		snprintf(text[i], sizeof text[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
 		fd[i] = post(i, text[i]);
 	}
-	gwr_wait("t", "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" SENDQ_NAME "'");
+	gwr_wait("t", HELD);
 	free(gwr_sql("SELECT pg_terminate_backend(pid) " SENDS));
 	free(gwr_sql("COMMIT"));
 	for (int i = 0; i < MANY; i++) {
@@ -199,7 +195,7 @@ lost(void **state)
 		lost_round(round);
 }
 
-/* The backend stalls: what it has been sent waits for it, what comes later goes another way. */
+/* The backend stalls in the middle of a message: that one waits for it, what comes later goes another way. */
 static void
 stuck(void **state)
 {
@@ -208,17 +204,20 @@ stuck(void **state)
 
 	until_shared();
 	pid = gwr_sql("SELECT pid " SENDS);
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
+	first = post(0, "hold it stuck");
+	gwr_wait("t", HELD);	/* it is alone: in one set with it the others would wait, too */
 	assert_int_equal(kill(atoi(pid), SIGSTOP), 0);
-	first = post(0, "stuck");
-	(void)nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);	/* in one set with it they would wait, too */
+	free(gwr_sql("COMMIT"));
 	for (int i = 1; i < MANY; i++)
 		fd[i] = post(i, "passing");
 	for (int i = 1; i < MANY; i++)
 		assert_int_equal(answered(fd[i], "passing"), 200);
-	assert_int_equal(times("stuck"), 0);
+	assert_int_equal(times("hold it stuck"), 0);
 	(void)kill(atoi(pid), SIGCONT);
-	assert_int_equal(answered(first, "stuck"), 200);
-	assert_int_equal(times("stuck"), 1);
+	assert_int_equal(answered(first, "hold it stuck"), 200);
+	assert_int_equal(times("hold it stuck"), 1);
 }
 
 /* A session's lock is waited for by its own message only. */
