@@ -1,15 +1,16 @@
 // Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
-//   POINTS=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
+//   POINTS=regex PAIRS=regex OUTSIDE=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
 //   REPEAT=10   stories one after the other, that often
-//   BRIEF=1   the stories and faults that `make test` has time for
+//   BRIEF=1   what `make test` has time for: each failpoint once, of its other states and of the pairs another part each day, the quick stories
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cases } from './lib/cases.mjs';
 import { random } from './lib/clients.mjs';
 import { arm, disarm, reached } from './lib/failpoints.mjs';
 import { faults, heal } from './lib/faults.mjs';
-import { check, failpointNames, healthy, until, violations } from './lib/instance.mjs';
+import { check, failpointNames, healthy, quiet, until, violations } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
+import { discover, fromOutside, missed, part, QUICK, someOf, unlisted } from './lib/matrix.mjs';
 import { over, points, ways } from './lib/points.mjs';
 import { races } from './lib/races.mjs';
 import { close, open, verdict } from './lib/scene.mjs';
@@ -46,24 +47,81 @@ async function good({ id, want }) {
 	if (mine < 0 || !log.slice(mine).some((e) => e.type === 'agent.message')) throw new Error(`${id}: the next message was not answered`);
 }
 
-for (const { point, way, with: more = '' } of points.filter((p) => some('POINTS').test(p.point))) {
-	await test(`kill -9 at ${point}, ${way}`, async () => {
-		arm(`${point} kill once`, more);
-		try {
+const struck = new Set();
+
+// Its client has its answer, and no worker holds it any more.
+async function atRest({ id }) {
+	await clients.settled(id, 30_000);
+	await quiet(10_000).catch(() => undefined);
+}
+
+
+// Go one way after the other until the point is come to; false when none led there.
+async function strike(point, list, more = '') {
+	arm(`${point} kill once`, more);
+	try {
+		for (const way of list) {
 			const s = await ways[way](x, () => reached(point));
-			await until(`${point} is reached`, () => reached(point));
+			if (list.length === 1) await until(`${point} is reached`, () => reached(point));
+			else if (!reached(point)) await atRest(s);
+			if (!reached(point)) continue;
+			struck.add(point);
 			disarm();
 			await healthy();
 			await good(s);
-		} finally {
-			disarm();
+			return true;
 		}
-	});
+		return false;
+	} finally {
+		disarm();
+	}
 }
+
+for (const p of (brief ? someOf(points) : points).filter((v) => some('POINTS').test(v.point)))
+	await test(`kill -9 at ${p.point}, ${p.way}`, () => strike(p.point, [p.way], p.with));
 if (!process.env.POINTS) await test('every failpoint has been struck', async () => {
 	const missing = failpointNames().filter((n) => !n.startsWith('clock.') && !points.some((p) => p.point.split('/')[0] === n));
 	if (missing.length > 0) throw new Error(missing.join(' '));
 });
+
+// Every other pair of failpoint and state that there is.
+let pairs = [];
+if (process.env.PAIRS !== 'none') {
+	await test('what can be come to in which state', async () => {
+		pairs = unlisted(await discover(x, atRest, brief ? QUICK : undefined));
+		return `${pairs.length} pairs beside those above`;
+	});
+	if (brief) pairs = part(pairs, 16);
+}
+for (const p of pairs.filter((v) => some('PAIRS').test(v.point)))
+	await test(`kill -9 at ${p.point}, ${p.ways[0]}`, async () => {
+		if (!await strike(p.point, p.ways)) return `not come to again in ${p.ways.length} lives`;
+	});
+
+// A worker stands in a state of the turn, a gateway dies of a message for it.
+async function fromTheOutside({ point, state, way }) {
+	const { create } = clients, entered = `turn.enter/${state}`;
+	let session;
+	clients.create = async (...args) => (session = await create.apply(clients, args));
+	arm(`${entered} sleep:700 once`);
+	try {
+		const life = ways[way](x);
+		await until(`${state} is entered`, () => reached(entered));
+		arm(`${point} kill once`);
+		await clients.say(session.id, 'and this');
+		await until(`${point} is reached`, () => reached(point));
+		struck.add(`${point}/${state}`);
+		disarm();
+		const s = await life;
+		await healthy();
+		await good(s);
+	} finally {
+		delete clients.create;
+		disarm();
+	}
+}
+for (const o of (brief ? part(fromOutside, 32) : fromOutside).filter((v) => some('OUTSIDE').test(`${v.point} ${v.state}`)))
+	await test(`kill -9 at ${o.point} while ${o.state}, ${o.way}`, () => fromTheOutside(o));
 
 for (const r of races.filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
 	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
@@ -88,6 +146,18 @@ for (const f of faults.filter((v) => wanted('FAULTS', v))) {
 		if (performance.now() - began > 15_000) throw new Error('it took over 15 s until a session worked');
 	});
 }
+// What the load came to and no life did is struck under the load.
+if (!brief && !process.env.POINTS && !process.env.PAIRS) await test('pairs that only the load came to', async () => {
+	const only = missed(struck);
+	for (const point of only) {
+		arm(`${point} kill once`);
+		await until('it is come to', () => reached(point), 4000).then(() => struck.add(point), () => undefined);
+		disarm();
+	}
+	await healthy();
+	const left = missed(struck);
+	return `${struck.size} struck, ${only.length} of them under load only; not come to again: ${left.join(' ') || 'none'}`;
+});
 playing = false;
 await Promise.all(cast);
 await heal();
