@@ -8,7 +8,8 @@
  * attempt asks nothing; a retry asks before and, under the lock, again at its end.
  *
  * A crash before the COMMIT leaves nothing, after it both effect and answer. A COMMIT whose outcome is unknown is settled by asking for
- * the row that it would have left; while Postgres cannot be asked the client gets a 503, and its retry finds the row.
+ * the row that it would have left; while Postgres cannot be asked the client gets a 503, and its retry finds the row. A transaction that
+ * Postgres took back for another's sake (EK_UNDONE) is run again here, at most twice; a body too large to be kept for it is the client's.
  */
 #include "once.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #include "after.h"
+#include "again.h"
 #include "api.h"
 #include "clock.h"
 #include "create.h"
@@ -362,41 +364,64 @@ run_around(struct once *o, gw_handler *run, bool *out_replayed, struct err *e)
 	return rc;
 }
 
-/* A handler without anything that tells attempts apart has returned rc. */
+/* A handler without anything that tells attempts apart has returned rc. What has something to be told has committed something. */
 static int
 run_bare(struct once *o, int rc, struct err *e)
 {
 	if (rc < 0 && e->kind == EK_UNCERTAIN)
 		rc = settle_bare(o, e);
+	if (rc < 0 && e->kind == EK_UNDONE && o->r->after)
+		e->kind = EK_UNAVAILABLE;
 	if (rc < 0)
 		o->r->after = NULL;
+	return rc;
+}
+
+static int
+run_once(struct once *o, bool *out_replayed, struct err *e)
+{
+	struct gw_req *r = o->r;
+	int rc;
+
+	*out_replayed = false;
+	if (o->id->kind == DEDUPE_NONE)
+		return run_bare(o, r->route->handler(r, e), e);
+	if (plain_retry(o->id) && (rc = ask(o, e)) != 0) {
+		*out_replayed = rc > 0;
+		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;
+	}
+	return run_around(o, r->route->handler, out_replayed, e);
+}
+
+/* The handler has been run, in some way, and said rc: again as long as that is of use. */
+static int
+while_undone(struct once *o, int rc, bool *out_replayed, struct err *e)
+{
+	for (int runs = 1; rc < 0 && again(o->r, runs, e); runs++)
+		rc = run_once(o, out_replayed, e);
 	return rc;
 }
 
 int
 once_sent(struct gw_req *r, struct err *e)
 {
+	const struct dedupe_id none = { .kind = DEDUPE_NONE };
 	struct once o = { .r = r, .id = r->write ? r->write->id : r->later->id };
 	gw_handler *rest = r->write ? r->write->written : r->later->sent;
+	int rc = o.id ? run_around(&o, rest, &r->replayed, e) : run_bare(&o, rest(r, e), e);
 
-	return o.id ? run_around(&o, rest, &r->replayed, e) : run_bare(&o, rest(r, e), e);
+	o.id = o.id ? o.id : &none;
+	r->may_send = 0;
+	r->may_write = false;
+	return while_undone(&o, rc, &r->replayed, e);
 }
 
 int
 once_run(struct gw_req *r, const struct dedupe_id *id, bool *out_replayed, struct err *e)
 {
 	struct once o = { .r = r, .id = id };
-	int rc;
+	int rc = while_undone(&o, run_once(&o, out_replayed, e), out_replayed, e);
 
-	*out_replayed = false;
-	if (id->kind == DEDUPE_NONE) {
-		rc = run_bare(&o, r->route->handler(r, e), e);
-	} else if (plain_retry(id) && (rc = ask(&o, e)) != 0) {
-		*out_replayed = rc > 0;
-		return rc > 0 ? 0 : e->kind == EK_TIMEOUT ? busy(e) : -1;
-	} else {
-		rc = run_around(&o, r->route->handler, out_replayed, e);
-	}
 	after_tell(r);
 	return rc;
 }

@@ -40,7 +40,8 @@ struct gw_req {
 	const struct route *route;
 	const char *param[REQ_PARAMS];	/* path parameters, well-formed */
 	struct tenant_key who;		/* zero on open routes */
-	json_t *body;			/* of the route's shape, or NULL when it has none or none was sent */
+	json_t *body;			/* of the route's shape, or NULL when it has none or none was sent. The handler's to change */
+	struct buf text;		/* what it was read from, for another run of the handler; empty if large */
 	struct query query;
 	char id[ID_MAX];		/* req_ */
 	int status;			/* 200 unless the handler says otherwise */

@@ -5,7 +5,8 @@
  * read here: upload.h takes the request over, or it is refused and the connection given up with the rest of the body.
  *
  * An error's public text and kind become the envelope by err.def; `detail` goes to the log only. A reading request that found its
- * database connection gone (server restarted) is run once more; a writing one is not, its client decides.
+ * database connection gone (server restarted) is run once more; a writing one is not, its client decides: only when its transaction was
+ * taken back as a whole (deadlock, serialization failure) its handler is run again (once.c), with its body parsed anew from r->text.
  */
 #include "serve.h"
 
@@ -174,8 +175,9 @@ handler(struct gw_req *r, const struct dedupe_id *id, struct db_later *later, st
 
 /* Everything up to and including the handler. */
 static int
-handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, struct db_later *later, struct err *e)
+handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct db_later *later, struct err *e)
 {
+	struct buf *text = &r->text;
 	size_t cap = body_cap(t, r->route->body);
 	struct dedupe_id id = { .kind = DEDUPE_NONE };
 
@@ -193,7 +195,8 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 	if (query_parse(r->route->query, param(fcgi, "QUERY_STRING"), r->arena, &r->query, e) < 0 ||
 	    body_parse(r->route->body, param(fcgi, "CONTENT_TYPE"), param(fcgi, "HTTP_CONTENT_ENCODING"), cap, text, &r->body, e) < 0)
 		return -1;
-	buf_free(text);		/* the tree has it all: a large body is not kept twice */
+	if (text->len > LARGE)
+		buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
 	r->may_send = sends_takes(t->gw->sends) ? once_may_send(&id) : 0;
 	r->may_write = route_makes(r->route) && once_may_send(&id) > 0 && writes_takes(t->gw->writes);
@@ -201,9 +204,9 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *te
 }
 
 static bool
-connection_lost(const struct err *e)
+try_again(const struct err *e)
 {
-	return e->kind == EK_UNAVAILABLE || e->kind == EK_UNCERTAIN;
+	return e->kind == EK_UNAVAILABLE || e->kind == EK_UNCERTAIN || e->kind == EK_UNDONE;
 }
 
 /* A read that was noted, or failed with its connection: by this thread, from the handler on. */
@@ -218,10 +221,10 @@ read_here(struct gw_req *r, struct err *e)
 #define HANDED_OVER 1
 
 static int
-run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text, int64_t start_us, struct err *e)
+run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
 {
 	struct db_later later = { .asked = false };
-	int rc = handle(t, r, fcgi, text, &later, e);
+	int rc = handle(t, r, fcgi, &later, e);
 
 	if (later.asked) {
 		if (reads_take(t->gw->reads, t, r, &later, fcgi, start_us))
@@ -245,11 +248,11 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct buf *text,
 		after_tell(r);
 		return rc;
 	}
-	if (rc < 0 && connection_lost(e) && strcmp(r->route->method, "GET") == 0) {
+	if (rc < 0 && try_again(e) && strcmp(r->route->method, "GET") == 0) {
 		buf_reset(&r->out);
-		buf_reset(text);
+		buf_reset(&r->text);
 		err_clear(e);
-		rc = handle(t, r, fcgi, text, NULL, e);
+		rc = handle(t, r, fcgi, NULL, e);
 	}
 	return rc;
 }
@@ -264,7 +267,7 @@ serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t st
 		db_later_begin(r->db, q);
 	rc = read_here(r, &e);
 	db_later_end(r->db);
-	if (rc < 0 && connection_lost(&e))
+	if (rc < 0 && try_again(&e))
 		(void)read_here(r, &e);
 	serve_reply(r, fcgi, &e, "", start_us);
 }
@@ -326,6 +329,7 @@ serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *all
 	FAILPOINT(GW_REPLIED);
 	log_request(r, method ? method : "", e, start_us);
 	json_decref(r->body);
+	buf_free(&r->text);
 	buf_free(&r->out);
 	buf_free(&r->sent);
 	buf_free(&r->head);
@@ -347,7 +351,6 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	const char *method = param(fcgi, "REQUEST_METHOD");
 	int64_t start_us = clock_mono_us();
 	struct err e = ERR_INIT;
-	AUTO(buf) struct buf text = BUF_INIT(0);
 	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena, .cursor_key = &t->gw->cursor_key,
 	    .conns = t->gw->conns, .kits = t->gw->kits, .status = 200 };
 	char allow[64] = "";
@@ -361,7 +364,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;
 	} else {
-		if (r.route && run(t, &r, fcgi, &text, start_us, &e) == HANDED_OVER)
+		if (r.route && run(t, &r, fcgi, start_us, &e) == HANDED_OVER)
 			return false;
 		if (unbuffered(fcgi))
 			fcgi->keepConnection = 0;

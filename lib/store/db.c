@@ -2,7 +2,8 @@
  * db: see db.h. The blocking client: one connection, all statements of this process prepared when it opens.
  *
  * A connection that was lost while idle is replaced before the next statement. One that is lost under a statement fails that call (the
- * caller decides what the loss means); the next one reconnects. Inside a transaction nothing is retried. A crash here leaves at most an open transaction, which Postgres rolls back.
+ * caller decides what the loss means); the next one reconnects. Inside a transaction nothing is retried; a statement that is its own
+ * transaction is, after a deadlock or serialization failure. A crash here leaves at most an open transaction, which Postgres rolls back.
  */
 #include "db.h"
 
@@ -11,13 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "buf.h"
 #include "db_stmts.h"
 #include "failpoint.h"
+#include "id.h"
 #include "xalloc.h"
 
 #define OUTER_STEPS 8	/* statements of one round trip inside an outer transaction */
+#define RUNS 3		/* of a transaction that is taken back for another's sake */
+#define AGAIN_MS 8	/* at most, times the runs so far, before the next */
 #define DB_LARGE (4UL << 20)	/* bytes of one statement's parameters or rows after which the connection is renewed */
 
 struct db {
@@ -203,8 +208,32 @@ db_later_free(struct db_later *l)
 	l->res = NULL;
 }
 
-int
-db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
+bool
+db_again(int runs, struct err *e)
+{
+	struct timespec wait = { 0 };
+	unsigned char noise[2];
+
+	if (e->kind != EK_UNDONE || runs >= RUNS)
+		return false;
+	err_clear(e);
+	id_noise(noise, sizeof noise);
+	wait.tv_nsec = (long)(noise[0] << 8 | noise[1]) * AGAIN_MS * runs * 1000000L / 65536;
+	nanosleep(&wait, NULL);
+	return true;
+}
+
+/* It was a transaction of its own, and has been run again already if that was of use. */
+static int
+no_more(struct err *e)
+{
+	if (e->kind == EK_UNDONE)
+		e->kind = EK_UNAVAILABLE;
+	return -1;
+}
+
+static int
+run_one(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
 {
 	AUTO(pgres) PGresult *r = NULL;
 	ExecStatusType st;
@@ -243,6 +272,21 @@ db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params,
 		return -1;
 	}
 	return db_result_err(r, stmt, e);
+}
+
+int
+db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
+{
+	bool alone = !db->in_tx && !around(db);
+
+	for (int runs = 1;; runs++) {
+		if (run_one(db, stmt, nparams, params, out, e) == 0)
+			return 0;
+		if (!alone)
+			return -1;
+		if (!db_again(runs, e))
+			return no_more(e);
+	}
 }
 
 static int
@@ -423,15 +467,18 @@ db_alone(const struct db *db)
 int
 db_run_alone(struct db *db, const struct db_step *step, struct err *e)
 {
-	int rc;
-
 	must(db_alone(db));
 	if (!around(db))
 		return db_run(db, step->stmt, step->nparams, step->params, step->out, e);
-	rc = db_run_steps(db, DB_STEPS_BEGIN | DB_STEPS_COMMIT, step, 1, e);
-	if (rc < 0 && e->kind != EK_UNCERTAIN)
+	for (int runs = 1;; runs++) {
+		if (db_run_steps(db, DB_STEPS_BEGIN | DB_STEPS_COMMIT, step, 1, e) == 0)
+			return 0;
+		if (e->kind == EK_UNCERTAIN)
+			return -1;
 		db_rollback(db);
-	return rc;
+		if (!db_again(runs, e))
+			return no_more(e);
+	}
 }
 
 void

@@ -36,8 +36,9 @@ void db_on_wait(struct db *db, void (*waits)(void));
 
 /*
  * Run one statement; nparams must equal the statement's (checked). *out (owned: AUTO(pgres)) may be NULL when rows do not matter.
- * Errors: unique violation EK_CONFLICT, statement timeout EK_TIMEOUT, connection EK_UNAVAILABLE, everything else EK_INTERNAL
- * (detail has SQLSTATE and message, pub never has).
+ * Errors: unique violation EK_CONFLICT, statement timeout EK_TIMEOUT, connection EK_UNAVAILABLE, deadlock and serialization failure
+ * EK_UNDONE, everything else EK_INTERNAL (detail has SQLSTATE and message, pub never has). A statement that is a transaction of its own
+ * is never EK_UNDONE: it is run again here, and EK_UNAVAILABLE in the end.
  */
 int db_run(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e);
 
@@ -112,6 +113,12 @@ struct db_later {
 void db_later_begin(struct db *db, struct db_later *l);
 void db_later_end(struct db *db);
 void db_later_free(struct db_later *l);
+
+/*
+ * A transaction failed, for the runs-th time: was it EK_UNDONE, and may it be run again from its beginning? Waits a moment before it says
+ * so, another one each time, and clears e.
+ */
+bool db_again(int runs, struct err *e);
 
 /* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
 const char *pg_str(const PGresult *r, int row, int col);

@@ -20,7 +20,9 @@ static const struct {
 	{ "23505", EK_CONFLICT },	/* unique_violation */
 	{ "57014", EK_TIMEOUT },	/* query_canceled: statement_timeout */
 	{ "55P03", EK_TIMEOUT },	/* lock_not_available */
-	{ "40", EK_UNAVAILABLE },	/* serialization failure, deadlock: nothing was written, a retry may work */
+	{ "40001", EK_UNDONE },		/* serialization_failure */
+	{ "40P01", EK_UNDONE },		/* deadlock_detected */
+	{ "40", EK_UNAVAILABLE },	/* another rollback */
 	{ "53", EK_UNAVAILABLE },	/* out of connections, memory, disk */
 	{ "57", EK_UNAVAILABLE },	/* shutting down, crash recovery */
 	{ "08", EK_UNAVAILABLE },	/* connection */

@@ -2,6 +2,7 @@
 import { postgresAway } from './away.mjs';
 import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
+import { refused } from './refuse.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
 import { storeFull } from './store.mjs';
@@ -173,6 +174,8 @@ export const cases = [
 		await sql('DROP SEQUENCE chaos_alone, chaos_set');
 		return `refused: ${times}; ${end} afterwards`;
 	} },
+	{ f: 'F16', brief, name: 'Postgres refuses a few per cent of all writes under load (40001, 40P01, 57014): no caller gets an error, nothing is lost or doubled',
+		run: (x) => refused(x) },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
 	{ f: 'F19', name: 'the file store full: uploads 503, no part of a file, outputs left out, sessions go on; with room everything does', run: storeFull },
 	{ f: 'F9', brief, name: 'readiness says that hands are away, and sessions without tools go on', async run(x) {

@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
+import { refusing } from './refuse.mjs';
 import {
 	backends, busiest, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
 } from './instance.mjs';
@@ -102,6 +103,7 @@ export const faults = [
 		await pause(1500);
 		disarm();
 	} },
+	{ f: 'F16', name: 'serialization failures, deadlocks, timeouts', strike: ({ rng }) => refusing(() => pause(1500), { seed: rng.below(1e6) }) },
 	{ f: 'F16', name: 'commits whose answer is lost', brief, async strike({ rng }) {
 		arm(`dbq.before_done error 0.05 ${rng.below(1e6)}`);
 		await pause(1500);
@@ -158,7 +160,7 @@ export const faults = [
 		await pause(2000);
 		await provider.start(port);
 	} },
-	{ f: 'F34 F16', name: 'a subscriber that reads nothing', async strike({ clients, rng }) {
+	{ f: 'F34 I16', name: 'a subscriber that reads nothing', async strike({ clients, rng }) {
 		const open = [...clients.readers].map((r) => r.session);
 		if (open.length > 0) await mute(rng.pick(open), 1500);
 	} },
