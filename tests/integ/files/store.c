@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * Files between a real Postgres and a real folder: what is kept is there, copies live on, quotas are exact, expiry takes the bytes, and
  * housekeeping removes exactly what nobody names, at whatever line it was interrupted.
@@ -17,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "blob.h"
 #include "file.h"
 #include "id.h"
@@ -24,42 +26,20 @@
 
 #define QUOTA 1000
 
-static char dir[64], store[96];
+static char store[96];
 static struct db *gw, *wk;
-static PGconn *owner;
-
-static char *
-ask(const char *fmt, ...)
-{
-	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *sql = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	must(vasprintf(&sql, fmt, ap) > 0);
-	va_end(ap);
-	r = PQexec(owner, sql);
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "");
-}
-
-#define expect(want, ...) do { AUTO(str) char *got_ = ask(__VA_ARGS__); assert_string_equal(got_, (want)); } while (0)
 
 static int
 start(void **state)
 {
 	struct err e = ERR_INIT;
 
-	snprintf(dir, sizeof dir, "/tmp/roost-files-%d", (int)getpid());
-	snprintf(store, sizeof store, "%s/blobs", dir);
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *owner_dsn = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-	AUTO(str) char *gw_dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
-	AUTO(str) char *wk_dsn = xasprintf("host=%s dbname=roost user=roost_worker", dir);
+	AUTO(str) char *gw_dsn = NULL, *wk_dsn = NULL;
 
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(owner_dsn);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("files");
+	snprintf(store, sizeof store, "%s/blobs", pgr_dir);
+	gw_dsn = pgr_dsn("roost_gw");
+	wk_dsn = pgr_dsn("roost_worker");
 	gw = db_open(gw_dsn, DB_GW, 5000);
 	wk = db_open(wk_dsn, DB_WORKER, 5000);
 	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org'), ('org2', 'Two')"));
@@ -73,12 +53,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	db_close(&gw);
 	db_close(&wk);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 /* A kept blob of n bytes; its id into id. */

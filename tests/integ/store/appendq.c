@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * Appends one by one and as sets leave the same rows: pairs of sessions that are alike get the same appends, one of each pair alone
  * (session_append_one), the other together with its neighbours (session_append_many). Everything that an append may write is compared, row
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "appendq.h"
 #include "clock.h"
 #include "xalloc.h"
@@ -24,8 +26,6 @@
 #define EVENTS 6
 #define INBOX 3
 
-static char dir[64];
-static PGconn *owner;
 static struct loop *loop;
 static struct dbq *q;
 static struct appendq *appends;
@@ -54,28 +54,10 @@ draw(int n)
 
 static bool one_in(int n) { return draw(n) == 0; }
 
-static char *
-ask(const char *fmt, ...)
-{
-	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *sql = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	must(vasprintf(&sql, fmt, ap) >= 0);
-	va_end(ap);
-	r = PQexec(owner, sql);
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
-}
-
-#define run(...) free(ask(__VA_ARGS__))
-
 static void
 open_queue(void)
 {
-	AUTO(str) char *worker = xasprintf("host=%s dbname=roost user=roost_worker", dir);
+	AUTO(str) char *worker = pgr_dsn("roost_worker");
 
 	q = dbq_new(loop, worker, DB_WORKER, 5000);
 	appends = appendq_new(q, NULL);
@@ -93,12 +75,7 @@ close_queue(void)
 static int
 start(void **state)
 {
-	snprintf(dir, sizeof dir, "/tmp/roost-appendq-%d", (int)getpid());
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(admin);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("appendq");
 	run("ALTER DATABASE roost SET track_functions = 'all'");
 	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
 	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
@@ -110,12 +87,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	close_queue();
 	loop_free(&loop);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 static void
@@ -423,7 +397,7 @@ a_lock_holds_up_its_own(void **state)
 {
 	struct trial t[3];
 	PGconn *other = NULL;
-	AUTO(str) char *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *admin = pgr_dsn("roost_admin");
 
 	for (int i = 0; i < 3; i++)
 		make_plain(&t[i], 'C', i, "{}");

@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * Group commit against a real Postgres: appends of many sessions share commits, a failing one takes nobody with it, and what was
  * answered is committed.
@@ -14,13 +15,12 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "dbq.h"
 #include "xalloc.h"
 
 #define SESSIONS 200
 
-static char dir[64];
-static PGconn *owner;
 static struct loop *loop;
 static struct dbq *q;
 static struct { int ok, failed, answered; } seen;
@@ -28,29 +28,24 @@ static struct { int ok, failed, answered; } seen;
 static int64_t
 number(const char *sql)
 {
-	AUTO(pgres) PGresult *r = PQexec(owner, sql);
+	AUTO(str) char *n = ask("%s", sql);
 
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return PQntuples(r) ? pg_int(r, 0, 0) : 0;
+	return atoll(n);
 }
 
 static int
 start(void **state)
 {
-	snprintf(dir, sizeof dir, "/tmp/roost-group-%d", (int)getpid());
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-	AUTO(str) char *worker = xasprintf("host=%s dbname=roost user=roost_worker", dir);
+	AUTO(str) char *worker = NULL;
 
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(admin);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
-	number("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
-	number("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
-	number("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent, last_at,"
+	pgr_start("group");
+	worker = pgr_dsn("roost_worker");
+	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
+	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
+	run("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent, last_at,"
 	    " created_at, updated_at, at_work) SELECT 's' || i, 'org', 'w1', 'a', 1, 'e', 't' || i, '{}', t, t, t, true"
 	    " FROM generate_series(0, 199) i, (SELECT clock_timestamp() AS t) x");
-	number("INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch) SELECT 'w1', id, now(), 'wk', 1 FROM session");
+	run("INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch) SELECT 'w1', id, now(), 'wk', 1 FROM session");
 	loop = loop_new();
 	q = dbq_new(loop, worker, DB_WORKER, 5000);
 	while (!dbq_ready(q))
@@ -61,12 +56,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	dbq_free(&q);
 	loop_free(&loop);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 /* Each answer of success must be visible to another connection at once: it is called after the commit. */

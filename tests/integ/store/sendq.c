@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * Messages one by one and as sets leave the same rows: pairs of sessions that are alike, in every state that matters, get the same message,
  * one of each pair alone (message_send), the other together with its neighbours (message_send_many). And what the queue promises:
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "clock.h"
 #include "dedupe.h"
 #include "log.h"
@@ -28,8 +30,6 @@
 #define CAP_BYTES 100000
 #define DEADLINE_MS 20000
 
-static char dir[64];
-static PGconn *owner;
 static struct db *gw;
 static struct sendq *q;
 static pthread_mutex_t fd_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -43,25 +43,6 @@ struct message {
 	char session[40];
 	atomic_bool answered;
 };
-
-static char *
-ask(const char *fmt, ...)
-{
-	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *sql = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	must(vasprintf(&sql, fmt, ap) >= 0);
-	va_end(ap);
-	r = PQexec(owner, sql);
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "");
-}
-
-#define run(...) free(ask(__VA_ARGS__))
-#define expect(want, ...) do { AUTO(str) char *got_ = ask(__VA_ARGS__); assert_string_equal(got_, (want)); } while (0)
 
 static void
 watch(void *arg, int fd, bool fresh)
@@ -99,7 +80,7 @@ connected(void)
 static void
 open_queue(int late_ms)
 {
-	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
+	AUTO(str) char *dsn = pgr_dsn("roost_gw");
 
 	sendq_close(&q);
 	q = sendq_open(dsn, 30000, late_ms, &caps, watch, NULL);
@@ -109,13 +90,10 @@ open_queue(int late_ms)
 static int
 start(void **state)
 {
-	snprintf(dir, sizeof dir, "/tmp/roost-sendq-%d", (int)getpid());
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
+	AUTO(str) char *dsn = NULL;
 
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(admin);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("sendq");
+	dsn = pgr_dsn("roost_gw");
 	gw = db_open(dsn, DB_GW, 5000);
 	log_open("sendq", LOG_WARN_LEVEL);
 	run("ALTER DATABASE roost SET track_functions = 'all'");
@@ -129,12 +107,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	sendq_close(&q);
 	db_close(&gw);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 static int
@@ -461,7 +436,7 @@ sets_are_bounded(void **state)
 static PGconn *
 other(const char *sql)
 {
-	AUTO(str) char *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *admin = pgr_dsn("roost_admin");
 	PGconn *c = PQconnectdb(admin);
 
 	PQclear(PQexec(c, "BEGIN"));

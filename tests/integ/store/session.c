@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * The session's hand-overs against a real Postgres: put, claim, append, fence, release, reap, archive, delete, and the pipelined client
  * across a killed backend. What a race must decide one way is decided here by calling both orders.
@@ -14,52 +15,25 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "clock.h"
 #include "dbq.h"
 #include "id.h"
 #include "xalloc.h"
 
-static char dir[64], session[ID_MAX];
+#define is(sql, want) expect(want, "%s", sql)
+
+static char session[ID_MAX];
 static struct db *gw, *wk;
-static PGconn *owner;
-
-/* The answer's first cell, as the database's owner; the caller frees. */
-static char *
-ask(const char *sql)
-{
-	AUTO(pgres) PGresult *r = PQexec(owner, sql);
-
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) ? PQgetvalue(r, 0, 0) : "");
-}
-
-static char *
-askf(const char *fmt, const char *tail)
-{
-	AUTO(str) char *sql = xasprintf(fmt, tail);
-
-	return ask(sql);
-}
-
-#define expect(sql, want) do { AUTO(str) char *got_ = ask(sql); assert_string_equal(got_, (want)); } while (0)
-
-static char *
-dsn(const char *user)
-{
-	return xasprintf("host=%s dbname=roost user=%s", dir, user);
-}
 
 static int
 start(void **state)
 {
-	snprintf(dir, sizeof dir, "/tmp/roost-store-%d", (int)getpid());
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir);
-	AUTO(str) char *admin_dsn = dsn("roost_admin"), *gw_dsn = dsn("roost_gw"), *worker_dsn = dsn("roost_worker");
+	AUTO(str) char *gw_dsn = NULL, *worker_dsn = NULL;
 
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(admin_dsn);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("store");
+	gw_dsn = pgr_dsn("roost_gw");
+	worker_dsn = pgr_dsn("roost_worker");
 	gw = db_open(gw_dsn, DB_GW, 5000);
 	wk = db_open(worker_dsn, DB_WORKER, 5000);
 	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
@@ -70,12 +44,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	db_close(&gw);
 	db_close(&wk);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 static int
@@ -91,7 +62,7 @@ fresh_session(void **state)
 	sql = xasprintf("INSERT INTO session (id, organization_id, workspace_id, agent_id, agent_version, environment_id, thread_id, agent,"
 	    " last_at, created_at, updated_at) SELECT '%s', 'org', 'w1', 'agent_x', 1, 'env_x', 'sthr_x', '{}', t, t, t"
 	    " FROM (SELECT clock_timestamp() AS t) x", session);
-	free(ask(sql));
+	free(ask("%s", sql));
 	return 0;
 }
 
@@ -147,8 +118,8 @@ append_at(int64_t epoch, int64_t ahead, const struct append *a)
 	struct err e = ERR_INIT;
 
 	taken = xasprintf("FROM inbox WHERE session_id = '%s' AND inbox_seq = ANY ('%s')", session, consumed);
-	bytes = askf("SELECT coalesce(sum(octet_length(stem)), 0) %s", taken);
-	wakes = askf("SELECT count(*) FILTER (WHERE wakes) %s", taken);
+	bytes = ask("SELECT coalesce(sum(octet_length(stem)), 0) %s", taken);
+	wakes = ask("SELECT count(*) FILTER (WHERE wakes) %s", taken);
 	if (DB_RUN(wk, STMT_SESSION_APPEND_ONE, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
 	    a->nulls, consumed, a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
 	    a->release, a->wake_gen, NULL, a->again ? a->again : "f", "17", "3", "{1,1,1,1,1}", "f", NULL, NULL, NULL, "f",
@@ -168,7 +139,7 @@ first_beat(const char *worker, const char *lock)
 	after = ask("SELECT last_value FROM lease_epoch");
 	assert_true(atoll(after) >= atoll(before));
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, worker, lock, "30", "t", "host", "t", "0", "1"), 0);
-	expect("SELECT last_value FROM lease_epoch", after);
+	is("SELECT last_value FROM lease_epoch", after);
 	free(ask("ALTER SEQUENCE lease_epoch RESTART"));
 }
 
@@ -185,21 +156,21 @@ a_turn(void **state)
 		.close_k = "1", .tokens = "{5,7,0,0,2}", .tokens_k = "0", .release = "idle", .wake_gen = "1" };
 
 	put("m1", "user.message", "t", NULL);
-	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
+	is("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
 	assert_int_equal(claim("wk"), 1);
 	assert_int_equal(claim("other"), 0);
 	append_is(1, &opening, "ok");
 	append_is(1, &closing, "ok");
-	expect("SELECT status || last_seq || at_work || inbox_wakes || context_bytes || token_nano FROM session", "idle4false0176");
-	expect("SELECT string_agg(seq || type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session)",
+	is("SELECT status || last_seq || at_work || inbox_wakes || context_bytes || token_nano FROM session", "idle4false0176");
+	is("SELECT string_agg(seq || type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session)",
 	    "1session.status_running,2user.message,3span.model_request_end,4session.status_idle");
-	expect("SELECT count(*) FROM inbox", "0");
+	is("SELECT count(*) FROM inbox", "0");
 	/* billed: from the running event's stamp to the idle event's, in whole milliseconds of the running total */
-	expect("SELECT (active_us = (SELECT us(max(processed_at)) - us(min(processed_at)) FROM event WHERE session_id = session.id))::text FROM session",
+	is("SELECT (active_us = (SELECT us(max(processed_at)) - us(min(processed_at)) FROM event WHERE session_id = session.id))::text FROM session",
 	    "true");
-	expect("SELECT string_agg(meter || '=' || quantity, ',' ORDER BY meter) FROM meter_event WHERE session_id = (SELECT id FROM session) AND unit = 'token'",
+	is("SELECT string_agg(meter || '=' || quantity, ',' ORDER BY meter) FROM meter_event WHERE session_id = (SELECT id FROM session) AND unit = 'token'",
 	    "tokens.cache_write_1h=2,tokens.input=5,tokens.output=7");
-	expect("SELECT (quantity = (SELECT active_us / 1000 FROM session))::text FROM meter_event WHERE meter = 'session.runtime' AND session_id = (SELECT id FROM session)",
+	is("SELECT (quantity = (SELECT active_us / 1000 FROM session))::text FROM meter_event WHERE meter = 'session.runtime' AND session_id = (SELECT id FROM session)",
 	    "true");
 }
 
@@ -254,20 +225,20 @@ bounded(void **state)
 	struct err e = ERR_INIT;
 
 	put("m1", "user.message", "t", NULL);
-	expect("SELECT (bytes > 0)::text FROM work", "true");
+	is("SELECT (bytes > 0)::text FROM work", "true");
 	assert_int_equal(claim_within("wk", "0", "t"), 0);
 	assert_int_equal(claim_within("wk", "1000", "f"), 1);
 	free(ask("UPDATE work SET lease_owner = NULL, bytes = 100001"));
 	assert_int_equal(claim_within("wk", "1000000", "f"), 0);
 	assert_int_equal(claim_within("wk", "0", "t"), 2);
 	put("m2", "user.message", "t", NULL);	/* under the lease: counted by its owner */
-	expect("SELECT bytes FROM work", "100001");
+	is("SELECT bytes FROM work", "100001");
 	assert_int_equal(DB_RUN(gw, STMT_MESSAGE_SEND, NULL, &e, "w1", session, "{m3}", "{s}", "{f}", "1", "2", "10", "1000"), 0);
-	expect("SELECT bytes FROM work", "100001");
+	is("SELECT bytes FROM work", "100001");
 	free(ask("UPDATE work SET lease_owner = NULL"));
 	assert_int_equal(DB_RUN(gw, STMT_MESSAGE_SEND, NULL, &e, "w1", session, "{m4,m5}", "{s,s}", "{f,NULL}", "2", "3", "10", "1000"), 0);
-	expect("SELECT bytes FROM work", "100004");
-	expect("SELECT string_agg(i.id || coalesce(role::text, '-'), ' ' ORDER BY i.inbox_seq) FROM inbox i JOIN session s ON s.id = session_id", "m1u m2u m3u m4u m5-");
+	is("SELECT bytes FROM work", "100004");
+	is("SELECT string_agg(i.id || coalesce(role::text, '-'), ' ' ORDER BY i.inbox_seq) FROM inbox i JOIN session s ON s.id = session_id", "m1u m2u m3u m4u m5-");
 }
 
 static void
@@ -280,7 +251,7 @@ fenced(void **state)
 	append_is(1, &one, "ok");
 	free(ask("UPDATE work SET lease_owner = NULL"));
 	append_is(1, &one, "fenced");
-	expect("SELECT last_seq FROM session", "1");
+	is("SELECT last_seq FROM session", "1");
 }
 
 static void
@@ -293,7 +264,7 @@ woken(void **state)
 	append_is(1, &opening, "ok");
 	put("m2", "user.message", "t", NULL);	/* arrives while the turn wants to close */
 	append_is(1, &close1, "woken");
-	expect("SELECT status || last_seq FROM session", "running2");
+	is("SELECT status || last_seq FROM session", "running2");
 }
 
 static void
@@ -307,7 +278,7 @@ stamps(void **state)
 	assert_string_equal(late, "stamp");
 	early = append_at(1, -500000, &one);	/* before last_at: the session is younger than that */
 	assert_string_equal(early, "stamp");
-	expect("SELECT last_seq FROM session", "0");
+	is("SELECT last_seq FROM session", "0");
 }
 
 static void
@@ -320,8 +291,8 @@ committed_but_unanswered(void **state)
 	assert_int_equal(claim("wk"), 1);
 	append_is(1, &opening, "ok");
 	append_is(1, &again, "ok");
-	expect("SELECT last_seq FROM session", "2");
-	expect("SELECT count(*) FROM event WHERE session_id = (SELECT id FROM session)", "2");
+	is("SELECT last_seq FROM session", "2");
+	is("SELECT count(*) FROM event WHERE session_id = (SELECT id FROM session)", "2");
 }
 
 static void
@@ -329,10 +300,10 @@ answers(void **state)
 {
 	free(ask("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, unnest(ARRAY['t1','t2']), 1, 'confirm', 'bash', '{}' FROM session"));
 	put("c1", "user.tool_confirmation", "t", "t1");
-	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "idle");	/* t2 still waits: nothing runs */
+	is("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "idle");	/* t2 still waits: nothing runs */
 	put("c2", "user.tool_confirmation", "t", "t2");
-	expect("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
-	expect("SELECT string_agg(state || answer_id, ',' ORDER BY tool_use_id) FROM action WHERE session_id = (SELECT id FROM session)",
+	is("SELECT wire_status(status, inbox_wakes, at_work) FROM session", "running");
+	is("SELECT string_agg(state || answer_id, ',' ORDER BY tool_use_id) FROM action WHERE session_id = (SELECT id FROM session)",
 	    "answeredc1,answeredc2");
 }
 
@@ -341,7 +312,7 @@ interrupt_frees_the_wait(void **state)
 {
 	free(ask("INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) SELECT id, 't9', 1, 'custom', 'x', '{}' FROM session"));
 	put("i1", "user.interrupt", "f", NULL);
-	expect("SELECT state FROM action WHERE session_id = (SELECT id FROM session)", "interrupted");
+	is("SELECT state FROM action WHERE session_id = (SELECT id FROM session)", "interrupted");
 }
 
 static void
@@ -359,10 +330,10 @@ reaped(void **state)
 	assert_string_equal(pg_str(r, 1, 4), "session.status_rescheduled");
 	assert_string_equal(pg_str(r, 2, 0), "dead");
 	append_is(1, &one, "fenced");
-	expect("SELECT status || (running_since IS NULL)::text || at_work || (SELECT count(*) FROM work WHERE lease_owner IS NULL) FROM session",
+	is("SELECT status || (running_since IS NULL)::text || at_work || (SELECT count(*) FROM work WHERE lease_owner IS NULL) FROM session",
 	    "reschedulingtruetrue1");
 	assert_int_equal(claim("me"), 2);
-	expect("SELECT attempts FROM work", "0");		/* nobody was named */
+	is("SELECT attempts FROM work", "0");		/* nobody was named */
 }
 
 /* The claim's statement ended after its worker's row had gone: who looks after the dead frees that lease too. */
@@ -373,10 +344,10 @@ lease_of_nobody(void **state)
 
 	put("m1", "user.message", "t", NULL);
 	assert_int_equal(claim("unheard"), 1);
-	expect("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
+	is("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, NULL, &e, "me", "0", NULL, "0"), 0);
-	expect("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
-	expect("SELECT lease_owner IS NULL FROM work", "t");
+	is("SELECT count(*) FROM worker WHERE id = 'unheard'", "0");
+	is("SELECT lease_owner IS NULL FROM work", "t");
 	assert_int_equal(claim("me"), 2);
 }
 
@@ -414,14 +385,14 @@ sliced(void **state)
 	free(ask("INSERT INTO meter_event SELECT id, 1, 'session.runtime', 0, organization_id, workspace_id, api_key_id, agent_id, agent_version, "
 	    "environment_id, NULL, running_since - interval '999 us', running_since, 0, 'ms', 0 FROM session"));
 	assert_int_equal(slice(), 1);
-	expect("SELECT active_us FROM session", "240000999");	/* not the last 16 s: an append may still carry a stamp from there */
+	is("SELECT active_us FROM session", "240000999");	/* not the last 16 s: an append may still carry a stamp from there */
 	assert_int_equal(slice(), 0);
 	free(ask("UPDATE session SET running_since = running_since - interval '180 s'"));
 	free(ask("UPDATE meter_event SET period_start = period_start - interval '180 s', period_end = period_end - interval '180 s' "
 	    "WHERE session_id = (SELECT id FROM session)"));
 	assert_int_equal(slice(), 1);
 	append_is(1, &close1, "ok");
-	expect(SLICES, "10 true 0 0");		/* that of 999 us, 4 + 3 of a minute by the worker, and what was left in two */
+	is(SLICES, "10 true 0 0");		/* that of 999 us, 4 + 3 of a minute by the worker, and what was left in two */
 }
 
 static void
@@ -439,8 +410,8 @@ sliced_at_midnight(void **state)
 	append_is(1, &opening, "ok");
 	free(ask("SET timezone = 'UTC'; UPDATE session SET running_since = date_trunc('day', now()) - interval '1 day 30.5 s'"));
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
-	expect(days, "3 true");
-	expect("SELECT substr(t, strpos(t, ' ')) FROM (" SLICES ") x(t)", " true 0 0");
+	is(days, "3 true");
+	is("SELECT substr(t, strpos(t, ' ')) FROM (" SLICES ") x(t)", " true 0 0");
 }
 
 static int
@@ -469,19 +440,19 @@ blamed(void **state)
 	free(ask("UPDATE work SET lease_owner = NULL"));
 	assert_int_equal(claim("dead"), 2);
 	assert_int_equal(blame(2), 2);
-	expect("SELECT status || attempts FROM session, work", "running2");
+	is("SELECT status || attempts FROM session, work", "running2");
 	free(ask("UPDATE work SET lease_owner = NULL"));
 	assert_int_equal(claim("other"), 0);		/* a suspect: only for who has nothing else */
 	put("m2", "user.message", "t", NULL);
 	free(ask("UPDATE work SET lease_owner = 'dead', lease_epoch = 3"));
 	assert_int_equal(blame(3), 3);
-	expect("SELECT status || (running_since IS NULL)::text || at_work || inbox_events || (SELECT count(*) FROM work) FROM session",
+	is("SELECT status || (running_since IS NULL)::text || at_work || inbox_events || (SELECT count(*) FROM work) FROM session",
 	    "terminatedtruefalse10");
-	expect("SELECT attempts || worker || reason FROM dead_letter", "3deadcrash");
-	expect("SELECT count(*) FROM suspect", "0");
+	is("SELECT attempts || worker || reason FROM dead_letter", "3deadcrash");
+	is("SELECT count(*) FROM suspect", "0");
 	assert_int_equal(blame(3), 0);
-	expect("SELECT dead_retry((SELECT id FROM session))::text = (SELECT id FROM session)", "t");
-	expect("SELECT status || attempts || at_work FROM session, work", "rescheduling0true");
+	is("SELECT dead_retry((SELECT id FROM session))::text = (SELECT id FROM session)", "t");
+	is("SELECT status || attempts || at_work FROM session, work", "rescheduling0true");
 }
 
 static void
@@ -535,16 +506,16 @@ leavers(void **state)
 	put("m1", "user.message", "t", NULL);
 	first_beat("goes", "44");
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_LEAVE, NULL, &e, "goes"), 0);
-	expect("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
+	is("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
 	free(ask("SELECT pg_advisory_lock(44)"));	/* its process still lives */
 	first_beat("goes", "44");
 	assert_int_equal(claim("goes"), 1);
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_LEAVE, NULL, &e, "goes"), 0);
-	expect("SELECT lease_until < clock_timestamp() AND NOT open FROM worker WHERE id = 'goes'", "t");
-	expect("SELECT lease_owner FROM work", "goes");
+	is("SELECT lease_until < clock_timestamp() AND NOT open FROM worker WHERE id = 'goes'", "t");
+	is("SELECT lease_owner FROM work", "goes");
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, NULL, &e, "me", "30", NULL, "0"), 0);
-	expect("SELECT coalesce(lease_owner, 'nobody') FROM work", "nobody");
-	expect("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
+	is("SELECT coalesce(lease_owner, 'nobody') FROM work", "nobody");
+	is("SELECT count(*) FROM worker WHERE id = 'goes'", "0");
 	free(ask("SELECT pg_advisory_unlock(44)"));
 }
 
@@ -574,7 +545,7 @@ private_columns(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		AUTO(str) char *to = dsn(cases[i].user);
+		AUTO(str) char *to = pgr_dsn(cases[i].user);
 		PGconn *c = PQconnectdb(to);
 		AUTO(pgres) PGresult *r = PQexec(c, cases[i].sql);
 		const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
@@ -601,14 +572,14 @@ ending(void **state)
 	put("u1", "session.updated", "f", NULL);
 	end_is(STMT_SESSION_ARCHIVE, "w1", "ok");
 	append_is(1, &one, "fenced");
-	expect("SELECT string_agg(type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session) AND seq > 2",
+	is("SELECT string_agg(type, ',' ORDER BY seq) FROM event WHERE session_id = (SELECT id FROM session) AND seq > 2",
 	    "session.updated,session.status_terminated");
-	expect("SELECT (body::json ->> 'processed_at' = wire_stamp(processed_at))::text FROM event WHERE type = 'session.updated' AND session_id = (SELECT id FROM session)",
+	is("SELECT (body::json ->> 'processed_at' = wire_stamp(processed_at))::text FROM event WHERE type = 'session.updated' AND session_id = (SELECT id FROM session)",
 	    "true");
 	end_is(STMT_SESSION_ARCHIVE, "w1", "already");
 	end_is(STMT_SESSION_DELETE, "w2", "missing");
 	end_is(STMT_SESSION_DELETE, "w1", "ok");
-	expect("SELECT count(*) FROM session", "0");
+	is("SELECT count(*) FROM session", "0");
 	end_is(STMT_SESSION_DELETE, "w1", "missing");
 }
 
@@ -633,7 +604,7 @@ static void
 pipelined(void **state)
 {
 	struct pipe_seen s = { .loop = loop_new() };
-	AUTO(str) char *d = dsn("roost_worker");
+	AUTO(str) char *d = pgr_dsn("roost_worker");
 	struct dbq *q = dbq_new(s.loop, d, DB_WORKER, 5000);
 	int i;
 
@@ -646,7 +617,7 @@ pipelined(void **state)
 		loop_once(s.loop, 1000);
 	assert_int_equal(s.ok, 199);
 	assert_int_equal(s.other, 1);
-	free(ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roost_worker' AND query LIKE '%worker_beat%' AND pid <> pg_backend_pid()"));
+	free(ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'roost_worker' AND query LIKE '%%worker_beat%%' AND pid <> pg_backend_pid()"));
 	for (i = 0; i < 100; i++)
 		DBQ_RUN(q, STMT_WORKER_BEAT, on_beat, &s, "piped", "43", "30", "t", "host", "t", "0", "1");
 	loop_run(s.loop);

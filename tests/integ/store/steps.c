@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * Several statements in one round trip: results in order, one transaction, nothing kept when one fails, and an honest answer when the
  * server leaves in the middle.
@@ -13,48 +14,30 @@
 
 #include <cmocka.h>
 
+#include "../../env/pg_rig.h"
 #include "db.h"
 #include "xalloc.h"
 
-static char dir[64];
 static struct db *db;
-static PGconn *owner;
-
-static void
-sql(const char *text)
-{
-	AUTO(pgres) PGresult *r = PQexec(owner, text);
-
-	if (PQresultStatus(r) != PGRES_COMMAND_OK && PQresultStatus(r) != PGRES_TUPLES_OK)
-		fail_msg("%s: %s", text, PQerrorMessage(owner));
-}
 
 static int
 start(void **state)
 {
-	char up[128], as_gw[128], as_owner[128];
+	AUTO(str) char *dsn = NULL;
 
-	snprintf(dir, sizeof dir, "/tmp/roost-steps-%d", (int)getpid());
-	snprintf(up, sizeof up, "tests/env/postgres start %s", dir);
-	snprintf(as_gw, sizeof as_gw, "host=%s dbname=roost user=roost_gw", dir);
-	snprintf(as_owner, sizeof as_owner, "host=%s dbname=roost user=roost_admin", dir);
-	must(system(up) == 0);
-	owner = PQconnectdb(as_owner);
-	must(PQstatus(owner) == CONNECTION_OK);
-	db = db_open(as_gw, DB_GW, 5000);
-	sql("INSERT INTO organization (id, name) VALUES ('o', 'O')");
-	sql("INSERT INTO workspace (id, organization_id, name) VALUES ('w', 'o', 'W')");
+	pgr_start("steps");
+	dsn = pgr_dsn("roost_gw");
+	db = db_open(dsn, DB_GW, 5000);
+	run("INSERT INTO organization (id, name) VALUES ('o', 'O')");
+	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w', 'o', 'W')");
 	return 0;
 }
 
 static int
 stop(void **state)
 {
-	AUTO(str) char *down = xasprintf("tests/env/postgres stop %s", dir);
-
 	db_close(&db);
-	PQfinish(owner);
-	return system(down);
+	return pgr_stop();
 }
 
 static const char *const insert_one[] = { "w", "o", "env_1", "one", "{}" }, *const insert_two[] = { "w", "o", "env_2", "two", "{}" };
@@ -126,12 +109,12 @@ server_leaves(void **state)
 		{ DB_STEPS_BEGIN, EK_UNAVAILABLE }, { DB_STEPS_BEGIN | DB_STEPS_COMMIT, EK_UNCERTAIN },
 	};
 
-	sql("BEGIN");
-	sql("SELECT 1 FROM environment WHERE id = 'env_1' FOR UPDATE");
+	run("BEGIN");
+	run("SELECT 1 FROM environment WHERE id = 'env_1' FOR UPDATE");
 	for (int i = 0; i < 2; i++) {
 		AUTO(str) char *kill_later = xasprintf("psql -q -h %s -U roost_admin roost -c \"DO \\$\\$ BEGIN WHILE NOT EXISTS (SELECT 1 FROM pg_locks "
 		    "WHERE NOT granted) LOOP PERFORM pg_sleep(0.005); END LOOP; PERFORM pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted; END "
-		    "\\$\\$\" >/dev/null 2>&1 &", dir);
+		    "\\$\\$\" >/dev/null 2>&1 &", pgr_dir);
 		struct err e = ERR_INIT;
 
 		must(system(kill_later) == 0);
@@ -139,7 +122,7 @@ server_leaves(void **state)
 		assert_int_equal(e.kind, cases[i].want);
 		db_rollback(db);
 	}
-	sql("ROLLBACK");
+	run("ROLLBACK");
 	assert_int_equal(exists(get_one), 1);
 }
 

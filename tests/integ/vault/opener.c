@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * roost-vault with its openers against a real Postgres: what is released and to whom, what a refresh may store, that rows cannot be swapped,
  * that two refreshes do not meet, that keys can be rotated, and that every opening left a row.
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "../../env/child.h"
+#include "../../env/pg_rig.h"
 #include "ask.h"
 #include "clock.h"
 #include "credopen.h"
@@ -31,28 +33,8 @@
 
 #define WAIT_MS 30000
 
-static char dir[64], sock[96], keys[96], pub[96], conf[96];
-static PGconn *owner;
+static char sock[96], keys[96], pub[96], conf[96];
 static pid_t vault;
-
-static char *
-sql(const char *fmt, ...)
-{
-	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *text = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	must(vasprintf(&text, fmt, ap) > 0);
-	va_end(ap);
-	r = PQexec(owner, text);
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", text, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "");
-}
-
-#define run(...) free(sql(__VA_ARGS__))
-#define expect(want, ...) do { AUTO(str) char *got_ = sql(__VA_ARGS__); assert_string_equal(got_, (want)); } while (0)
 
 /* --- the process ------------------------------------------------------------------------------------------------------------- */
 
@@ -97,23 +79,19 @@ start(void **state)
 	FILE *f;
 
 	(void)state;
-	snprintf(dir, sizeof dir, "/tmp/roost-vault-%d", (int)getpid());
-	snprintf(sock, sizeof sock, "%s/vault.sock", dir);
-	snprintf(keys, sizeof keys, "%s/keys", dir);
-	snprintf(pub, sizeof pub, "%s/vault.pub", dir);
-	snprintf(conf, sizeof conf, "%s/vault.conf", dir);
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s && chmod 711 %s", dir, dir);
-	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(dsn);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("vault");
+	snprintf(sock, sizeof sock, "%s/vault.sock", pgr_dir);
+	snprintf(keys, sizeof keys, "%s/keys", pgr_dir);
+	snprintf(pub, sizeof pub, "%s/vault.pub", pgr_dir);
+	snprintf(conf, sizeof conf, "%s/vault.conf", pgr_dir);
+	assert_int_equal(chmod(pgr_dir, 0711), 0);
 	assert_int_equal(mkdir(keys, 0700), 0);
 	assert_int_equal(credkeys_make(keys, pub, 1, id, NULL, &e), 0);
 	f = fopen(conf, "we");
 	assert_non_null(f);
 	assert_non_null(me);
 	assert_true(fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_vault\nvault_socket = %s\nvault_users = %s\nvault_key_dir = %s\n"
-	    "vault_pub_file = %s\nopeners_max = 8\n", dir, sock, me->pw_name, keys, pub) > 0);
+	    "vault_pub_file = %s\nopeners_max = 8\n", pgr_dir, sock, me->pw_name, keys, pub) > 0);
 	assert_int_equal(fclose(f), 0);
 	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
 	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One')");
@@ -125,12 +103,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	(void)state;
 	vault_stop(SIGTERM);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 /* --- rows -------------------------------------------------------------------------------------------------------------------- */
@@ -345,7 +320,7 @@ test_single_flight(void **state)
 	/* who goes away gives the lease back */
 	close(steal_fd(two));
 	for (int64_t until = clock_mono_ms() + WAIT_MS; clock_mono_ms() < until; usleep(10000)) {
-		AUTO(str) char *left = sql("SELECT count(*) FROM credential_lease");
+		AUTO(str) char *left = ask("SELECT count(*) FROM credential_lease");
 
 		if (strcmp(left, "0") == 0)
 			break;
@@ -474,8 +449,7 @@ static void
 test_away(void **state)
 {
 	AUTO(str) char *aside = xasprintf("%s.aside", keys);
-	AUTO(str) char *halt = xasprintf("tests/env/postgres halt %s", dir), *resume = xasprintf("tests/env/postgres resume %s", dir);
-	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *halt = xasprintf("tests/env/postgres halt %s", pgr_dir), *resume = xasprintf("tests/env/postgres resume %s", pgr_dir);
 	int fd;
 
 	(void)state;
@@ -492,9 +466,8 @@ test_away(void **state)
 	assert_int_equal(system(resume), 0);
 	says(fd, "access_token", "access-one", RELEASE("q"));
 	close(fd);
-	PQfinish(owner);
-	owner = PQconnectdb(dsn);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	PQreset(pgr_owner);
+	assert_int_equal(PQstatus(pgr_owner), CONNECTION_OK);
 }
 
 /* An opener's memory and environment are nobody's, and it holds no key folder open. */
