@@ -198,7 +198,7 @@ static void
 together(void **state)
 {
 	const char body[] = "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]}]}";
-	int fd[MANY], before = heard.n, redis_before[MANY];
+	int fd[MANY], before, redis_before[MANY];
 
 	(void)state;
 	for (int round = 0; round < 20; round++) {
