@@ -281,6 +281,7 @@ static const struct {
 	{ "postgres", check_postgres },
 	{ "redis", check_redis },
 	{ "sockets", check_sockets },
+	{ "bell", doctor_bell },
 	{ "queue", check_queue },
 	{ "files", doctor_store },
 	{ "vault", doctor_vault },

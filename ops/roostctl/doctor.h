@@ -19,7 +19,7 @@ void doctor_warn(struct doctor *d, const char *advice, const char *fmt, ...) __a
 void doctor_fail(struct doctor *d, const char *advice, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 typedef void doctor_check(struct doctor *d);
-doctor_check doctor_store, doctor_archive;
+doctor_check doctor_store, doctor_archive, doctor_bell;
 doctor_check doctor_vault, doctor_tls;
 doctor_check doctor_kernel, doctor_namespaces, doctor_cgroups, doctor_seccomp, doctor_landlock, doctor_overlay, doctor_clock,
     doctor_disk, doctor_memory, doctor_files, doctor_programs, doctor_users;

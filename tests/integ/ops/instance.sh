@@ -145,6 +145,29 @@ fails "the doctor tells that hands is not there" 'FAIL  sockets' ctl doctor
 fails "status too" 'sandboxes  unknown' ctl status
 fails "usage" '^usage: ' ctl key
 
+# --- the bell ------------------------------------------------------------------------------------------------------------------------
+# No worker runs here: one of its user's stands for it, with a socket as lib/bus/bell.c makes it (tests/unit/test_bell.c).
+as() { (cd / && setpriv --reuid="$1" --regid="$1" --clear-groups sh -c "$2"); }
+bell=$ROOST_RUN/bell
+python() { echo "import os, socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); $1"; }
+exec {worker}> >(as roost-worker "exec python3 -c '$(python "os.umask(0o157); s.bind(\"$bell/worker_test\"); sys.stdin.read()")'")
+ring() { as "$1" "exec python3 -c '$(python "s.sendto(b\"x\", \"$bell/worker_test\")")'"; }
+check "a worker makes its socket" within 20 test -S "$bell/worker_test"
+check "a gateway may ring it" ring roost-gw
+for user in roost-stream roost-nginx roost-egress roost-vault roost-redis roost-pg daemon; do
+	fails "$user may not" 'PermissionError' ring "$user"
+done
+fails "a gateway may not replace it" 'Permission denied' as roost-gw "rm -f $bell/worker_test"
+fails "nor look who is there" 'Permission denied' as roost-gw "ls $bell"
+heard() { grep '^ok *bell *1 workers listen' <(ctl doctor); }
+check "the doctor hears it" heard
+chmod 2711 "$bell"
+fails "and sees a folder that others may pass" 'FAIL *bell' ctl doctor
+check "which up mends" ops/up
+check "so that the doctor is content" heard
+exec {worker}>&-
+rm -f "$bell/worker_test"
+
 # --- certificate and keys ----------------------------------------------------------------------------------------------------------
 # What the doctor says of the disk, what nginx does with what it has read, and that make up mends it.
 tls=$ROOST_STATE/tls
@@ -275,7 +298,6 @@ other_alive() { (. "$dir/b" && client "$ROOST_BASE_URL/") | grep -q not_found_er
 check "the other instance does not notice" other_alive
 check "down again does nothing" ops/down
 # A service that was broken into puts links into the folders it may write; root must not follow them.
-as() { (cd / && setpriv --reuid="$1" --regid="$1" --clear-groups sh -c "$2"); }
 plant() {
 	local name
 	mkdir "$dir/victim"
