@@ -26,7 +26,8 @@ told_encode(const struct inbox_sent *sent, const struct inbox_item *it, struct b
 	struct head h = { MARK, sent->prior, sent->wake_gen, sent->inbox_seq, sent->catalogue, { 0 } };
 	size_t total = sizeof h;
 
-	if (!sent->facts || strcmp(it->type, "user.message") != 0 || !it->wakes || it->on_receipt || it->role || !it->stem)
+	if (!sent->facts || strcmp(it->type, "user.message") != 0 || !it->wakes || it->on_receipt || !it->stem ||
+	    (it->role && strcmp(it->role, "u") != 0))
 		return false;
 	for (int i = 0; i < T_COUNT; i++) {
 		size_t size = texts[i] ? strlen(texts[i]) + 1 : 0;

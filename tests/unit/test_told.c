@@ -60,6 +60,9 @@ what_is_not_told(void **state)
 	it = item("{", NULL);
 	it.role = "s";
 	assert_false(told_encode(&sent, &it, &b));
+	it.role = "u";
+	assert_true(told_encode(&sent, &it, &b));
+	buf_reset(&b);
 	it = item("{", NULL);
 	it.on_receipt = true;
 	assert_false(told_encode(&sent, &it, &b));

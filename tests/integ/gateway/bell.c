@@ -21,6 +21,8 @@
 #include "../../env/gateway_rig.h"
 #include "bell.h"
 #include "clock.h"
+#include "told.h"
+#include "xalloc.h"
 
 #define DEADLINE_MS 40000
 #define MANY 8
@@ -29,14 +31,22 @@ static char dir[64], session[MANY][ID_MAX];
 static struct loop *loop;
 static struct bell *bell;
 static redisContext *redis;
-static struct { int n; char last[128]; } heard;
+static struct { int n; char last[128]; size_t told_len; char *told; } heard;	/* told: what the record says */
 
 static void
 on_ring(void *ctx, const struct bell_ring *r)
 {
 	(void)ctx;
+	struct told t;
+
 	heard.n++;
 	snprintf(heard.last, sizeof heard.last, "%s", r->session);
+	heard.told_len = r->told_len;
+	free(heard.told);
+	heard.told = NULL;
+	if (told_decode(r->told, r->told_len, &t))
+		heard.told = xasprintf("%u %lld %lld %lld %s %s %s", t.prior, (long long)t.wake_gen, (long long)t.inbox_seq, (long long)t.catalogue, t.id,
+		    t.stem, t.fragment ? t.fragment : "-");
 }
 
 static int
@@ -67,6 +77,7 @@ over(void **state)
 	bell_free(&bell);
 	loop_free(&loop);
 	redisFree(redis);
+	free(heard.told);
 	(void)gwr_over(state);
 	return rmdir(dir);
 }
@@ -133,6 +144,33 @@ owner_here(void **state)
 	assert_int_equal(heard.n, before + 1);
 	assert_string_equal(heard.last, session[0]);
 	assert_int_equal(by_redis(session[0]), 0);
+}
+
+/* The one message of a send rides along, as it stands in the inbox; two do not. */
+static void
+told_here(void **state)
+{
+	AUTO(str) char *prior = NULL, *row = NULL;
+	AUTO(json) json_t *r = NULL;
+	int before = heard.n;
+
+	(void)state;
+	owned(session[1], "worker_here");
+	prior = gwr_sql("SELECT xmin FROM session WHERE id = '%s'", session[1]);
+	say(session[1]);
+	(void)loop_once(loop, 0);
+	assert_int_equal(heard.n, before + 1);
+	row = gwr_sql("SELECT concat_ws(' ', '%s', wake_gen, i.inbox_seq, (SELECT generation FROM catalogue), i.id, stem, fragment)"
+	    " FROM inbox i JOIN session s ON s.id = i.session_id WHERE s.id = '%s' ORDER BY i.inbox_seq DESC LIMIT 1", prior, session[1]);
+	assert_non_null(heard.told);
+	assert_string_equal(heard.told, row);
+	r = gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session[1]),
+	    "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}]},"
+	    "{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"y\"}]}]}");
+	assert_non_null(r);
+	(void)loop_once(loop, 0);
+	assert_int_equal(heard.n, before + 2);
+	assert_int_equal(heard.told_len, 0);
 }
 
 static void
@@ -243,7 +281,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(owner_here), cmocka_unit_test(owner_nobody), cmocka_unit_test(owner_elsewhere), cmocka_unit_test(owner_dead),
-		cmocka_unit_test(owner_stopped), cmocka_unit_test(together), cmocka_unit_test(without_redis),
+		cmocka_unit_test(owner_stopped), cmocka_unit_test(together), cmocka_unit_test(without_redis), cmocka_unit_test(told_here),
 	};
 
 	return cmocka_run_group_tests_name("bell", tests, start, over);
