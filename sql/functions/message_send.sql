@@ -19,7 +19,7 @@
 -- As in session_inbox_put, what comes under a lease is counted by its owner.
 CREATE OR REPLACE FUNCTION message_send(p_workspace text, p_session text, p_ids text[], p_stems text[], p_fragments text[],
     p_stem_bytes bigint, p_bytes bigint, p_events_max int, p_bytes_max bigint) RETURNS text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   n int := cardinality(p_ids);
   v_seq bigint;

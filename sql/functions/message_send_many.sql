@@ -8,7 +8,7 @@
 CREATE OR REPLACE FUNCTION message_send_many(p_workspaces text[], p_sessions text[], p_ids text[], p_stems text[], p_fragments text[],
     p_events_max int, p_bytes_max bigint, p_locks bigint[], p_idents uuid[], p_requests text[], p_digests uuid[], p_events text[],
     p_keep_s int[], p_connections text[]) RETURNS text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   v_locked text[];
   v_put bigint[];	-- of each: how much its row of work counts

@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigin
     p_c_appends int[], p_c_sessions text[], p_c_seqs bigint[],
     p_m_appends int[], p_m_k int[], p_m_sessions text[], p_m_models text[], p_m_classes int[])
   RETURNS bigint[]
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   v_now bigint := us(clock_timestamp());
   v_locked text[];

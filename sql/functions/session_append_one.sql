@@ -35,7 +35,7 @@ CREATE OR REPLACE FUNCTION session_append_one(p_session text, p_epoch bigint, p_
     p_token_nano bigint, p_rates bigint[], p_paused boolean, p_judge_model text, p_judge_tokens bigint[], p_judge_rates bigint[],
     p_judge_lost boolean, p_taken_bytes bigint, p_taken_wakes int)
   RETURNS bigint[]
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   s record;
   v_now bigint := us(clock_timestamp());

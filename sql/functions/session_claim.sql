@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION session_take(p_worker text, p_max int, p_room bigint,
     inbox_seq bigint, event_id text, type text, stem text, role "char", fragment text, on_receipt boolean, wakes boolean,
     refers_to text, answer text, deny_message text, received_us bigint,
     budget_cents bigint, unpriced boolean, paused boolean, outcomes boolean, catalogue bigint)
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   v_due timestamptz := clock_timestamp();
   v_at tid[];

@@ -5,7 +5,7 @@
 -- It waits for nobody, and nobody waits for its commit: a crash of Postgres that loses it has left the lease, whose owner, or the reaper,
 -- sees it.
 CREATE OR REPLACE FUNCTION session_settle(p_sessions text[], p_epochs bigint[], p_wake_gens bigint[]) RETURNS SETOF text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
   v_off text := set_config('synchronous_commit', 'off', true);
   v_locked text[];

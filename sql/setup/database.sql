@@ -1,4 +1,5 @@
--- Run as the superuser in the database roost: who may connect, and the ledgers of applied migrations and functions.
+-- Run as the superuser in the database roost: who may connect, and the ledgers of applied migrations and functions. No role of a process may
+-- create anything, temporary tables included: functions of a turn rely on that, they have no search path of their own (sql/README.md).
 REVOKE ALL ON DATABASE roost FROM PUBLIC;
 GRANT CONNECT ON DATABASE roost TO roost_gw, roost_stream, roost_worker, roost_vault;
 ALTER SCHEMA public OWNER TO roost_admin;

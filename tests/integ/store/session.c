@@ -558,6 +558,41 @@ private_columns(void **state)
 	}
 }
 
+/*
+ * These functions, which turns call, run as their owner and by the caller's search path. So no role of a process may create anything anywhere,
+ * and no name of ours stands in another schema too.
+ */
+static void
+nothing_shadows(void **state)
+{
+	static const char *const users[] = { "roost_gw", "roost_stream", "roost_worker", "roost_vault" };
+	static const char *const makes[] = { "CREATE TEMP TABLE event (id text)", "CREATE TABLE public.event2 (id text)", "CREATE SCHEMA mine",
+		"CREATE FUNCTION public.us(t text) RETURNS bigint LANGUAGE sql RETURN 1", "CREATE FUNCTION pg_temp.us(t text) RETURNS bigint LANGUAGE sql RETURN 1" };
+
+	is("SELECT string_agg(DISTINCT proname, ' ' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef"
+	    " AND NOT coalesce(proconfig::text LIKE '%search_path=public, pg_temp%', false)",
+	    "message_send message_send_many session_append_many session_append_one session_settle session_take");
+	is("SELECT string_agg(DISTINCT r.rolname, ' ') FROM pg_roles r, pg_namespace n WHERE r.rolname LIKE 'roost\\_%' AND r.rolname <> 'roost_admin'"
+	    " AND (has_database_privilege(r.oid, current_database(), 'CREATE,TEMPORARY') OR has_schema_privilege(r.oid, n.oid, 'CREATE'))", "");
+	is("SELECT string_agg(ours.name, ' ') FROM (SELECT relname AS name, relnamespace AS schema FROM pg_class UNION ALL"
+	    " SELECT proname, pronamespace FROM pg_proc UNION ALL SELECT typname, typnamespace FROM pg_type) ours JOIN (SELECT relname AS name,"
+	    " relnamespace AS schema FROM pg_class UNION ALL SELECT proname, pronamespace FROM pg_proc UNION ALL SELECT typname, typnamespace FROM pg_type)"
+	    " theirs USING (name) WHERE ours.schema = 'public'::regnamespace AND theirs.schema <> 'public'::regnamespace", "");
+	is("SELECT count(*) FROM pg_operator WHERE oprnamespace <> 'pg_catalog'::regnamespace", "0");
+	for (size_t i = 0; i < sizeof users / sizeof *users; i++) {
+		AUTO(str) char *to = pgr_dsn(users[i]);
+		PGconn *c = PQconnectdb(to);
+
+		for (size_t k = 0; k < sizeof makes / sizeof *makes; k++) {
+			AUTO(pgres) PGresult *r = PQexec(c, makes[k]);
+			const char *code = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+			assert_string_equal(code ? code : "none", "42501");	/* insufficient_privilege */
+		}
+		PQfinish(c);
+	}
+}
+
 static void
 ending(void **state)
 {
@@ -644,7 +679,7 @@ main(void)
 		cmocka_unit_test_setup(newcomers_do_not_judge, fresh_session), cmocka_unit_test_setup(sliced, fresh_session),
 		cmocka_unit_test_setup(leavers, fresh_session),
 		cmocka_unit_test_setup(sliced_at_midnight, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
-		cmocka_unit_test(private_columns),
+		cmocka_unit_test(private_columns), cmocka_unit_test(nothing_shadows),
 		cmocka_unit_test_setup(pipelined, fresh_session),
 	};
 
