@@ -1,7 +1,8 @@
 -- A worker's heartbeat, on the connection that holds its advisory lock: whether it reaches hands, where it runs, whether it takes
 -- sessions, how busy it is, how many should be at work on its machine (workers/harness/peers.h). known = false: the row was gone, so this
 -- worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the epochs:
--- of claims that were not on disk when it ended (session_take), the epochs would come again. A worker claims after it has beaten.
+-- of claims that were not on disk when it ended (session_take), the epochs would come again. A worker claims after it has beaten. That
+-- beat is waited for, the others are not: a crash of Postgres that loses one loses part of a second, and after it nobody is judged by it.
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
     p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
@@ -13,6 +14,8 @@ BEGIN
   SELECT w.beat_at INTO v_before FROM worker w WHERE w.id = p_id;
   IF v_before IS NULL OR v_before < pg_postmaster_start_time() THEN
     PERFORM setval('lease_epoch', nextval('lease_epoch') + 1000000);
+  ELSE
+    PERFORM set_config('synchronous_commit', 'off', true);
   END IF;
   UPDATE worker
      SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands, host = p_host, open = p_open,
@@ -60,6 +63,7 @@ DECLARE
   v_base bigint;
   v_end timestamptz;
   v_us bigint;
+  v_free boolean;
   n int;
 BEGIN
   -- A claim that was under way while its worker was reaped has left a lease of nobody's: its owner gets a dead one's row, and goes below.
@@ -67,14 +71,19 @@ BEGIN
   SELECT DISTINCT k.lease_owner, 0, 'epoch'::timestamptz, 'epoch'::timestamptz FROM work k
    WHERE k.lease_owner <> p_me AND NOT EXISTS (SELECT FROM worker x WHERE x.id = k.lease_owner)
   ON CONFLICT DO NOTHING;
-  -- whom this asker cannot judge it does not lock: that one's own successor may be at it
+  -- Whom this asker cannot judge it does not lock: that one's own successor may be at it. Nor who lives: the seconds in which nobody has
+  -- died, which are nearly all, write nothing, and no commit has to reach the disk before the next turn's statements.
   FOR w IN SELECT * FROM worker
             WHERE id <> p_me AND (id IS NOT DISTINCT FROM p_ended OR beat_at >= v_since OR
-                                  v_since <= clock_timestamp() - make_interval(secs => p_lease_s))
-              FOR UPDATE SKIP LOCKED LOOP
+                                  v_since <= clock_timestamp() - make_interval(secs => p_lease_s)) LOOP
+    v_free := false;
     IF w.id IS DISTINCT FROM p_ended AND w.lease_until >= clock_timestamp() THEN
-      CONTINUE WHEN NOT pg_try_advisory_xact_lock(w.lock_key);	-- held: its process lives
+      v_free := pg_try_advisory_xact_lock(w.lock_key);
+      CONTINUE WHEN NOT v_free;	-- held: its process lives
     END IF;
+    SELECT * INTO w FROM worker x WHERE x.id = w.id FOR UPDATE SKIP LOCKED;
+    CONTINUE WHEN NOT FOUND;	-- somebody else is at it, or has done it
+    CONTINUE WHEN NOT v_free AND w.id IS DISTINCT FROM p_ended AND w.lease_until >= clock_timestamp();	-- it has just beaten
     SELECT array_agg(l.id) INTO v_idle
       FROM (SELECT x.id FROM work k JOIN session x ON x.id = k.session_id
              WHERE k.lease_owner = w.id AND k.attempts = 0 AND x.status = 'idle' AND x.inbox_events = 0 FOR NO KEY UPDATE OF x SKIP LOCKED) l;

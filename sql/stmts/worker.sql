@@ -13,9 +13,10 @@ SELECT worker_leave($1)
 -- stmt: event_written  for: worker
 SELECT seq, us(processed_at) FROM event WHERE session_id = $1 AND id = $2
 
--- Has a suspect waited for over five seconds for a worker that holds nothing?
+-- Are there suspects; has one waited for over five seconds for a worker that holds nothing?
 -- stmt: suspect_waits  for: worker
-SELECT EXISTS (SELECT FROM suspect x JOIN session s ON s.id = x.session_id
+SELECT EXISTS (SELECT FROM suspect),
+       EXISTS (SELECT FROM suspect x JOIN session s ON s.id = x.session_id
                  JOIN work k ON k.workspace_id = s.workspace_id AND k.session_id = s.id
                 WHERE k.lease_owner IS NULL AND k.attempts >= 2 AND k.due_at < clock_timestamp() - interval '5 seconds')
 

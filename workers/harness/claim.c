@@ -20,6 +20,14 @@
 
 static void claim(struct work *w, int64_t age_ms);
 static void claim_rung(struct work *w);
+static void take_suspect(struct work *w);
+
+/* There are some, and this worker has nothing to do that one could take down with it. */
+static bool
+may_take_suspect(const struct work *w)
+{
+	return w->suspects && w->n == 0 && !w->wk->draining && beat_since_us(w->wk->beat) > 0;
+}
 
 static void
 on_claim(void *ctx, const PGresult *r, const struct err *e)
@@ -52,7 +60,9 @@ claim_next(struct work *w, bool full)
 		kept_read(w);	/* in turns with claims, so that neither waits for the other for ever */
 	if (w->claiming > 0)
 		return;		/* its answer comes back here */
-	if (w->claim_again)
+	if (may_take_suspect(w))
+		take_suspect(w);
+	else if (w->claim_again)
 		work_claim(w);
 	else if (w->rung.n > 0 || w->rung.others)
 		claim_rung(w);
@@ -342,6 +352,16 @@ on_suspect(void *ctx, const PGresult *r, const struct err *e)
 		claim_mine(w);
 }
 
+/* One for a worker that holds nothing. */
+static void
+take_suspect(struct work *w)
+{
+	w->suspects = false;
+	w->claiming = 1;
+	w->promised = w->wk->conf.turn_bytes;	/* it runs alone */
+	DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_suspect, w, w->wk->name, "1", "0", "0", "f", "t", "0", NULL, NULL);
+}
+
 static void
 on_waits(void *ctx, const PGresult *r, const struct err *e)
 {
@@ -349,7 +369,11 @@ on_waits(void *ctx, const PGresult *r, const struct err *e)
 	int64_t now = clock_mono_ms();
 
 	w->looking = false;
-	if (e != NULL || !pg_bool(r, 0, 0)) {
+	w->suspects = e == NULL && pg_bool(r, 0, 0);
+	if (may_take_suspect(w)) {
+		if (w->claiming == 0)
+			take_suspect(w);	/* else behind the claim that is under way */
+	} else if (e != NULL || !pg_bool(r, 0, 1)) {
 		w->room_ms = 0;
 	} else if (now >= w->room_again_ms && w->alone == NULL && w->n > 0) {
 		log_warn("room_for_suspect", "sessions", LOGN(w->n), NULL);
@@ -359,19 +383,14 @@ on_waits(void *ctx, const PGresult *r, const struct err *e)
 	}
 }
 
+/* A look first, which costs nothing where there are none: during a claim of one, doorbells would wait for its answer. */
 void
 claim_suspects(struct work *w)
 {
-	if (w->wk->draining || beat_since_us(w->wk->beat) == 0 || !w->blamed)
+	if (w->wk->draining || beat_since_us(w->wk->beat) == 0 || !w->blamed || w->looking || (w->n > 0 && w->alone != NULL))
 		return;
-	if (w->n == 0 && w->claiming == 0) {
-		w->claiming = 1;
-		w->promised = w->wk->conf.turn_bytes;	/* it runs alone */
-		DBQ_RUN(w->wk->db, STMT_SESSION_CLAIM, on_suspect, w, w->wk->name, "1", "0", "0", "f", "t", "0", NULL, NULL);
-	} else if (w->n > 0 && w->alone == NULL && !w->looking) {
-		w->looking = true;
-		DBQ_RUN(w->wk->db, STMT_SUSPECT_WAITS, on_waits, w);
-	}
+	w->looking = true;
+	DBQ_RUN(w->wk->db, STMT_SUSPECT_WAITS, on_waits, w);
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------------- */

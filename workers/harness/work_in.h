@@ -43,7 +43,8 @@ struct work {
 	bool claim_again, left_again;	/* claim once more when the one under way is answered: all, what others have left */
 	bool listing, reaping, slicing, dropping;
 	bool blamed, blaming;	/* what the last worker on our file died with has been told; is being told */
-	bool looking;		/* for suspects that wait */
+	bool looking;		/* for suspects, */
+	bool suspects;		/* and there were some at the last look */
 	struct sess *alone;	/* a suspect, which runs alone until it makes progress */
 	int64_t room_ms, room_again_ms;	/* nothing is claimed before the first; no room is made before the second */
 	int drops_left;

@@ -465,6 +465,7 @@ the_living_are_not_reaped(void **state)
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "alive", "42", "30", "t", "host", "t", "0", "1"), 0);
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", "0", NULL, "0"), 0);
 	assert_int_equal(PQntuples(r), 0);
+	expect("SELECT xmax FROM worker WHERE id = 'alive'", "0");	/* nor locked: a second in which nobody died writes nothing */
 	free(ask("SELECT pg_advisory_unlock(42)"));
 }
 
@@ -492,6 +493,10 @@ newcomers_do_not_judge(void **state)
 	free(ask("SELECT pg_sleep(0.01)"));
 	assert_int_equal(reap("", after), 0);
 	assert_int_equal(reap("another", after), 0);
+	free(ask("BEGIN"));
+	free(ask("UPDATE worker SET beat_at = clock_timestamp() WHERE id = 'silent'"));
+	assert_int_equal(reap("silent", after), 0);		/* a beat is under way: it does not wait for that */
+	free(ask("ROLLBACK"));
 	assert_int_equal(reap("silent", after), 1);		/* its successor says so */
 	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, "silent", "43", "30", "t", "host", "t", "0", "1"), 0);
 	assert_int_equal(reap("", before), 1);			/* it has beaten since, and lost its lock */

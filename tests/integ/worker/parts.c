@@ -247,6 +247,7 @@ poison(void **state)
 	free(rig_sql("UPDATE session SET at_work = true WHERE id = 'sesn_poison'"));
 	free(rig_sql("INSERT INTO work (workspace_id, session_id, due_at, attempts) SELECT workspace_id, id, 'infinity', 5 FROM session"
 	    " WHERE id = 'sesn_poison'"));
+	free(rig_sql("INSERT INTO suspect (session_id, epoch, worker) VALUES ('sesn_poison', 0, 'wrk_dead')"));
 	rig_message("hello");
 	rig_send("sesn_poison");	/* due at once */
 	rig_settled("sesn_poison");
