@@ -5,6 +5,7 @@ import { arm, disarm, reached } from './failpoints.mjs';
 import { refused } from './refuse.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
+import { stopped } from './stopped.mjs';
 import { storeFull } from './store.mjs';
 import { busiest, ctl, healthy, pidOf, restart, runs, services, signal, sql, sv, until } from './instance.mjs';
 
@@ -232,4 +233,5 @@ export const cases = [
 		await sql(`DELETE FROM event WHERE session_id = '${bad}'; DELETE FROM inbox WHERE session_id = '${bad}'; DELETE FROM work WHERE session_id = '${bad}';
 			DELETE FROM action WHERE session_id = '${bad}'; DELETE FROM session WHERE id = '${bad}'`);	// not for the checker
 	} },
+	...stopped,
 ];
