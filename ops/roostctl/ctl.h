@@ -66,6 +66,7 @@ CTL_COMMAND(cmd_dead_list);	/* dead.c */
 CTL_COMMAND(cmd_dead_retry);	/* dead.c */
 CTL_COMMAND(cmd_failpoints);	/* failpoints.c */
 CTL_COMMAND(cmd_uncache);
+CTL_COMMAND(cmd_listen);	/* listen.c */
 CTL_COMMAND(cmd_keygen);
 CTL_COMMAND(cmd_vault_init);	/* vault.c */
 CTL_COMMAND(cmd_vault_rotate);	/* vault.c */

@@ -50,6 +50,7 @@ static const struct command {
 	{ "dead", "retry", cmd_dead_retry, "ID", "let a session that was given up try again" },
 	{ "failpoints", NULL, cmd_failpoints, "", "where a debug build can be made to fail, and what a crash there leaves" },
 	{ "uncache", NULL, cmd_uncache, "DIR", "what is below DIR is read from the disk next, not from memory (before Postgres recovers)" },
+	{ "listen", NULL, cmd_listen, "MS ADDRESS... -- PROGRAM ARGUMENT...", "become nginx with listening sockets whose clients are given up after MS of silence" },
 	{ "doctor", NULL, cmd_doctor, "", "check this machine and instance, and say what to do" },
 };
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -45,16 +45,34 @@ nginx_hubs() {
 		NR > 1 { print $0 " backup weight=1000;" }'
 }
 
-# ROOST_LISTEN: all for every interface; default: this machine only.
-nginx_listen() {
-	local options="ssl http2 backlog=4096 sndbuf=64k" v4=127.0.0.1: v6='[::1]:'
+# Where it listens. ROOST_LISTEN: all for every interface; default: this machine only.
+nginx_addresses() {
+	local v4=127.0.0.1 v6='[::1]'
 	if [ "${ROOST_LISTEN:-}" = all ]; then
-		v4='' v6='[::]:'
+		v4=0.0.0.0 v6='[::]'
 	fi
-	echo "        listen $v4$PORT $options;"
+	echo "$v4:$PORT"
 	if grep -q '^00000000000000000000000000000001 ' /proc/net/if_inet6 2>/dev/null; then
-		echo "        listen $v6$PORT $options ipv6only=on;"
+		echo "$v6:$PORT"
 	fi
+}
+
+# A client that acknowledges nothing for so long is gone (ops/roostctl/listen.c): three pings of a stream.
+NGINX_SILENCE_MS=15000
+
+# The command in front of nginx's own that opens its sockets.
+nginx_sockets() {
+	echo "$STATE/bin/roostctl listen $NGINX_SILENCE_MS $(nginx_addresses | paste -sd' ') --"
+}
+
+nginx_listen() {
+	local address
+	nginx_addresses | while read -r address; do
+		case $address in
+		'['*) echo "        listen $address ssl http2 backlog=4096 sndbuf=64k ipv6only=on;" ;;
+		*) echo "        listen $address ssl http2 backlog=4096 sndbuf=64k;" ;;
+		esac
+	done
 }
 
 # nginx_render DIR: nginx.conf and its includes into DIR/nginx.conf and DIR/nginx/.

@@ -43,7 +43,7 @@ service_command() {
 	case $2 in
 	postgres) echo "$(pg_bin)/postgres -D $STATE/pg -c config_file=$STATE/conf/postgresql.conf" ;;
 	redis) echo "$(command -v redis-server) $STATE/conf/redis.conf" ;;
-	nginx) echo "$(command -v nginx) -e stderr -p $STATE/nginx/ -c $STATE/conf/nginx.conf" ;;
+	nginx) echo "$(nginx_sockets) $(command -v nginx) -e stderr -p $STATE/nginx/ -c $STATE/conf/nginx.conf" ;;
 	*) echo "$STATE/bin/$2 -c $STATE/conf/$1.conf" ;;
 	esac
 }

@@ -13,8 +13,10 @@
 
 #include "stream_rig.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -42,6 +44,7 @@ PGconn *sr_owner;
 int sr_last_seq;
 pid_t sr_hub[SR_HUBS];
 static pid_t redis, nginx;
+static int nginx_port;
 
 /* --- the servers --------------------------------------------------------------------------------------------------------------- */
 
@@ -250,14 +253,49 @@ sr_hub_memory(int n)
 	return (int64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
+bool
+sr_nginx_holds(const struct sr_client *c)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET };
+	socklen_t len = sizeof at;
+	unsigned local, remote;
+	bool found = false;
+	char line[256];
+	FILE *f = fopen("/proc/net/tcp", "re");
+
+	assert_non_null(f);
+	assert_int_equal(getsockname(c->fd, (struct sockaddr *)&at, &len), 0);
+	while (!found && fgets(line, sizeof line, f))
+		found = sscanf(line, " %*[^:]: %*8[0-9A-F]:%x %*8[0-9A-F]:%x", &local, &remote) == 2 && (int)local == nginx_port && remote == ntohs(at.sin_port);
+	fclose(f);
+	return found;
+}
+
+/* One that nobody has now. */
+static int
+free_port(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof at;
+
+	assert_true(fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0);
+	return ntohs(at.sin_port);
+}
+
 void
 sr_nginx_start(void)
 {
+	const char *out = getenv("OUT");
+	AUTO(str) char *roostctl = xasprintf("%s/bin/roostctl", out ? out : "build/release"), *silence = xasprintf("%d", SR_SILENCE_MS);
+	AUTO(str) char *address = NULL;
 	AUTO(buf) struct buf text = BUF_INIT(0);
 	AUTO(str) char *conf = xasprintf("%s/nginx.conf", sr_dir), *sock = xasprintf("%s/http.sock", sr_dir);
 	char cwd[512];
 
 	assert_non_null(getcwd(cwd, sizeof cwd));
+	nginx_port = nginx_port ? nginx_port : free_port();
+	address = xasprintf("127.0.0.1:%d", nginx_port);
 	buf_printf(&text, "daemon off;\nuser root;\nworker_processes 2;\nworker_shutdown_timeout 1s;\npid %s/nginx.pid;\n"
 	    "error_log %s/nginx.log;\nevents { worker_connections 1000; }\nhttp {\naccess_log off;\n", sr_dir, sr_dir);
 	for (const char *const *p = (const char *const[]){ "client_body", "fastcgi", "proxy", "uwsgi", "scgi", NULL }; *p; p++)
@@ -265,10 +303,11 @@ sr_nginx_start(void)
 	buf_printf(&text, "include %s/nginx/limits.inc;\nupstream hubs {\n", cwd);
 	for (int i = 0; i < SR_HUBS; i++)
 		buf_printf(&text, "server unix:%s max_fails=0;\n", hub_socket(i));
-	buf_printf(&text, "}\nserver {\nlisten unix:%s;\nlocation / {\ninclude %s/nginx/stream.inc;\nfastcgi_pass hubs;\n}\n}\n}\n", sock, cwd);
+	buf_printf(&text, "}\nserver {\nlisten unix:%s;\nlisten %s;\nlocation / {\ninclude %s/nginx/stream.inc;\nfastcgi_pass hubs;\n}\n}\n}\n", sock, address, cwd);
 	put_file("nginx.conf", text.data);
 	(void)unlink(sock);
-	nginx = spawn("nginx", (const char *const[]){ "nginx", "-e", "stderr", "-p", sr_dir, "-c", conf, NULL });
+	nginx = spawn("nginx", (const char *const[]){ roostctl, "listen", silence, address, "--", "nginx", "-e", "stderr", "-p", sr_dir, "-c", conf,
+	    NULL });
 	await_socket(sock);
 }
 
@@ -425,13 +464,22 @@ put_http(struct buf *out, const struct sr_ask *a, const char *last)
 
 static bool streams[FDS];	/* the descriptors of clients */
 
+static int
+reach_port(int port)
+{
+	const struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	AUTO(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 && connect(fd, (const struct sockaddr *)&at, sizeof at) == 0 ? steal_fd(fd) : -1;
+}
+
 /* -1: nobody listens. */
 static int
 open_request(const struct sr_ask *a, int n, const char *last)
 {
 	AUTO(str) char *http = xasprintf("%s/http.sock", sr_dir);
 	AUTO(buf) struct buf out = BUF_INIT(0);
-	int fd = reach(n < 0 ? http : hub_socket(n), 0);
+	int fd = n == SR_NGINX_TCP ? reach_port(nginx_port) : reach(n < 0 ? http : hub_socket(n), 0);
 
 	if (fd < 0)
 		return -1;

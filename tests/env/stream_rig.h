@@ -20,6 +20,9 @@
 #define SR_PING_MS 1200
 #define SR_SOON_MS 30000		/* the longest a client waits for anything */
 #define SR_HUBS 2
+#define SR_SILENCE_MS 2000	/* after which nginx gives a TCP client up that acknowledges nothing */
+#define SR_NGINX (-1)		/* instead of a hub's number: through nginx */
+#define SR_NGINX_TCP (-2)	/* by its port */
 
 extern char sr_dir[64], sr_session[ID_MAX], sr_thread[ID_MAX], sr_key[2][APIKEY_LEN + 1];
 extern struct conf sr_conf;		/* of hub 0: also what an in-process hub uses */
@@ -49,10 +52,13 @@ int sr_hub_end(int n, int sig);
 /* Resident bytes. */
 int64_t sr_hub_memory(int n);
 
-/* An nginx with the instance's own settings for streams in front of all hubs. */
+/* An nginx with the instance's own settings for streams in front of all hubs, started as the instance starts it (ops/roostctl/listen.c). */
 void sr_nginx_start(void);
 void sr_nginx_reload(void);
 void sr_nginx_kill(void);
+struct sr_client;
+/* Has it still this client's connection, by its port? */
+bool sr_nginx_holds(const struct sr_client *c);
 
 /* --- clients ------------------------------------------------------------------------------------------------------------------- */
 

@@ -88,6 +88,8 @@ comes_back() {
 }
 another_pid() { local now; now=$(cat "$ROOST_RUN/supervise/$1/pid") && [ -n "$now" ] && [ "$now" != "$2" ]; }
 start_name() { sed -n 's/^fastcgi_param CLIENT_CONNECTION \([0-9a-f]\{16\}\)-\$pid\.\$connection\.\$connection_requests;$/\1/p' "$ROOST_STATE/conf/nginx/start"; }
+inherits() { grep -q 'using inherited sockets from "[0-9;]*"' "$ROOST_STATE/log/nginx/current"; }
+check "nginx has its sockets from roostctl listen" within 10 inherits
 named=$(start_name)
 for service in postgres redis nginx; do
 	check "$service comes back after kill -9" comes_back "$service"

@@ -13,9 +13,11 @@
 
 #include <cmocka.h>
 
+#include <linux/filter.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -337,6 +339,35 @@ F35_who_vanished_is_dropped(void **state)
 	sr_hang_up(&live);
 }
 
+/*
+ * F35: the same behind nginx and TCP, with nothing but pings to be sent. The client's kernel throws away whatever comes for it, and so
+ * acknowledges nothing: to the server that is a machine without power. nginx then closes its connection to the hub.
+ */
+static void
+F35_who_vanished_from_the_network_is_dropped(void **state)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog drop = { 1, &nothing };
+	struct sr_client gone, live;
+	int64_t began;
+
+	sr_new_session();
+	live = sr_open_at(SR_NGINX_TCP, -1);
+	gone = sr_open_at(SR_NGINX_TCP, -1);
+	assert_true(sr_nginx_holds(&gone));
+	assert_int_equal(setsockopt(gone.fd, SOL_SOCKET, SO_ATTACH_FILTER, &drop, sizeof drop), 0);
+	began = clock_mono_ms();
+	while (sr_nginx_holds(&gone) && clock_mono_ms() < began + SR_PING_MS + SR_SILENCE_MS + SR_SOON_MS)
+		(void)poll(NULL, 0, 20);
+	print_message("# given up after %lld ms\n", (long long)(clock_mono_ms() - began));
+	assert_in_range(clock_mono_ms() - began, SR_SILENCE_MS - 100, SR_PING_MS + SR_SILENCE_MS + 3000);
+	assert_true(sr_nginx_holds(&live));
+	sr_emit("x");
+	sr_expect_seq(&live, 1, ROUND_MS);
+	sr_hang_up(&gone);
+	sr_hang_up(&live);
+}
+
 /* F55: a hub that stands still and goes on. */
 static void
 F55_hub_stopped_and_continued(void **state)
@@ -429,7 +460,7 @@ main(void)
 		T(F24_F52_publications_lost_doubled_reordered), T(F21_redis_flushed),
 		T(F22_F23_redis_away_and_back), T(F56_redis_mute), T(one_hub_of_two_killed),
 		T(hubs_restarted), T(full_hub_sends_on), T(F37_nginx_reloaded_and_restarted),
-		T(F35_who_vanished_is_dropped), T(F55_hub_stopped_and_continued),
+		T(F35_who_vanished_is_dropped), T(F35_who_vanished_from_the_network_is_dropped), T(F55_hub_stopped_and_continued),
 		T(F12_postgres_killed), T(F12_postgres_killed_during_replay),
 		T(each_in_turn_while_events_come),
 	};
