@@ -8,8 +8,8 @@
  * NGINX, as from its own older self. It compares addresses with those in its configuration: one that is not here it opens itself, without
  * the limit; one that is only here it closes.
  *
- * ADDRESS: 127.0.0.1:8443 or [::1]:8443. An address in use is tried again for some seconds (an nginx that has just been killed). Fails when it
- * stays in use or is no address of this machine: the supervisor tries again.
+ * ADDRESS: 127.0.0.1:8443 or [::1]:8443. An address in use is tried again for some seconds (an nginx that has just been killed). Fails when
+ * it stays in use or is no address of this machine: the supervisor tries again.
  */
 #include "ctl.h"
 
