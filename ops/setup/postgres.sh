@@ -13,7 +13,7 @@ postgres_conf() {
 		echo "$buffers $((wal > 128 ? wal : 128))" | put "$STATE/pg.sizes" 644 root:root
 	fi
 	read -r buffers wal <"$STATE/pg.sizes"
-	render "$ROOT/ops/conf/postgresql.conf" BUFFERS_MB="$buffers" WAL_MB="$wal" \
+	render "$ROOT/ops/conf/postgresql.conf" BUFFERS_MB="$buffers" WAL_MB="$wal" WAL_KEPT_MB="$((wal / 8 > 80 ? wal / 8 : 80))" \
 		ARCHIVE_COMMAND="$(archive_command)" ARCHIVE_S="$([ -z "$ARCHIVE" ] && echo 0 || echo 60)"
 }
 
