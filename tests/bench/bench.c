@@ -24,6 +24,7 @@
 
 #include "drive.h"
 #include "parts.h"
+#include "relay.h"
 #include "xalloc.h"
 
 #define ROUNDS 3
@@ -186,16 +187,19 @@ static const char *const parts[] = { "pg", "gateway", "worker", "stream", "nginx
 static void
 turns(void)
 {
-	struct samples ack = { 0 }, idle = { 0 }, append = { 0 }, each = { 0 };
+	struct samples ack = { 0 }, idle = { 0 }, append = { 0 }, machine = { 0 }, each = { 0 };
 	PGconn *db = floor_open();
+	struct relay relay;
 	struct drive d[CONNS];
 	double cpu, part[NPARTS], us = 0;
 	long n;
 
+	relay_open(&relay);
 	for (int s = 0; s < 10; s++) {		/* the first session warms up */
 		drive_open(&d[0], agent, 0, NULL);
 		for (int i = 0; i < 40; i++) {
 			floor_append(db, &append);
+			samples_add(&machine, relay_run(&relay));
 			drive_send(&d[0], "hello there");
 			drive_wait(&d[0]);
 			if (s > 0) {
@@ -206,9 +210,11 @@ turns(void)
 		drive_close(&d[0]);
 	}
 	floor_close(db);
+	relay_close(&relay);
 	AUTO(str) char *ack_ratio = times(samples_at(&ack, 0.5), samples_at(&append, 0.5)), *idle_ratio = times(samples_at(&idle, 0.5),
 	    samples_at(&append, 0.5));
 	row("one append on one blocking Postgres connection (floor)", samples_at(&append, 0.5), samples_at(&append, 0.99), "", "", "");
+	row(RELAY_ROW, samples_at(&machine, 0.5), samples_at(&machine, 0.99), "", "", "");
 	judged(samples_at(&ack, 0.5) <= 3 * samples_at(&append, 0.5), "POST event, acknowledged", samples_at(&ack, 0.5), samples_at(&ack, 0.99), "",
 	    ack_ratio, "≤ 3 × an append");
 	judged(samples_at(&idle, 0.5) <= 1500 && samples_at(&idle, 0.99) <= 3000, "turn: POST to session.status_idle, 0 ms model",
