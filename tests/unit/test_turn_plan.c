@@ -188,7 +188,7 @@ failures(void **state)
 	batch_init(&b, (struct batch_who){ "sthr_1", "Bot" });
 	t.fail_after_ms = 5000;
 	plan_next(&t, &limits, &b, &p);
-	assert_int_equal(p.delay_ms, 5000);
+	assert_int_equal(p.delay_ms, 6667);
 	batch_free(&b);
 	batch_init(&b, (struct batch_who){ "sthr_1", "Bot" });
 	t.retries = 2;

@@ -345,8 +345,8 @@ after_failure(struct turn *t, const struct plan_limits *lim, struct batch *b, st
 
 		if (delay > BACKOFF_MAX_MS)
 			delay = BACKOFF_MAX_MS;
-		if (t->fail_after_ms > delay)
-			delay = t->fail_after_ms;
+		if (t->fail_after_ms > delay * 3 / 4)	/* not sooner than asked for, whatever the jitter */
+			delay = (t->fail_after_ms * 4 + 2) / 3;
 		batch_error(b, t->fail_type, t->fail_message, "retrying");
 		grade_cut(t, b);
 		batch_rescheduled(b, turn_running(t));

@@ -2,6 +2,9 @@
 import { postgresAway } from './away.mjs';
 import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
+import { outage } from './outage.mjs';
+import { partitioned } from './partition.mjs';
+import { redisAway } from './redisaway.mjs';
 import { refused } from './refuse.mjs';
 import { rolling } from './rolling.mjs';
 import { promoted } from './standby.mjs';
@@ -124,6 +127,11 @@ export const cases = [
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable' }) },
 	{ f: 'F51 F28', name: 'Postgres out of reach, a worker dies meanwhile: only its sessions are taken over, at once',
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable', kill: true }) },
+	{ f: 'F28', brief, name: 'one worker is cut off from Postgres: its sessions are taken over when its lease is over, what it sent meanwhile does not count',
+		run: (x) => partitioned(x) },
+	{ f: 'F22', brief, name: 'Redis away under load: no message is refused or much later, streams go on from the log', run: (x) => redisAway(x, { ms: 10_000 }) },
+	{ f: 'F62', brief, name: 'the provider refuses everybody for a while, many sessions wait: no herd at its return, all answered, nobody pays for waiting',
+		run: (x) => outage(x, { ms: 3000, sessions: 80, way: 'busy', share: 0.5 }) },
 	{ f: 'F38 F39 F37', brief, name: 'ops/restart: streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
 		run: (x) => rolling(x, ['stream', 'gateway', 'worker', 'hands', 'nginx', 'redis']) },
 	{ f: 'F38 F12', brief, name: 'ops/restart postgres under load: 503 at most, until it has started',

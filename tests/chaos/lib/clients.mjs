@@ -22,8 +22,9 @@ const headers = {
 	authorization: `Bearer ${apiKey}`, 'anthropic-version': VERSION, 'anthropic-beta': BETA, accept: 'application/json',
 };
 
-// Statuses that a caller may get under faults, or from a race that it has lost. Anything else is a fault of ours.
-const EXPECTED = new Set([undefined, 400, 404, 409, 429, 500, 502, 503, 504, 529]);
+// Statuses that a caller may get under faults, or from a race that it has lost. Anything else is a fault of ours, and so is a 500: what is
+// away or in doubt is a 503 or 504.
+const EXPECTED = new Set([undefined, 400, 404, 409, 429, 502, 503, 504, 529]);
 
 let marks = 0;
 

@@ -126,7 +126,8 @@ export class Actor {
 		if (rng.chance(0.12)) {
 			this.outputs = true;
 			const name = `o${rng.below(1e6)}`;
-			return `${behave}${bash(`echo ${name} > /mnt/session/outputs/${name}`)}\n\nput out`;
+			const out = `/mnt/session/outputs/${name}`;
+			return `${behave}${bash(`echo ${name} > ${out}.part; mv ${out}.part ${out}`)}\n\nput out`;	// whole, also when interrupted
 		}
 		return behave + rng.pick([
 			() => 'just words, and some more of them',

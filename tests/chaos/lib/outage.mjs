@@ -1,0 +1,86 @@
+// The provider refuses everybody for a while, and many sessions wait for it (F62): when it is back they do not come all at once, each goes
+// on by itself and is answered once, and nobody has paid for waiting.
+import { setTimeout as pause } from 'node:timers/promises';
+import { sql, until } from './instance.mjs';
+
+const WINDOW_MS = 250;
+const list = (ids) => ids.map((id) => `'${id}'`).join();
+
+// When requests come to the provider from now on.
+function arrivals({ requests }) {
+	const { push } = requests, at = [];
+	requests.push = (r) => {
+		at.push(performance.now());
+		return push(r);
+	};
+	return { at, over: () => { requests.push = push; } };
+}
+
+// n sessions that ask the provider at once.
+async function waiting({ clients, stage }, n) {
+	const ids = [];
+	let next = 0;
+	await Promise.all(Array.from({ length: 16 }, async () => {
+		while (next++ < n) {
+			const mark = clients.mark();
+			const s = await clients.create({ agent: stage.provider.id, environment_id: stage.environment.id,
+				initial_events: [{ type: 'user.message', content: [{ type: 'text', text: `${mark}\njust words` }] }] });
+			if (!s) throw new Error(`no session: ${clients.last?.message}`);
+			ids.push(s.id);
+		}
+	}));
+	await until('all of them have been sent back', async () => Number((await sql(`SELECT count(DISTINCT session_id) FROM event
+		WHERE type = 'session.status_rescheduled' AND session_id IN (${list(ids)})`))[0][0]) === n, 30_000);
+	return ids;
+}
+
+// The most requests within WINDOW_MS of each other.
+function densest(at) {
+	let most = 0;
+	for (let from = 0, to = 0; to < at.length; to++) {
+		while (at[to] - at[from] > WINDOW_MS) from++;
+		most = Math.max(most, to - from + 1);
+	}
+	return most;
+}
+
+const ways = {
+	// nobody listens at its address
+	async away({ provider }, fn) {
+		const { port } = provider;
+		await provider.close();
+		await fn();
+		await provider.start(port);
+	},
+	// it says when to come back
+	async busy({ provider }, fn) {
+		provider.fault({ fault: 'status', status: 529, retry_after: 2, times: Infinity });
+		await fn();
+		provider.queue.length = 0;
+	},
+};
+
+// ms: from when all have been sent back. share: of the sessions, how many may come within a quarter of a second.
+export async function outage(x, { ms, sessions, way = 'away', share = 0.12, patience = 90_000 }) {
+	let ids;
+	const began = performance.now();
+	await ways[way](x, async () => {
+		ids = await waiting(x, sessions);
+		await pause(ms);
+	});
+	const back = performance.now(), seen = arrivals(x.provider);
+	await until('all of them have been answered', async () => Number((await sql(`SELECT count(*) FROM session WHERE status = 'idle' AND id IN (${list(ids)})`))[0][0])
+		=== sessions, patience);
+	seen.over();
+	const took = performance.now() - back, most = densest(seen.at);
+	const logs = await sql(`SELECT session_id, count(*) FILTER (WHERE type = 'agent.message'), count(*) FILTER (WHERE type = 'session.status_rescheduled'),
+		count(*) FILTER (WHERE type = 'session.status_idle' AND body LIKE '%end_turn%') FROM event WHERE session_id IN (${list(ids)}) GROUP BY 1`);
+	const paid = (await sql(`SELECT max(active_us) / 1000, sum(active_us) / 1000 / count(*) FROM session WHERE id IN (${list(ids)})`))[0].map(Number);
+	const what = `${sessions} sessions waited ${Math.round((back - began) / 1000)} s and were sent back ${logs.reduce((n, l) => n + Number(l[2]), 0)} times; ` +
+		`answered within ${Math.round(took)} ms of the return, at most ${most} requests in ${WINDOW_MS} ms; billed ${Math.round(paid[1])} ms each, ${Math.round(paid[0])} at most`;
+	const wrong = logs.filter(([, answers, , done]) => answers !== '1' || done !== '1');
+	if (wrong.length > 0) throw new Error(`${wrong.length} were not answered once: ${wrong.slice(0, 3).join(' ')}; ${what}`);
+	if (most > Math.max(10, sessions * share)) throw new Error(`they came back together: ${what}`);
+	if (paid[0] > (back - began) / 3) throw new Error(`waiting was billed: ${what}`);
+	return what;
+}
