@@ -506,7 +506,7 @@ rig_tell(const char *session)
 int
 rig_told(const char *session)
 {
-	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"told\":\"true\"'", rig_dir, session);
+	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"came\":\"told\"'", rig_dir, session);
 	char line[32] = "0";
 	FILE *f = popen(cmd, "r");
 

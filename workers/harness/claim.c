@@ -165,7 +165,7 @@ work_claim(struct work *w)
 int64_t
 claim_room(struct work *w, int n)
 {
-	int64_t bytes = bytes_left(w), each = bytes / n;
+	int64_t bytes = bytes_left(w), each = bytes / 2 / n;	/* half of it: what is told meanwhile needs room too */
 
 	if (w->short_of || n + w->n + w->claiming > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
 		return -1;
@@ -199,8 +199,8 @@ claim_rung(struct work *w)
 	}
 	AUTO(str) char *in = pg_array(workspaces, g->n), *which = pg_array(sessions, g->n);
 
-	w->promised = bytes;
-	bytes /= g->n;
+	w->promised = bytes / 2;	/* as in claim_room */
+	bytes = w->promised / g->n;
 	w->claiming = g->n;
 	w->by_name = true;
 	g->n = 0;

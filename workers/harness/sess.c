@@ -55,7 +55,7 @@ static void
 gone(struct sess *s)
 {
 	log_info("turn_done", "session", s->t.id, "status", s->t.status, "ms", LOGN(clock_mono_ms() - s->began_ms),
-	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), "told", s->told ? "true" : "false", NULL);
+	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), "came", s->came, NULL);
 	tools_pause(s);
 	work_gone(s->wk->work, s);
 }
@@ -138,7 +138,7 @@ sess_resume(struct wk *wk, const char *workspace, const char *session, int64_t e
 	t->totals = row->totals;
 	t->agent = agent_share(row->agent);
 	s->bytes = bytes;
-	s->told = true;
+	s->came = "told";
 	return s;
 }
 

@@ -22,7 +22,7 @@ struct sess {
 	bool heavy;			/* and whether that is much */
 	int waiting;			/* database answers outstanding: memory must stay */
 	uint32_t xid;			/* that had written its row when it was last appended to; 0: not known */
-	bool told;			/* its turn was begun by what its gateway told, without a read (resume.c) */
+	const char *came;		/* for the log line: claim, read or told */
 	bool news;			/* the inbox has moved since it was read */
 	bool peeking;			/* a read of the inbox for interrupts is under way */
 

@@ -198,6 +198,7 @@ work_take(struct work *w, const PGresult *r, int i, int n)
 {
 	struct sess *s = sess_new(w->wk, r, i);
 
+	s->came = w->read_last ? "read" : "claim";
 	if (work_admit(w, s))
 		load_begin(s, r, i, n);
 }
