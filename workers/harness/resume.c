@@ -6,7 +6,8 @@
  * one it found, under the row's lock. If it is the same, nobody has touched the row in between: no update, archive, slice or other send, for
  * all of them write it. Then what the worker remembers of the row, the message and the numbers of the send are what a read (session_kept)
  * would give as of the send's commit; the send says so only of a session of which nothing else would be read (message_send). The context stands
- * in the cache, as a read would find it there. Everything else is as behind a read: what comes after the send rings for itself, or is found
+ * in the cache, as a read would find it there. What was heard on an earlier connection proves nothing: a Postgres that took its place may
+ * know less, and give the same numbers to other transactions. Everything else is as behind a read: what comes after the send rings for itself, or is found
  * by the look at the leases, and the turn's first append is fenced by the epoch.
  *
  * Whatever does not match, or a crash, costs a read: the message waits in the inbox under the lease.
@@ -38,6 +39,7 @@ resume_row(const struct sess *s)
 	row->totals = t->totals;
 	row->totals.budget_cents = 0;		/* message_send sends to none that has one */
 	row->agent = agent_share(t->agent);
+	row->connection = dbq_connections(s->wk->db);
 	return row;
 }
 
@@ -57,8 +59,8 @@ known(const struct work *w, const struct kept *k, const struct told *m)
 	const struct sess_row *row = k->row;
 	const struct context *c;
 
-	if (k->state != KEPT_QUIET || row == NULL || k->xid != m->prior || m->wake_gen != k->wake_gen + 1 ||
-	    m->catalogue > routes_generation(w->wk->routes))
+	if (k->state != KEPT_QUIET || row == NULL || row->connection != dbq_connections(w->wk->db) || k->xid != m->prior ||
+	    m->wake_gen != k->wake_gen + 1 || m->catalogue > routes_generation(w->wk->routes))
 		return NULL;
 	c = ctxcache_peek(w->wk->contexts, k->session);
 	return c != NULL && c->seq == row->last_seq && !c->calls ? c : NULL;

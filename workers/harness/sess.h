@@ -65,6 +65,7 @@ struct sess_row {
 	int64_t last_seq, last_at_us;
 	struct totals totals;
 	struct agent *agent;		/* one of its holders */
+	unsigned connection;		/* on which that was heard (dbq_connections) */
 };
 
 /* A claimed row (STMT_SESSION_CLAIM) becomes a session. */
