@@ -1,6 +1,6 @@
 /*
- * after: see after.h. Doorbells for sessions that somebody has go to him by the bell of this machine, those for the same worker as one letter;
- * what the bell does not take, and doorbells for anybody, go by Redis.
+ * after: see after.h. Doorbells for sessions that somebody has go to him by the bell of this machine, those for the same worker as one
+ * letter; what the bell does not take, and doorbells for anybody, go by Redis.
  */
 #include "after.h"
 

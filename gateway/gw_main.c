@@ -160,8 +160,8 @@ main(int argc, char **argv)
 		struct worker *w = &workers[i];
 
 		w->park = park;
-		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c), .bells = bells_open(c.bell_dir),
-		    .arena = arena_new(ARENA_MAX) };
+		w->ctx = (struct gw_thread){ .gw = &gw, .db = db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), .bus = bus_open(&c),
+		    .bells = bells_open(c.bell_dir), .arena = arena_new(ARENA_MAX) };
 		db_on_wait(w->ctx.db, park_yield);
 		must(pthread_create(&w->thread, NULL, worker_main, w) == 0);
 	}

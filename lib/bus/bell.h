@@ -2,7 +2,7 @@
  * bell: the doorbell between processes of one machine. Each worker listens on a unix datagram socket that has its name, in a folder that
  * the machine's gateways reach; a gateway that is told who has a session writes there, instead of to Redis, which costs two processes'
  * wake-ups less. It never waits: whatever keeps a letter from being delivered (no such socket: a worker of another machine, or an older
- * one; one that has died; a full queue) is -1, and then Redis is rung (bus.h).
+ * one; one that has died; a full queue) is -1, and then Redis is rung (bus.h). Trying in vain costs a system call, 4 us.
  *
  * A ring is a hint, as in bus.h: Postgres decides. One that was delivered may still be lost, with the worker that has not read it, or by
  * its reader's crash. It is made up for as a lost entry of Redis is: a worker that lives compares its leases with the database each second
@@ -33,8 +33,8 @@ void bells_close(struct bells **b);
 /* Begin a letter to this owner of leases. False: there is no way to it. */
 bool bells_to(struct bells *b, const char *owner);
 /*
- * One more ring, and what rides along: bytes that are the reader's business; told may be NULL. What no letter could take is left out. False:
- * this letter is full; send it and begin another.
+ * One more ring, and what rides along: bytes that are the reader's business; told may be NULL. What no letter could take is left out.
+ * False: this letter is full; send it and begin another.
  */
 bool bells_add(struct bells *b, const char *workspace, const char *session, const char *told, size_t told_len);
 /* Send it. 0, or -1: none of it was delivered. */

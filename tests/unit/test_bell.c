@@ -280,7 +280,8 @@ malformed_at_length(void **state)
 static void
 names(void **state)
 {
-	static const char *const bad[] = { "", ".", "..", "../worker_1", "a/b", "/tmp/x", "a b", "a\n", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
+	static const char *const bad[] = { "", ".", "..", "../worker_1", "a/b", "/tmp/x", "a b", "a\n",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" };
 	char deep[256];
 	struct bells *far;
 
