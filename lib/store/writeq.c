@@ -17,16 +17,11 @@
 #include "db_stmts.h"
 #include "failpoint.h"
 #include "log.h"
+#include "writeset.h"
 #include "xalloc.h"
 
 #define QUEUE_MAX 256
-#define SET_MAX 32
 #define RETRY_MS 1000
-
-struct list {
-	struct writeq_write *first, **end;
-	int n;
-};
 
 struct writeq {
 	char *conninfo;
@@ -40,49 +35,19 @@ struct writeq {
 	PGconn *conn;
 	bool connecting;
 	int64_t retry_ms;
-	struct list queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
+	struct writeset queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
 	int64_t sent_us;		/* when the set was sent */
 	struct writeq_write *next;	/* of the set: whose rows come next */
 	bool failed;			/* one of the set, and so all of it */
 };
 
-static void
-list_empty(struct list *l)
-{
-	*l = (struct list){ .end = &l->first };
-}
-
-static void
-list_add(struct list *l, struct writeq_write *w)
-{
-	w->next = NULL;
-	*l->end = w;
-	l->end = &w->next;
-	l->n++;
-}
-
-/* By lock; equal ones as they came. */
-static void
-list_sort_in(struct list *l, struct writeq_write *w)
-{
-	struct writeq_write **at = &l->first;
-
-	while (*at && (*at)->lock <= w->lock)
-		at = &(*at)->next;
-	w->next = *at;
-	*at = w;
-	if (!w->next)
-		l->end = &w->next;
-	l->n++;
-}
-
 /* All of l are answered so; what some of them have heard is worth nothing. */
 static void
-answer(struct writeq *q, struct list *l, enum writeq_result result)
+answer(struct writeq *q, struct writeset *l, enum writeq_result result)
 {
 	struct writeq_write *w = l->first;
 
-	list_empty(l);
+	writeset_empty(l);
 	while (w) {
 		struct writeq_write *next = w->next;
 
@@ -91,7 +56,7 @@ answer(struct writeq *q, struct list *l, enum writeq_result result)
 			w->res = NULL;
 		}
 		w->result = result;
-		list_add(result == WRITEQ_DONE ? &q->done : &q->others, w);
+		writeset_add(result == WRITEQ_DONE ? &q->done : &q->others, w);
 		w = next;
 	}
 }
@@ -115,10 +80,10 @@ writeq_open(const char *dsn, int timeout_ms, int late_ms, writeq_watch *watch, v
 	q->late_us = (int64_t)late_ms * 1000;
 	q->watch = watch;
 	q->arg = arg;
-	list_empty(&q->queue);
-	list_empty(&q->set);
-	list_empty(&q->done);
-	list_empty(&q->others);
+	writeset_empty(&q->queue);
+	writeset_empty(&q->set);
+	writeset_empty(&q->done);
+	writeset_empty(&q->others);
 	return q;
 }
 
@@ -133,15 +98,6 @@ lose(struct writeq *q, const char *why)
 	answer(q, &q->queue, WRITEQ_ALONE);
 }
 
-static void
-list_clear(struct list *l)
-{
-	for (struct writeq_write *w = l->first; w; w = w->next) {
-		PQclear(w->res);
-		w->res = NULL;
-	}
-}
-
 void
 writeq_close(struct writeq **qp)
 {
@@ -149,28 +105,13 @@ writeq_close(struct writeq **qp)
 
 	if (!q)
 		return;
-	list_clear(&q->set);
-	list_clear(&q->done);
+	writeset_clear(&q->set);
+	writeset_clear(&q->done);
 	PQfinish(q->conn);
 	free(q->conninfo);
 	pthread_mutex_destroy(&q->lock);
 	free(q);
 	*qp = NULL;
-}
-
-static bool
-prepare(PGconn *conn)
-{
-	for (int i = 0; i < STMT_COUNT; i++) {
-		AUTO(pgres) PGresult *r = NULL;
-
-		if (!db_stmts[i].grouped)
-			continue;
-		r = PQprepare(conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL);
-		if (PQresultStatus(r) != PGRES_COMMAND_OK)
-			return false;
-	}
-	return true;
 }
 
 bool
@@ -201,7 +142,7 @@ writeq_connect(struct writeq *q)
 		return;
 	conn = PQconnectdb(q->conninfo);
 	PQsetNoticeReceiver(conn, quiet, NULL);
-	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn) || !PQenterPipelineMode(conn)) {
+	if (PQstatus(conn) != CONNECTION_OK || !writeset_prepare(conn) || !PQenterPipelineMode(conn)) {
 		log_warn("write_connection", "error", PQerrorMessage(conn), NULL);
 		PQfinish(conn);
 		conn = NULL;
@@ -223,33 +164,6 @@ late(const struct writeq *q)
 	return q->set.n > 0 && clock_mono_us() - q->sent_us > q->late_us;
 }
 
-/* The oldest of the queue, as many as one set may have. */
-static void
-choose(struct writeq *q)
-{
-	size_t bytes = 0;
-
-	while (q->queue.first && q->set.n < SET_MAX && (q->set.n == 0 || bytes + q->queue.first->bytes <= WRITEQ_BYTES)) {
-		struct writeq_write *w = q->queue.first;
-
-		q->queue.first = w->next;
-		q->queue.n--;
-		bytes += w->bytes;
-		list_sort_in(&q->set, w);
-	}
-	if (!q->queue.first)
-		list_empty(&q->queue);
-}
-
-static bool
-send_set(struct writeq *q)
-{
-	for (const struct writeq_write *w = q->set.first; w; w = w->next)
-		if (!PQsendQueryPrepared(q->conn, db_stmts[w->stmt].name, w->nparams, w->params, NULL, NULL, 0))
-			return false;
-	return PQpipelineSync(q->conn);
-}
-
 /* With the lock: what waits leaves, if the connection is free. */
 static void
 send_next(struct writeq *q)
@@ -261,11 +175,11 @@ send_next(struct writeq *q)
 		return;
 	}
 	FAILPOINT(DB_RUN);
-	choose(q);
+	writeset_choose(&q->queue, &q->set);
 	q->sent_us = clock_mono_us();
 	q->next = q->set.first;
 	q->failed = false;
-	if (!send_set(q))
+	if (!writeset_send(q->conn, &q->set))
 		lose(q, PQerrorMessage(q->conn));
 }
 
@@ -302,7 +216,7 @@ writeq_put(struct writeq *q, struct writeq_write *w)
 	takes = w->bytes <= WRITEQ_BYTES && open_now(q);
 	if (takes) {
 		w->res = NULL;
-		list_add(&q->queue, w);
+		writeset_add(&q->queue, w);
 		atomic_fetch_add(&q->pending, 1);
 	}
 	pthread_mutex_unlock(&q->lock);
@@ -398,7 +312,7 @@ hand_out(struct writeq *q)
 
 	if (w) {
 		atomic_fetch_sub(&q->pending, q->done.n);
-		list_empty(&q->done);
+		writeset_empty(&q->done);
 		return w;
 	}
 	w = q->others.first;
@@ -408,7 +322,7 @@ hand_out(struct writeq *q)
 	q->others.first = rest;
 	q->others.n--;
 	if (!rest)
-		list_empty(&q->others);
+		writeset_empty(&q->others);
 	w->next = NULL;
 	atomic_fetch_sub(&q->pending, 1);
 	return w;
