@@ -5,10 +5,10 @@
  * Whoever writes a session's row leaves its transaction in it (xmin). The worker's last append said which one that was; the send says which
  * one it found, under the row's lock. If it is the same, nobody has touched the row in between: no update, archive, slice or other send, for
  * all of them write it. Then what the worker remembers of the row, the message and the numbers of the send are what a read (session_kept)
- * would give as of the send's commit; the send says so only of a session of which nothing else would be read (message_send). The context stands
- * in the cache, as a read would find it there. What was heard on an earlier connection proves nothing: a Postgres that took its place may
- * know less, and give the same numbers to other transactions. Everything else is as behind a read: what comes after the send rings for itself, or is found
- * by the look at the leases, and the turn's first append is fenced by the epoch.
+ * would give as of the send's commit; the send says so only of a session of which nothing else would be read (message_send). The context
+ * stands in the cache, as a read would find it there. What was heard on an earlier connection proves nothing: a Postgres that took its place
+ * may know less, and give the same numbers to other transactions. Everything else is as behind a read: what comes after the send rings for
+ * itself, or is found by the look at the leases, and the turn's first append is fenced by the epoch.
  *
  * Whatever does not match, or a crash, costs a read: the message waits in the inbox under the lease.
  */
