@@ -55,6 +55,7 @@ static int
 made(struct gw_req *r, const struct create *c, const PGresult *res, struct err *e)
 {
 	if (PQntuples(res) == 1) {
+		FAILPOINT(GW_CREATE);
 		fill(r, pg_str(res, 0, 0));
 		return 0;
 	}
@@ -110,7 +111,6 @@ create_new(struct gw_req *r, enum db_stmt stmt, int n, gw_handler *none)
 int
 create_run(struct gw_req *r, struct create *c, struct err *e)
 {
-	FAILPOINT(GW_BEFORE);
 	if (!r->may_write)
 		return alone(r, c, e);
 	r->write = &c->later;
