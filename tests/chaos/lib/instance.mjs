@@ -131,13 +131,15 @@ export function redisMany(commands) {
 	return done;
 }
 
-// The service of the worker that carries most of the load: work is packed onto the first one (workers/harness/peers.h). A worker's log says
-// which name it has.
+// The name of the worker that a service is at the moment: its log says it.
+export function workerOf(service) {
+	const said = readFileSync(path.join(stateDir, 'log', service, 'current'), 'utf8').match(/"event":"worker_ready","worker":"[^"]+"/g);
+	return said?.at(-1).split('"').at(-2);
+}
+
+// The service of the worker that carries most of the load: work is packed onto the first one (workers/harness/peers.h).
 export async function busiest() {
-	const names = new Map(services('worker').map((s) => {
-		const said = readFileSync(path.join(stateDir, 'log', s, 'current'), 'utf8').match(/"event":"worker_ready","worker":"[^"]+"/g);
-		return [said?.at(-1).split('"').at(-2), s];
-	}));
+	const names = new Map(services('worker').map((s) => [workerOf(s), s]));
 	const rows = await sql(`SELECT w.id FROM worker w LEFT JOIN work k ON k.lease_owner = w.id GROUP BY w.id ORDER BY count(k.session_id) DESC, w.started_at`);
 	return rows.map(([id]) => names.get(id)).find(Boolean) ?? services('worker')[0];
 }

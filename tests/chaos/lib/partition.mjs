@@ -7,7 +7,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as pause } from 'node:timers/promises';
-import { busiest, healthy, restart, runDir, services, signal, sql, stateDir, until } from './instance.mjs';
+import { busiest, healthy, restart, runDir, services, signal, sql, stateDir, until, workerOf } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
 const SOCKET = '.s.PGSQL.5432';
@@ -84,9 +84,8 @@ async function judge(x, made, at) {
 export async function partitioned(x, { sessions = 12 } = {}) {
 	let what;
 	await withOwnWays(async ({ cut, mend }) => {
-		const all = await crowd(x, sessions), victim = await busiest();
+		const all = await crowd(x, sessions), victim = await busiest(), name = workerOf(victim);
 		const owners = new Map(await sql(`SELECT session_id, lease_owner FROM work WHERE session_id IN (${list(all.map((m) => m.id))})`));
-		const [[name]] = await sql(`SELECT lease_owner FROM work WHERE lease_owner IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1`);
 		const made = all.filter((m) => owners.get(m.id) === name);
 		if (made.length < 2) throw new Error(`${victim} has ${made.length} of ${all.length}`);
 		cut(victim);
