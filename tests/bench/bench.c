@@ -199,7 +199,6 @@ turns(void)
 		drive_open(&d[0], agent, 0, NULL);
 		for (int i = 0; i < 40; i++) {
 			floor_append(db, &append);
-			samples_add(&machine, relay_run(&relay));
 			drive_send(&d[0], "hello there");
 			drive_wait(&d[0]);
 			if (s > 0) {
@@ -208,6 +207,7 @@ turns(void)
 			}
 		}
 		drive_close(&d[0]);
+		relay_runs(&relay, &machine);
 	}
 	floor_close(db);
 	relay_close(&relay);

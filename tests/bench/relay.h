@@ -8,14 +8,19 @@
 
 #include <sys/types.h>
 
+#include "stats.h"
+
 #define RELAY_ROW "a relay of 1.2 ms of work through three processes (floor: the machine itself)"
+
+#define RELAY_RUNS 30
 
 struct relay { pid_t pid[2]; int in, out; };
 
 /* Starts the other two; they end with relay_close(), or with this process, and hold open until then what is open now. */
 void relay_open(struct relay *r);
-/* Once round: how long it took, in microseconds. */
-double relay_run(struct relay *r);
+/* Some in a row, into each. Between two measurements it could make the next one slower: its processes take the others' place in caches and
+ * on cores. So they are run in blocks, between sessions. */
+void relay_runs(const struct relay *r, struct samples *each);
 void relay_close(struct relay *r);
 
 #endif
