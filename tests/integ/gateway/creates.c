@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -24,6 +23,7 @@
 
 #define MANY 12
 #define WRITES "FROM pg_stat_activity WHERE usename = 'roost_gw' AND application_name = '" WRITEQ_NAME "'"
+#define HELD "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND application_name = '" WRITEQ_NAME "'"
 
 static char agent[ID_MAX], environment[ID_MAX];
 static const char *attempt;	/* which of its call every request says it is; NULL: it does not say */
@@ -216,7 +216,7 @@ lost_round(int round)
 		snprintf(name[i], sizeof name[i], "%s%d_%d", i % 3 == 0 ? "hold it " : "free ", round, i);
 		fd[i] = i % 2 ? post_agent(name[i]) : post_session(name[i]);
 	}
-	gwr_wait("t", "SELECT count(*) > 0 FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND application_name = '" WRITEQ_NAME "'");
+	gwr_wait("t", HELD);
 	free(gwr_sql("SELECT pg_terminate_backend(pid) " WRITES));
 	free(gwr_sql("COMMIT"));
 	for (int i = 0; i < MANY; i++) {
@@ -246,17 +246,20 @@ stuck(void **state)
 
 	until_shared();
 	pid = gwr_sql("SELECT pid " WRITES);
+	free(gwr_sql("BEGIN"));
+	free(gwr_sql("SELECT pg_advisory_xact_lock(77)"));
+	first = post_agent("hold it stuck");
+	gwr_wait("t", HELD);	/* it is alone: in one set with it the others would wait, too */
 	assert_int_equal(kill(atoi(pid), SIGSTOP), 0);
-	first = post_agent("stuck");
-	(void)nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);	/* in one set with it they would wait, too */
+	free(gwr_sql("COMMIT"));
 	for (int i = 1; i < MANY; i++)
 		fd[i] = post_agent("passing");
 	for (int i = 1; i < MANY; i++)
 		assert_int_equal(status_of(fd[i]), 200);
-	assert_int_equal(count("agent", "name", "stuck"), 0);
+	assert_int_equal(count("agent", "name", "hold it stuck"), 0);
 	(void)kill(atoi(pid), SIGCONT);
 	assert_int_equal(status_of(first), 200);
-	assert_int_equal(count("agent", "name", "stuck"), 1);
+	assert_int_equal(count("agent", "name", "hold it stuck"), 1);
 }
 
 /* --- what is remembered of a session's parts ----------------------------------------------------------------------------------- */
