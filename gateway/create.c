@@ -82,14 +82,14 @@ static int
 written(struct gw_req *r, struct err *e)
 {
 	struct create *c = (struct create *)r->write;
-	AUTO(pgres) PGresult *res = steal(c->later.write.res);
+	AUTO(pgres) PGresult *res = steal(c->later.write.item.res);
 
-	switch (c->later.write.result) {
-	case WRITEQ_DONE:
+	switch (c->later.write.item.result) {
+	case WARMQ_DONE:
 		return made(r, c, res, e);
-	case WRITEQ_ALONE:
+	case WARMQ_ALONE:
 		return alone(r, c, e);
-	case WRITEQ_UNCERTAIN:
+	case WARMQ_UNCERTAIN:
 	default:
 		return err_fault(e, EK_UNCERTAIN, 0, "the connection was lost while a new object was on its way");
 	}

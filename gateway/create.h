@@ -1,5 +1,5 @@
 /*
- * create: how a handler makes one new object by one statement, which returns the object's stamp: with others of its kind (writes.h), or by
+ * create: how a handler makes one new object by one statement, which returns the object's stamp: with others of its kind (together.h), or by
  * its thread's own connection where that cannot be. The reply is composed before, with the request's own id wherever the stamp belongs (no
  * client can know it by then), so that it can be kept by the same statement.
  */
@@ -7,7 +7,7 @@
 #define ROOST_GATEWAY_CREATE_H
 
 #include "dedupe.h"
-#include "writes.h"
+#include "together.h"
 
 #define CREATE_PARAMS 24
 

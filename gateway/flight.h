@@ -1,5 +1,5 @@
 /*
- * flight: a request that a thread has given away while Postgres works for it (reads.h, sends.h): as its handler left it, with the arena that
+ * flight: a request that a thread has given away while Postgres works for it (reads.h, together.h): as its handler left it, with the arena that
  * holds what it points into. Whichever thread finds the answer goes on with it, with connections of its own.
  */
 #ifndef ROOST_GATEWAY_FLIGHT_H

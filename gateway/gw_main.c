@@ -24,11 +24,10 @@
 #include "park.h"
 #include "probe.h"
 #include "reads.h"
-#include "sends.h"
 #include "serve.h"
 #include "suffix.h"
+#include "together.h"
 #include "upload.h"
-#include "writes.h"
 #include "xalloc.h"
 
 #define ARENA_MAX (256UL << 20)
@@ -56,8 +55,8 @@ rest(void *arg, bool idle)
 
 	log_flush(LOG_MS);
 	reads_rest(t->gw->reads, t);
-	sends_rest(t->gw->sends, t);
-	writes_rest(t->gw->writes, t);
+	together_rest(t->gw->sends, t);
+	together_rest(t->gw->writes, t);
 	if (!idle)
 		once_sweep(t->db);
 	keep_sweep(t->gw->conf, t->db);
@@ -127,8 +126,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->uploads = uploads_open(gw, *park);
 	gw->probes = probes_open(gw, *park);
 	gw->reads = reads_open(c, *park);
-	gw->sends = sends_open(c, *park);
-	gw->writes = writes_open(c, *park);
+	gw->sends = together_sends(c, *park);
+	gw->writes = together_writes(c, *park);
 	gw->kits = kits_new();
 	return 0;
 }
@@ -178,8 +177,8 @@ main(int argc, char **argv)
 	}
 	free(workers);
 	reads_close(&gw.reads);
-	sends_close(&gw.sends);
-	writes_close(&gw.writes);
+	together_close(&gw.sends);
+	together_close(&gw.writes);
 	kits_free(&gw.kits);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);

@@ -28,9 +28,8 @@
 #include "jx.h"
 #include "log.h"
 #include "route.h"
-#include "sends.h"
 #include "session.h"
-#include "writes.h"
+#include "together.h"
 #include "xalloc.h"
 
 #define SWEEP_MS 1000

@@ -53,9 +53,9 @@ struct gw_req {
 	const struct upload_file *upload;	/* upload.h: what a multipart route has received */
 	const struct probe_target *probe;	/* probe.h: the answer is still to be asked for */
 	int may_send;			/* how many messages its handler may leave to be sent with others */
-	struct send_later *later;	/* sends.h: ... as it has done */
+	struct send_later *later;	/* together.h: ... as it has done */
 	bool may_write;			/* may it leave a new object to be written with others? */
-	struct write_later *write;	/* writes.h: ... as it has done */
+	struct write_later *write;	/* together.h: ... as it has done */
 	struct kits *kits;		/* this process' */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */

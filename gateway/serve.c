@@ -30,9 +30,8 @@
 #include "reads.h"
 #include "refusal.h"
 #include "route.h"
-#include "sends.h"
+#include "together.h"
 #include "upload.h"
-#include "writes.h"
 
 #define HEAD_ROOM 512		/* of most replies' headers */
 #define LARGE 65536		/* bodies and replies that are worth another thread's lead */
@@ -198,8 +197,8 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct db_late
 	if (text->len > LARGE)
 		buf_free(text);		/* the tree has it all: a large body is not kept twice */
 	FAILPOINT(GW_REQUEST);
-	r->may_send = sends_takes(t->gw->sends) ? once_may_send(&id) : 0;
-	r->may_write = route_makes(r->route) && once_may_send(&id) > 0 && writes_takes(t->gw->writes);
+	r->may_send = together_takes(t->gw->sends) ? once_may_send(&id) : 0;
+	r->may_write = route_makes(r->route) && once_may_send(&id) > 0 && together_takes(t->gw->writes);
 	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
 }
 
@@ -232,17 +231,10 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us,
 		rc = read_here(r, e);
 	}
 	db_later_free(&later);
-	if (rc == 0 && r->later) {
+	if (rc == 0 && (r->later || r->write)) {
 		body_drain(fcgi);
-		if (sends_take(t->gw->sends, t, r, fcgi, start_us))
-			return HANDED_OVER;
-		rc = once_sent(r, e);
-		after_tell(r);
-		return rc;
-	}
-	if (rc == 0 && r->write) {
-		body_drain(fcgi);
-		if (writes_take(t->gw->writes, t, r, fcgi, start_us))
+		if (r->later ? together_take(t->gw->sends, &r->later->send.item, t, r, fcgi, start_us)
+		    : together_take(t->gw->writes, &r->write->write.item, t, r, fcgi, start_us))
 			return HANDED_OVER;
 		rc = once_sent(r, e);
 		after_tell(r);

@@ -18,8 +18,7 @@
 struct uploads;
 struct probes;
 struct reads;
-struct sends;
-struct writes;
+struct together;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -29,8 +28,7 @@ struct gw {
 	struct uploads *uploads;
 	struct probes *probes;
 	struct reads *reads;
-	struct sends *sends;
-	struct writes *writes;
+	struct together *sends, *writes;
 	struct kits *kits;
 	struct conns *conns;
 };
@@ -47,7 +45,7 @@ struct gw_thread {
 /*
  * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, a
  * validation, a quick read, a send or a new object, which has been handed over and will be answered and given back to the park by another
- * thread (upload.h, probe.h, reads.h, sends.h, writes.h).
+ * thread (upload.h, probe.h, reads.h, together.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 

@@ -18,8 +18,8 @@
 #include "inbox.h"
 #include "jx.h"
 #include "outcomes.h"
-#include "sends.h"
 #include "session.h"
+#include "together.h"
 #include "told.h"
 #include "xalloc.h"
 
@@ -433,14 +433,14 @@ sent(struct gw_req *r, struct err *e)
 	struct inbox_sent *said = &s->later.send.sent;
 
 	s->r = r;
-	switch (s->later.send.result) {
-	case SENDQ_DONE:
+	switch (s->later.send.item.result) {
+	case WARMQ_DONE:
 		return finish(s, 1, said, e);
-	case SENDQ_LOOK:
+	case WARMQ_LOOK:
 		return finish(s, 0, said, e);
-	case SENDQ_ALONE:
+	case WARMQ_ALONE:
 		return finish(s, put_quick(s, said, e), said, e);
-	case SENDQ_UNCERTAIN:
+	case WARMQ_UNCERTAIN:
 	default:
 		return uncertain(e);
 	}
@@ -450,10 +450,12 @@ sent(struct gw_req *r, struct err *e)
 static int
 leave(struct sending *s)
 {
-	s->later.send = (struct sendq_send){ .workspace = arena_strdup(s->r->arena, s->r->who.workspace_id), .session = s->r->param[0],
+	struct gw_req *r = s->r;
+
+	s->later.send = (struct sendq_send){ .workspace = arena_strdup(r->arena, r->who.workspace_id), .session = r->param[0],
 	    .items = s->all, .n = (int)s->count };
 	s->later.sent = sent;
-	s->r->later = &s->later;
+	r->later = &s->later;
 	return 0;
 }
 

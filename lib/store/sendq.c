@@ -1,399 +1,205 @@
 /*
- * sendq: see sendq.h. One statement is on its way at a time, so what comes meanwhile becomes the next set; which and how many is decided
- * when the connection is free, and their bytes are counted before they are put together. The lock is held for moments only: connecting is
- * done without it, and a statement fits into the socket's buffer.
- *
- * A statement counts as done when Postgres says it is ready for the next one: that is behind the commit. An error before it took all of
- * it back. Without that word the outcome is unknown, whatever else was heard. A set that failed goes one by one by other connections:
- * which of them was wrong is found out there. A crash of this process leaves each set whole or not at all, and its clients without answer.
+ * sendq: see sendq.h. What goes into a set is decided by counting, before anything is put together: a set of many small messages is bounded
+ * like one large one. Nothing here waits or fails but for the connection; a crash leaves what warmq.c says.
  */
 #include "sendq.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "db_stmts.h"
-#include "failpoint.h"
 #include "log.h"
-#include "sendset.h"
 #include "xalloc.h"
 
-#define QUEUE_MAX 256
-#define RETRY_MS 1000
+#define SET_MAX 32		/* sends of one statement */
+#define SET_BYTES (64 << 10)	/* their texts, unless there is but one */
+#define LOOKED_AT 64		/* how far into the queue a set reaches */
 
-struct sendq {
-	char *conninfo;
-	int64_t late_us;
-	struct inbox_caps caps;
-	sendq_watch *watch;
-	void *arg;
-	atomic_bool readable;
-	atomic_bool wanted;		/* by one that came while there was no connection */
-	atomic_int pending;
-	pthread_mutex_t lock;		/* guards what follows */
-	PGconn *conn;
-	bool connecting;
-	int64_t retry_ms;
-	struct sendset queue, set, done, others;	/* waiting; on their way; done; answered otherwise */
-	int64_t sent_us;		/* when the set was sent */
-	enum db_stmt stmt;		/* by which */
-	bool answered, failed;		/* its rows have come; it was an error */
-	PGresult *rows;
-	enum err_kind error;
-};
-
-/* None of them is done: all are answered so. */
-static void
-answer(struct sendq *q, struct sendset *l, enum sendq_result result)
+static struct sendq_send *
+send_of(struct warmq_item *i)
 {
-	struct sendq_send *s = l->first;
-
-	sendset_empty(l);
-	while (s) {
-		struct sendq_send *next = s->next;
-
-		s->result = result;
-		sendset_add(&q->others, s);
-		s = next;
-	}
-}
-
-/* --- the connection ---------------------------------------------------------------------------------------------------------- */
-
-static void
-quiet(void *arg, const PGresult *r)
-{
-	/* notices are not for our stderr: it holds JSON lines only */
-}
-
-struct sendq *
-sendq_open(const char *dsn, int timeout_ms, int late_ms, const struct inbox_caps *caps, sendq_watch *watch, void *arg)
-{
-	AUTO(str) char *conninfo = db_conninfo(dsn, timeout_ms, late_ms, true);
-	struct sendq *q = xcalloc(1, sizeof *q);
-
-	pthread_mutex_init(&q->lock, NULL);
-	q->conninfo = xasprintf("%s application_name=" SENDQ_NAME, conninfo);
-	q->late_us = (int64_t)late_ms * 1000;
-	q->caps = *caps;
-	q->watch = watch;
-	q->arg = arg;
-	sendset_empty(&q->queue);
-	sendset_empty(&q->set);
-	sendset_empty(&q->done);
-	sendset_empty(&q->others);
-	return q;
-}
-
-static void
-rows_drop(struct sendq *q)
-{
-	PQclear(q->rows);
-	q->rows = NULL;
-	q->answered = q->failed = false;
-}
-
-/* The connection is gone: what was on its way is uncertain, what was not is not. */
-static void
-lose(struct sendq *q, const char *why)
-{
-	log_warn("send_connection", "error", why, NULL);
-	PQfinish(q->conn);
-	q->conn = NULL;
-	rows_drop(q);
-	answer(q, &q->set, SENDQ_UNCERTAIN);
-	answer(q, &q->queue, SENDQ_ALONE);
-}
-
-void
-sendq_close(struct sendq **qp)
-{
-	struct sendq *q = *qp;
-
-	if (!q)
-		return;
-	rows_drop(q);
-	PQfinish(q->conn);
-	free(q->conninfo);
-	pthread_mutex_destroy(&q->lock);
-	free(q);
-	*qp = NULL;
+	return (struct sendq_send *)i;
 }
 
 static bool
-prepare(PGconn *conn, enum db_stmt stmt)
+uses(enum db_stmt stmt)
 {
-	AUTO(pgres) PGresult *r = PQprepare(conn, db_stmts[stmt].name, db_stmts[stmt].sql, 0, NULL);
-
-	return PQresultStatus(r) == PGRES_COMMAND_OK;
+	return stmt == STMT_MESSAGE_SEND || stmt == STMT_MESSAGE_SEND_MANY;
 }
 
-bool
-sendq_wants(struct sendq *q)
+static bool
+admits(struct warmq_item *i)
 {
-	bool wants;
+	send_of(i)->sent = (struct inbox_sent){ .facts = false };
+	return true;
+}
 
-	if (!atomic_load(&q->wanted))
+/* --- which go together ------------------------------------------------------------------------------------------------------- */
+
+static size_t
+bytes_of(const struct sendq_send *s)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < s->n; i++)
+		bytes += strlen(s->items[i]->stem) + (s->items[i]->fragment ? strlen(s->items[i]->fragment) : 0);
+	return bytes;
+}
+
+/* May it go with the oldest, which is seen[0]? Not if one of its session was passed by, or goes. */
+static bool
+joins(const struct sendq_send *s, const struct sendq_send *const *seen, int n)
+{
+	if (s->n > 1 || seen[0]->n > 1)
 		return false;
-	pthread_mutex_lock(&q->lock);
-	wants = !q->conn && !q->connecting && clock_mono_ms() >= q->retry_ms;
-	pthread_mutex_unlock(&q->lock);
-	return wants;
+	for (int i = 0; i < n; i++)
+		if (strcmp(seen[i]->session, s->session) == 0)
+			return false;
+	return true;
 }
 
-void
-sendq_connect(struct sendq *q)
-{
-	PGconn *conn;
-	bool mine;
-
-	pthread_mutex_lock(&q->lock);
-	mine = !q->conn && !q->connecting;
-	q->connecting = q->connecting || mine;
-	q->retry_ms = clock_mono_ms() + RETRY_MS;
-	pthread_mutex_unlock(&q->lock);
-	if (!mine)
-		return;
-	conn = PQconnectdb(q->conninfo);
-	PQsetNoticeReceiver(conn, quiet, NULL);
-	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, STMT_MESSAGE_SEND) || !prepare(conn, STMT_MESSAGE_SEND_MANY)) {
-		log_warn("send_connection", "error", PQerrorMessage(conn), NULL);
-		PQfinish(conn);
-		conn = NULL;
-	}
-	pthread_mutex_lock(&q->lock);
-	q->connecting = false;
-	q->conn = conn;
-	atomic_store(&q->wanted, !conn);
-	if (conn)
-		q->watch(q->arg, PQsocket(conn), true);
-	pthread_mutex_unlock(&q->lock);
-}
-
-/* --- sending ----------------------------------------------------------------------------------------------------------------- */
-
-static bool
-late(const struct sendq *q)
-{
-	return q->set.n > 0 && clock_mono_us() - q->sent_us > q->late_us;
-}
-
-/* With the lock: what waits leaves, if the connection is free. */
+/* The oldest, and with it, if it is of one event, others of one event whose session has not been passed by, up to 32 and 64 kB. */
 static void
-send_next(struct sendq *q)
+choose(struct warmq_set *queue, struct warmq_set *set)
 {
-	if (!q->conn || q->set.n > 0 || q->queue.n == 0)
-		return;
-	if (db_left(q->conn)) {
-		lose(q, "the server has left");
-		return;
+	const struct sendq_send *seen[LOOKED_AT] = { NULL };
+	struct warmq_item *i = queue->first, *next;
+	size_t bytes = 0;
+	int n = 0;
+
+	warmq_set_empty(queue);
+	for (; i; i = next) {
+		const struct sendq_send *s = send_of(i);
+		bool fits = n == 0 || (n < LOOKED_AT && set->n < SET_MAX && bytes + bytes_of(s) <= SET_BYTES && joins(s, seen, n));
+
+		next = i->next;
+		if (n < LOOKED_AT)
+			seen[n++] = s;
+		bytes += fits ? bytes_of(s) : 0;
+		warmq_set_add(fits ? set : queue, i);
 	}
-	FAILPOINT(DB_RUN);
-	sendset_choose(&q->queue, &q->set);
-	q->sent_us = clock_mono_us();
-	q->stmt = sendset_stmt(&q->set);
-	if (!sendset_send(q->conn, &q->set, &q->caps))
-		lose(q, PQerrorMessage(q->conn));
 }
 
-/* With the lock: does the queue take one more? */
+/* --- the statement they become ----------------------------------------------------------------------------------------------- */
+
+enum { M_WORKSPACE, M_SESSION, M_ID, M_STEM, M_FRAGMENT, M_LOCK, M_IDENT, M_REQUEST, M_DIGEST, M_EVENTS, M_KEEP, M_CONNECTION, M_ARRAYS };
+#define M_CAPS M_LOCK		/* stand between the messages and what is kept of them */
+
+static const char *
+cell(const struct sendq_send *s, int which)
+{
+	/* of what is kept: the parameter of request_store */
+	static const int kept[M_ARRAYS] = { [M_LOCK] = 0, [M_IDENT] = 1, [M_REQUEST] = 2, [M_DIGEST] = 5, [M_EVENTS] = 8, [M_KEEP] = 10,
+	    [M_CONNECTION] = 11 };
+
+	switch (which) {
+	case M_WORKSPACE: return s->workspace;
+	case M_SESSION: return s->session;
+	case M_ID: return s->items[0]->id;
+	case M_STEM: return s->items[0]->stem;
+	case M_FRAGMENT: return s->items[0]->fragment;
+	default: return s->kept ? s->kept[kept[which]] : NULL;
+	}
+}
+
 static bool
-open_now(struct sendq *q)
+keeps(const struct warmq_set *set)
 {
-	if (!q->conn)
-		atomic_store(&q->wanted, true);
-	return q->conn && q->queue.n < QUEUE_MAX && !late(q);
+	for (struct warmq_item *i = set->first; i; i = i->next)
+		if (send_of(i)->kept)
+			return true;
+	return false;
 }
 
-bool
-sendq_takes(struct sendq *q)
+static bool
+send_many(PGconn *conn, const struct warmq_set *set, const struct inbox_caps *caps)
 {
-	bool takes;
+	const char *params[M_ARRAYS + 2] = { NULL }, *cells[SET_MAX];
+	int arrays = keeps(set) ? M_ARRAYS : M_CAPS;
+	struct db_num events, bytes;
+	char *made[M_ARRAYS];
+	bool sent;
 
-	pthread_mutex_lock(&q->lock);
-	takes = open_now(q);
-	pthread_mutex_unlock(&q->lock);
-	return takes;
-}
+	for (int a = 0; a < arrays; a++) {
+		int n = 0;
 
-bool
-sendq_put(struct sendq *q, struct sendq_send *s)
-{
-	bool takes;
-
-	pthread_mutex_lock(&q->lock);
-	takes = open_now(q);
-	if (takes) {
-		s->sent = (struct inbox_sent){ .facts = false };
-		sendset_add(&q->queue, s);
-		atomic_fetch_add(&q->pending, 1);
+		for (struct warmq_item *i = set->first; i; i = i->next)
+			cells[n++] = cell(send_of(i), a);
+		params[a < M_CAPS ? a : a + 2] = made[a] = pg_array(cells, n);
 	}
-	pthread_mutex_unlock(&q->lock);
-	return takes;
+	params[M_CAPS] = db_num(&events, caps->events);
+	params[M_CAPS + 1] = db_num(&bytes, caps->bytes);
+	sent = PQsendQueryPrepared(conn, db_stmts[STMT_MESSAGE_SEND_MANY].name, M_ARRAYS + 2, params, NULL, NULL, 0);
+	for (int a = 0; a < arrays; a++)
+		free(made[a]);
+	return sent;
 }
 
-bool
-sendq_gathers(struct sendq *q)
+static bool
+send_one(PGconn *conn, const struct sendq_send *s, const struct inbox_caps *caps)
 {
-	bool gathers;
+	struct inbox_step step;
+	bool sent;
 
-	if (atomic_load(&q->pending) == 0)
-		return false;
-	pthread_mutex_lock(&q->lock);
-	gathers = q->conn && q->queue.n > 0 && q->set.n == 0;
-	pthread_mutex_unlock(&q->lock);
-	return gathers;
+	inbox_step_make(&step, s->workspace, s->session, s->items, s->n, caps);
+	sent = PQsendQueryPrepared(conn, db_stmts[step.step.stmt].name, step.step.nparams, step.params, NULL, NULL, 0);
+	inbox_step_free(&step);
+	return sent;
 }
 
-void
-sendq_flush(struct sendq *q)
+/* message_send of one, message_send_many of several, or of one whose answer is kept. */
+static enum db_stmt
+stmt_of(const struct warmq_set *set)
 {
-	if (atomic_load(&q->pending) == 0)
-		return;
-	pthread_mutex_lock(&q->lock);
-	send_next(q);
-	pthread_mutex_unlock(&q->lock);
+	return set->n == 1 && !send_of(set->first)->kept ? STMT_MESSAGE_SEND : STMT_MESSAGE_SEND_MANY;
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------------------------- */
+static bool
+send_set(PGconn *conn, const struct warmq_set *set, const void *own)
+{
+	return stmt_of(set) == STMT_MESSAGE_SEND ? send_one(conn, send_of(set->first), own) : send_many(conn, set, own);
+}
+
+/* --- what it answers --------------------------------------------------------------------------------------------------------- */
+
+static enum warmq_result
+refused(const struct warmq_set *set, const struct warmq_item *at, const PGresult *r)
+{
+	struct err e = ERR_INIT;
+
+	(void)db_result_err(r, stmt_of(set), &e);
+	if (e.kind != EK_CONFLICT)
+		log_err("send_refused", &e, NULL);
+	return e.kind == EK_CONFLICT && stmt_of(set) == STMT_MESSAGE_SEND ? WARMQ_LOOK : WARMQ_ALONE;
+}
 
 /* One line for each send: inbox_sent_read()'s, or "-" for one that has to be looked at. */
 static void
-answer_set(struct sendq *q, const char *lines)
+read_lines(struct warmq_set *set)
 {
-	struct sendq_send *s = q->set.first;
+	AUTO(pgres) PGresult *res = steal(set->first->res);
+	const char *lines = pg_str(res, 0, 0);
 
-	sendset_empty(&q->set);
-	while (s) {
-		struct sendq_send *next = s->next;
+	lines = lines ? lines : "";
+	for (struct warmq_item *i = set->first; i; i = i->next) {
 		size_t len = strcspn(lines, "\n");
 
-		s->result = len == 1 && lines[0] == '-' ? SENDQ_LOOK : SENDQ_DONE;
-		if (s->result == SENDQ_DONE)
-			inbox_sent_read(lines, len, &s->sent);
+		if (len == 1 && lines[0] == '-')
+			i->result = WARMQ_LOOK;
+		else
+			inbox_sent_read(lines, len, &send_of(i)->sent);
 		lines += len + (lines[len] == '\n');
-		sendset_add(s->result == SENDQ_DONE ? &q->done : &q->others, s);
-		s = next;
 	}
 }
 
-/* Postgres is ready for the next one: this one is committed, or was taken back. */
-static void
-answer_ready(struct sendq *q)
+struct warmq *
+sendq_open(const char *dsn, int timeout_ms, int late_ms, const struct inbox_caps *caps, warmq_watch *watch, void *arg)
 {
-	struct err e = ERR_INIT;
-	const char *lines;
+	static const struct warmq_kind kind = { .name = SENDQ_NAME, .trouble = "send_connection", .joint = true, .uses = uses, .admits = admits,
+	    .choose = choose, .send = send_set, .refused = refused, .read = read_lines };
+	AUTO(str) char *conninfo = db_conninfo(dsn, timeout_ms, late_ms, true);
+	struct inbox_caps *own = xcalloc(1, sizeof *own);
 
-	FAILPOINT(DB_RAN);
-	if (q->failed || !q->answered) {
-		answer(q, &q->set, q->failed && q->error == EK_CONFLICT && q->stmt == STMT_MESSAGE_SEND ? SENDQ_LOOK : SENDQ_ALONE);
-	} else if (FAILPOINT_ERR(DB_COMMITTED, &e) < 0) {
-		answer(q, &q->set, SENDQ_UNCERTAIN);
-	} else {
-		lines = pg_str(q->rows, 0, 0);
-		answer_set(q, lines ? lines : "");
-	}
-	rows_drop(q);
-}
-
-static void
-take_result(struct sendq *q, PGresult *r)
-{
-	struct err e = ERR_INIT;
-
-	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 && !q->answered) {
-		q->answered = true;
-		q->rows = r;
-		return;
-	}
-	(void)db_result_err(r, q->stmt, &e);
-	q->failed = true;
-	q->error = e.kind;
-	if (e.kind != EK_CONFLICT)
-		log_err("send_refused", &e, NULL);
-	PQclear(r);
-}
-
-static void
-read_answers(struct sendq *q)
-{
-	if (!PQconsumeInput(q->conn) || PQstatus(q->conn) != CONNECTION_OK) {
-		lose(q, PQerrorMessage(q->conn));
-		return;
-	}
-	while (q->set.n > 0 && !PQisBusy(q->conn)) {
-		PGresult *r = PQgetResult(q->conn);
-
-		if (r)
-			take_result(q, r);
-		else if (PQstatus(q->conn) == CONNECTION_OK)
-			answer_ready(q);
-		if (PQstatus(q->conn) != CONNECTION_OK) {
-			lose(q, PQerrorMessage(q->conn));
-			return;
-		}
-	}
-	q->watch(q->arg, PQsocket(q->conn), false);
-}
-
-/* With the lock: see sendq_take(). */
-static struct sendq_send *
-hand_out(struct sendq *q)
-{
-	struct sendq_send *s = q->done.first, *rest;
-
-	if (s) {
-		atomic_fetch_sub(&q->pending, q->done.n);
-		sendset_empty(&q->done);
-		return s;
-	}
-	s = q->others.first;
-	if (!s)
-		return NULL;
-	rest = s->next;
-	q->others.first = rest;
-	q->others.n--;
-	if (!rest)
-		sendset_empty(&q->others);
-	s->next = NULL;
-	atomic_fetch_sub(&q->pending, 1);
-	return s;
-}
-
-struct sendq_send *
-sendq_take(struct sendq *q, bool *out_more)
-{
-	bool readable = atomic_exchange(&q->readable, false);
-	struct sendq_send *s;
-
-	*out_more = false;
-	if (!readable && atomic_load(&q->pending) == 0)
-		return NULL;
-	pthread_mutex_lock(&q->lock);
-	if (readable && q->conn)
-		read_answers(q);
-	if (late(q))
-		answer(q, &q->queue, SENDQ_ALONE);
-	else if (readable)
-		send_next(q);
-	s = hand_out(q);
-	*out_more = q->others.n > 0;
-	pthread_mutex_unlock(&q->lock);
-	return s;
-}
-
-void
-sendq_readable(struct sendq *q)
-{
-	atomic_store(&q->readable, true);
-}
-
-int
-sendq_pending(struct sendq *q)
-{
-	return atomic_load(&q->pending);
+	*own = *caps;
+	return warmq_open(&kind, own, conninfo, late_ms, watch, arg);
 }

@@ -31,7 +31,7 @@
 #define DEADLINE_MS 20000
 
 static struct db *gw;
-static struct sendq *q;
+static struct warmq *q;
 static pthread_mutex_t fd_lock = PTHREAD_MUTEX_INITIALIZER;
 static int watched = -1;
 static const struct inbox_caps caps = { CAP_EVENTS, CAP_BYTES };
@@ -69,9 +69,9 @@ connected(void)
 {
 	int64_t until = clock_mono_ms() + DEADLINE_MS;
 
-	while (!sendq_takes(q)) {
-		if (sendq_wants(q))
-			sendq_connect(q);
+	while (!warmq_takes(q)) {
+		if (warmq_wants(q))
+			warmq_connect(q);
 		assert_true(clock_mono_ms() < until);
 		(void)poll(NULL, 0, 5);
 	}
@@ -82,7 +82,7 @@ open_queue(int late_ms)
 {
 	AUTO(str) char *dsn = pgr_dsn("roost_gw");
 
-	sendq_close(&q);
+	warmq_close(&q);
 	q = sendq_open(dsn, 30000, late_ms, &caps, watch, NULL);
 	connected();
 }
@@ -107,7 +107,7 @@ start(void **state)
 static int
 stop(void **state)
 {
-	sendq_close(&q);
+	warmq_close(&q);
 	db_close(&gw);
 	return pgr_stop();
 }
@@ -134,7 +134,7 @@ make_session(const char *id)
 static void
 make_message(struct message *m, const char *workspace, const char *session, const char *text, int n)
 {
-	*m = (struct message){ .send = { .workspace = workspace, .session = m->session, .items = m->all, .n = n, .ticket = m } };
+	*m = (struct message){ .send = { .item.ticket = m, .workspace = workspace, .session = m->session, .items = m->all, .n = n } };
 	snprintf(m->session, sizeof m->session, "%s", session);
 	for (int i = 0; i < n; i++) {
 		m->all[i] = &m->items[i];
@@ -163,14 +163,14 @@ look(int ms)
 	bool more;
 
 	if (poll(&p, 1, ms) > 0 && fd >= 0)
-		sendq_readable(q);
+		warmq_readable(q);
 	else if (fd >= 0)
 		watch(NULL, fd, false);
-	for (struct sendq_send *s = sendq_take(q, &more), *next; s; s = next ? next : sendq_take(q, &more)) {
+	for (struct warmq_item *s = warmq_take(q, &more), *next; s; s = next ? next : warmq_take(q, &more)) {
 		struct message *m = s->ticket;
 
 		next = s->next;
-		assert_true(s->result == SENDQ_DONE || !next);
+		assert_true(s->result == WARMQ_DONE || !next);
 		assert_false(atomic_load(&m->answered));
 		atomic_store(&m->answered, true);
 	}
@@ -201,9 +201,9 @@ static void
 send_together(struct message *m, int n)
 {
 	for (int i = 0; i < n; i++)
-		assert_true(sendq_put(q, &m[i].send));
-	assert_true(sendq_gathers(q));
-	sendq_flush(q);
+		assert_true(warmq_put(q, &m[i].send.item));
+	assert_true(warmq_gathers(q));
+	warmq_flush(q);
 }
 
 static int
@@ -211,7 +211,7 @@ calls_of(const char *function)
 {
 	AUTO(str) char *calls = NULL;
 
-	sendq_close(&q);
+	warmq_close(&q);
 	for (int64_t until = clock_mono_ms() + DEADLINE_MS;;) {
 		AUTO(str) char *left = ask("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "'");
 
@@ -226,32 +226,32 @@ calls_of(const char *function)
 
 /* --- the same rows ----------------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *what, *prepare; enum sendq_result result; const char *owner; bool facts; } kinds[] = {
-	{ "idle", NULL, SENDQ_DONE, "", false },
-	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", SENDQ_DONE, "", false },
+static const struct { const char *what, *prepare; enum warmq_result result; const char *owner; bool facts; } kinds[] = {
+	{ "idle", NULL, WARMQ_DONE, "", false },
+	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", WARMQ_DONE, "", false },
 	{ "running, leased", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
-	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", SENDQ_DONE, "wk", true },
+	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
+	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", WARMQ_DONE, "wk", true },
 	{ "leased, with files", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET resources = '[1]' WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	    " UPDATE session SET resources = '[1]' WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
 	{ "leased, with outcomes", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET outcomes = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
+	    " UPDATE session SET outcomes = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
 	{ "leased, a reply is owed", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET paused = true WHERE id = '%1$s'", SENDQ_DONE, "wk", false },
-	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", SENDQ_DONE, "", false },
-	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", SENDQ_DONE, "", false },
+	    " UPDATE session SET paused = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
+	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", WARMQ_DONE, "", false },
+	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", WARMQ_DONE, "", false },
 	{ "running, a call opened", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%1$s', 'c', 1, 'confirm', 'b', '{}');"
-	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", SENDQ_DONE, "", false },
-	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", SENDQ_LOOK, "", false },
-	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", SENDQ_DONE, "", false },
-	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", SENDQ_LOOK, "", false },
-	{ "unknown", "DELETE FROM session WHERE id = '%s'", SENDQ_LOOK, "", false },
+	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", WARMQ_DONE, "", false },
+	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", WARMQ_LOOK, "", false },
+	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", WARMQ_DONE, "", false },
+	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", WARMQ_LOOK, "", false },
+	{ "unknown", "DELETE FROM session WHERE id = '%s'", WARMQ_LOOK, "", false },
 };
 #define KINDS ((int)(sizeof kinds / sizeof *kinds))
 
@@ -318,7 +318,7 @@ sets_are_single_sends(void **state)
 		before[i] = xmin_of(id);
 		make_message(&one, "w1", id, text, 1);
 		rc = inbox_send(gw, "w1", id, one.all, 1, &caps, &sent, &e);
-		if ((rc == 0) != (kinds[i].result == SENDQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(sent.owner, kinds[i].owner) != 0)
+		if ((rc == 0) != (kinds[i].result == WARMQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(sent.owner, kinds[i].owner) != 0)
 			fail_msg("alone, %s: %d %s \"%s\"", kinds[i].what, rc, e.detail, sent.owner);
 		same_facts(kinds[i].what, id, before[i], &sent, kinds[i].facts);
 		free(before[i]);
@@ -330,8 +330,8 @@ sets_are_single_sends(void **state)
 	send_together(m, KINDS);
 	until_answered(m, KINDS);
 	for (int i = 0; i < KINDS; i++) {
-		if (m[i].send.result != kinds[i].result || strcmp(m[i].send.sent.owner, kinds[i].owner) != 0)
-			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.result, m[i].send.sent.owner);
+		if (m[i].send.item.result != kinds[i].result || strcmp(m[i].send.sent.owner, kinds[i].owner) != 0)
+			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.item.result, m[i].send.sent.owner);
 		same_facts(kinds[i].what, m[i].session, before[i], &m[i].send.sent, kinds[i].facts);
 		free(before[i]);
 	}
@@ -373,7 +373,7 @@ answers_are_kept(void **state)
 	send_together(m + 3, 1);
 	until_answered(m + 3, 1);
 	for (int i = 0; i < 4; i++)
-		assert_int_equal(m[i].send.result, i == 2 ? SENDQ_LOOK : SENDQ_DONE);
+		assert_int_equal(m[i].send.item.result, i == 2 ? WARMQ_LOOK : WARMQ_DONE);
 	expect("req_1 req_3 req_a", "SELECT string_agg(request, ' ' ORDER BY request) FROM request_dedupe");
 	expect("1", "SELECT count(DISTINCT to_jsonb(x) - 'request' - 'expires_at') FROM request_dedupe x");
 	expect("0", "SELECT count(*) FROM request_dedupe WHERE abs(extract(epoch FROM expires_at - clock_timestamp()) - 60) > 30");
@@ -398,7 +398,7 @@ order_is_kept(void **state)
 	send_together(m, 12);
 	until_answered(m, 12);
 	for (int i = 0; i < 12; i++)
-		assert_int_equal(m[i].send.result, SENDQ_DONE);
+		assert_int_equal(m[i].send.item.result, WARMQ_DONE);
 	expect("m00_0 m01_0 m01_1 m01_2 m03_0 m04_0 m06_0 m07_0 m09_0 m09_1 m09_2 m10_0",
 	    "SELECT string_agg(id, ' ' ORDER BY inbox_seq) FROM inbox WHERE session_id = 's1'");
 	expect("m02_0 m05_0 m05_1 m05_2 m08_0 m11_0", "SELECT string_agg(id, ' ' ORDER BY inbox_seq) FROM inbox WHERE session_id = 's2'");
@@ -425,7 +425,7 @@ sets_are_bounded(void **state)
 	send_together(m + 3, 67);	/* 32, 32, 3 */
 	until_answered(m + 3, 67);
 	for (int i = 0; i < 70; i++)
-		assert_int_equal(m[i].send.result, SENDQ_DONE);
+		assert_int_equal(m[i].send.item.result, WARMQ_DONE);
 	free_messages(m, 70);
 	assert_int_equal(calls_of("message_send_many"), many + 4);
 	assert_int_equal(calls_of("message_send"), one + 1);
@@ -467,9 +467,9 @@ a_lock_holds_up_its_own(void **state)
 	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
 	send_together(m, 3);
 	until_answered(m, 3);
-	assert_int_equal(m[0].send.result, SENDQ_DONE);
-	assert_int_equal(m[1].send.result, SENDQ_LOOK);
-	assert_int_equal(m[2].send.result, SENDQ_DONE);
+	assert_int_equal(m[0].send.item.result, WARMQ_DONE);
+	assert_int_equal(m[1].send.item.result, WARMQ_LOOK);
+	assert_int_equal(m[2].send.item.result, WARMQ_DONE);
 	PQfinish(c);
 	expect("s0 s2", "SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM inbox");
 	free_messages(m, 3);
@@ -487,7 +487,7 @@ alone_it_waits_a_moment(void **state)
 	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
 	send_together(m + 1, 1);
 	until_answered(m + 1, 1);
-	assert_int_equal(m[1].send.result, SENDQ_ALONE);
+	assert_int_equal(m[1].send.item.result, WARMQ_ALONE);
 	PQfinish(c);
 	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
 	free_messages(m, 3);
@@ -523,7 +523,7 @@ a_claim_is_told(void **state)
 	PQfinish(c);
 	until_answered(m, 3);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(m[i].send.result, SENDQ_DONE);
+		assert_int_equal(m[i].send.item.result, WARMQ_DONE);
 		assert_string_equal(m[i].send.sent.owner, i == 1 ? "claimer" : "");
 	}
 	expect("s0 s1 s2", "SELECT string_agg(session_id, ' ' ORDER BY session_id) FROM work");
@@ -547,7 +547,7 @@ a_change_is_seen(void **state)
 	PQclear(PQexec(c, "COMMIT"));
 	PQfinish(c);
 	until_answered(&m[1], 1);
-	assert_int_equal(m[1].send.result, SENDQ_DONE);
+	assert_int_equal(m[1].send.item.result, WARMQ_DONE);
 	assert_true(m[1].send.sent.facts);
 	after = xasprintf("%u", m[1].send.sent.prior);
 	assert_string_not_equal(after, before);
@@ -567,7 +567,7 @@ an_error_takes_all_back(void **state)
 	send_together(m, 3);
 	until_answered(m, 3);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(m[i].send.result, SENDQ_ALONE);
+		assert_int_equal(m[i].send.item.result, WARMQ_ALONE);
 	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
 	expect("0", "SELECT sum(inbox_seq) FROM session");
 	run("ALTER TABLE inbox DROP CONSTRAINT not_this");
@@ -588,18 +588,18 @@ late_ones_are_passed(void **state)
 	run("ALTER FUNCTION linger() SET lock_timeout = '20s'");
 	c = other("SELECT pg_advisory_xact_lock(77)");
 	send_together(m, 1);
-	assert_true(sendq_put(q, &m[1].send));
+	assert_true(warmq_put(q, &m[1].send.item));
 	until_waiting();
 	until_answered(m + 1, 1);
-	assert_int_equal(m[1].send.result, SENDQ_ALONE);
-	assert_false(sendq_put(q, &m[2].send));
-	assert_false(sendq_takes(q));
+	assert_int_equal(m[1].send.item.result, WARMQ_ALONE);
+	assert_false(warmq_put(q, &m[2].send.item));
+	assert_false(warmq_takes(q));
 	assert_false(atomic_load(&m[0].answered));
-	assert_int_equal(sendq_pending(q), 1);
+	assert_int_equal(warmq_pending(q), 1);
 	PQfinish(c);
 	until_answered(m, 1);
-	assert_int_equal(m[0].send.result, SENDQ_DONE);
-	assert_true(sendq_takes(q));
+	assert_int_equal(m[0].send.item.result, WARMQ_DONE);
+	assert_true(warmq_takes(q));
 	free_messages(m, 3);
 }
 
@@ -613,15 +613,15 @@ lost_ones_are_uncertain(void **state)
 	three(m);
 	c = other("SELECT pg_advisory_xact_lock(77)");
 	send_together(m, 2);
-	assert_true(sendq_put(q, &m[2].send));
+	assert_true(warmq_put(q, &m[2].send.item));
 	until_waiting();
 	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '" SENDQ_NAME "'");
 	until_answered(m, 3);
-	assert_int_equal(m[0].send.result, SENDQ_UNCERTAIN);
-	assert_int_equal(m[1].send.result, SENDQ_UNCERTAIN);
-	assert_int_equal(m[2].send.result, SENDQ_ALONE);
+	assert_int_equal(m[0].send.item.result, WARMQ_UNCERTAIN);
+	assert_int_equal(m[1].send.item.result, WARMQ_UNCERTAIN);
+	assert_int_equal(m[2].send.item.result, WARMQ_ALONE);
 	PQfinish(c);
-	assert_int_equal(sendq_pending(q), 0);
+	assert_int_equal(warmq_pending(q), 0);
 	run("DROP TRIGGER linger ON inbox");
 	free_messages(m, 3);
 	clean(NULL);
@@ -629,7 +629,7 @@ lost_ones_are_uncertain(void **state)
 	send_together(next, 3);
 	until_answered(next, 3);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(next[i].send.result, SENDQ_DONE);
+		assert_int_equal(next[i].send.item.result, WARMQ_DONE);
 	expect("3", "SELECT count(*) FROM inbox");
 	free_messages(next, 3);
 }
@@ -648,7 +648,7 @@ a_restart_costs_none(void **state)
 	send_together(m, 3);
 	until_answered(m, 3);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(m[i].send.result, SENDQ_ALONE);
+		assert_int_equal(m[i].send.item.result, WARMQ_ALONE);
 	expect("", "SELECT string_agg(session_id, ' ') FROM inbox");
 	free_messages(m, 3);
 }
@@ -669,12 +669,12 @@ sender(void *arg)
 	struct message *mine = arg;
 
 	for (int i = 0; i < EACH; i++) {
-		while (!sendq_put(q, &mine[i].send))
+		while (!warmq_put(q, &mine[i].send.item))
 			look(1);
-		sendq_flush(q);
+		warmq_flush(q);
 		while (!atomic_load(&mine[i].answered))
 			look(1);
-		atomic_fetch_add(&refused, mine[i].send.result != SENDQ_DONE);
+		atomic_fetch_add(&refused, mine[i].send.item.result != WARMQ_DONE);
 	}
 	return NULL;
 }
@@ -704,7 +704,7 @@ threads_share_it(void **state)
 		pthread_join(threads[t], NULL);
 	for (int t = 0; t < THREADS; t++) {
 		for (int i = 0; i < EACH; i++)
-			n += crowd[t][i].send.result == SENDQ_DONE;
+			n += crowd[t][i].send.item.result == WARMQ_DONE;
 		free_messages(crowd[t], EACH);
 	}
 	assert_int_equal(n, THREADS * EACH - atomic_load(&refused));
@@ -712,7 +712,7 @@ threads_share_it(void **state)
 	done = ask("SELECT count(*) || ' ' || count(DISTINCT id) || ' ' || (SELECT sum(inbox_seq) FROM session) FROM inbox");
 	AUTO(str) char *want = xasprintf("%d %d %d", n, n, n);
 	assert_string_equal(done, want);
-	assert_int_equal(sendq_pending(q), 0);
+	assert_int_equal(warmq_pending(q), 0);
 }
 
 int

@@ -30,7 +30,7 @@
 
 /* A queue and what watches its descriptor. */
 struct rig {
-	struct writeq *q;
+	struct warmq *q;
 	pthread_mutex_t lock;	/* guards fd */
 	int fd;
 };
@@ -96,11 +96,11 @@ open_queue(struct rig *r, int late_ms)
 	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
 	int64_t until = clock_mono_ms() + DEADLINE_MS;
 
-	writeq_close(&r->q);
+	warmq_close(&r->q);
 	r->q = writeq_open(dsn, 30000, late_ms, watch, r);
-	while (!writeq_takes(r->q)) {
-		if (writeq_wants(r->q))
-			writeq_connect(r->q);
+	while (!warmq_takes(r->q)) {
+		if (warmq_wants(r->q))
+			warmq_connect(r->q);
 		assert_true(clock_mono_ms() < until);
 		(void)poll(NULL, 0, 5);
 	}
@@ -131,8 +131,8 @@ stop(void **state)
 {
 	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
 
-	writeq_close(&one.q);
-	writeq_close(&two.q);
+	warmq_close(&one.q);
+	warmq_close(&two.q);
 	PQfinish(owner);
 	return system(cmd);
 }
@@ -150,7 +150,7 @@ clean(void **state)
 static void
 make_agent(struct new_agent *a, int n, const char *name)
 {
-	*a = (struct new_agent){ .write = { .stmt = STMT_AGENT_INSERT, .nparams = AGENT_PARAMS, .params = a->params, .ticket = a },
+	*a = (struct new_agent){ .write = { .stmt = STMT_AGENT_INSERT, .nparams = AGENT_PARAMS, .params = a->params, .item.ticket = a },
 	    .params = { "w1", "org", a->id, name, "{\"b\":1}" } };
 	snprintf(a->id, sizeof a->id, "agent_%03d", n);
 }
@@ -170,7 +170,7 @@ static void
 free_agents(struct new_agent *a, int n)
 {
 	for (int i = 0; i < n; i++)
-		PQclear(a[i].write.res);
+		PQclear(a[i].write.item.res);
 }
 
 /* What a handler thread does: take what has come. */
@@ -182,15 +182,15 @@ look(struct rig *r, int ms)
 	bool more;
 
 	if (poll(&p, 1, ms) > 0 && fd >= 0)
-		writeq_readable(r->q);
+		warmq_readable(r->q);
 	else if (fd >= 0)
 		watch(r, fd, false);
-	for (struct writeq_write *w = writeq_take(r->q, &more), *next; w; w = next ? next : writeq_take(r->q, &more)) {
+	for (struct warmq_item *w = warmq_take(r->q, &more), *next; w; w = next ? next : warmq_take(r->q, &more)) {
 		struct new_agent *a = w->ticket;
 
 		next = w->next;
-		assert_true(w->result == WRITEQ_DONE || !next);
-		assert_true((w->result == WRITEQ_DONE) == (w->res != NULL));
+		assert_true(w->result == WARMQ_DONE || !next);
+		assert_true((w->result == WARMQ_DONE) == (w->res != NULL));
 		assert_false(atomic_load(&a->answered));
 		atomic_store(&a->answered, true);
 	}
@@ -212,9 +212,9 @@ static void
 write_together(struct rig *r, struct new_agent *a, int n)
 {
 	for (int i = 0; i < n; i++)
-		assert_true(writeq_put(r->q, &a[i].write));
-	assert_true(writeq_gathers(r->q));
-	writeq_flush(r->q);
+		assert_true(warmq_put(r->q, &a[i].write.item));
+	assert_true(warmq_gathers(r->q));
+	warmq_flush(r->q);
 }
 
 static PGconn *
@@ -256,9 +256,9 @@ one_commit(void **state)
 	for (int i = 0; i < 40; i++) {
 		AUTO(str) char *stamp = ask("SELECT wire_stamp(created_at) FROM agent WHERE id = '%s' AND version = 1 AND updated_at = created_at", a[i].id);
 
-		assert_int_equal(a[i].write.result, WRITEQ_DONE);
-		assert_int_equal(PQntuples(a[i].write.res), 1);
-		assert_string_equal(pg_str(a[i].write.res, 0, 0), stamp);
+		assert_int_equal(a[i].write.item.result, WARMQ_DONE);
+		assert_int_equal(PQntuples(a[i].write.item.res), 1);
+		assert_string_equal(pg_str(a[i].write.item.res, 0, 0), stamp);
 	}
 	expect("40 2", "SELECT count(*) || ' ' || count(DISTINCT a.xmin::text) FROM agent a JOIN agent_version v ON v.agent_id = a.id AND v.xmin = a.xmin"
 	    " AND v.created_at = a.created_at AND v.body = '{\"b\":1}' AND v.workspace_id = 'w1'");
@@ -279,8 +279,8 @@ none_of_one(void **state)
 	write_together(&one, a, 3);
 	until_answered(&one, a, 3);
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(a[i].write.result, WRITEQ_DONE);
-		assert_int_equal(PQntuples(a[i].write.res), i != 1);
+		assert_int_equal(a[i].write.item.result, WARMQ_DONE);
+		assert_int_equal(PQntuples(a[i].write.item.res), i != 1);
 	}
 	expect("agent_000 agent_002", "SELECT string_agg(id, ' ' ORDER BY id) FROM agent");
 	expect("agent_000 agent_002", "SELECT string_agg(object, ' ' ORDER BY object) FROM request_dedupe");
@@ -302,7 +302,7 @@ answers_are_kept(void **state)
 	}
 	write_together(&one, a, 2);
 	until_answered(&one, a, 2);
-	want = xasprintf("{\"at\":\"%s\",\"again\":\"%s\"}", pg_str(a[0].write.res, 0, 0), pg_str(a[0].write.res, 0, 0));
+	want = xasprintf("{\"at\":\"%s\",\"again\":\"%s\"}", pg_str(a[0].write.item.res, 0, 0), pg_str(a[0].write.item.res, 0, 0));
 	expect(want, "SELECT reply FROM request_dedupe WHERE request = 'req_agent_000' AND object = 'agent_000' AND kind = 'p' AND status = 200 AND made_by = 0"
 	    " AND seen = 0 AND events IS NULL AND abs(extract(epoch FROM expires_at - clock_timestamp()) - 60) < 30");
 	expect("t", "SELECT reply IS NULL FROM request_dedupe WHERE object = 'agent_001'");
@@ -321,11 +321,11 @@ an_error_takes_all_back(void **state)
 	write_together(&one, a, 3);
 	until_answered(&one, a, 3);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(a[i].write.result, WRITEQ_ALONE);
+		assert_int_equal(a[i].write.item.result, WARMQ_ALONE);
 	expect("0", "SELECT count(*) FROM agent");
 	write_together(&one, a + 3, 1);		/* and it goes on */
 	until_answered(&one, a + 3, 1);
-	assert_int_equal(a[3].write.result, WRITEQ_DONE);
+	assert_int_equal(a[3].write.item.result, WARMQ_DONE);
 	free_agents(a, 4);
 }
 
@@ -339,18 +339,18 @@ late_ones_are_passed(void **state)
 	for (int i = 0; i < 3; i++)
 		make_agent(&a[i], i, i ? "A" : "hold it");
 	write_together(&one, a, 1);
-	assert_true(writeq_put(one.q, &a[1].write));
+	assert_true(warmq_put(one.q, &a[1].write.item));
 	until_waiting(1);
 	until_answered(&one, a + 1, 1);
-	assert_int_equal(a[1].write.result, WRITEQ_ALONE);
-	assert_false(writeq_put(one.q, &a[2].write));
-	assert_false(writeq_takes(one.q));
+	assert_int_equal(a[1].write.item.result, WARMQ_ALONE);
+	assert_false(warmq_put(one.q, &a[2].write.item));
+	assert_false(warmq_takes(one.q));
 	assert_false(atomic_load(&a[0].answered));
-	assert_int_equal(writeq_pending(one.q), 1);
+	assert_int_equal(warmq_pending(one.q), 1);
 	PQfinish(c);
 	until_answered(&one, a, 1);
-	assert_int_equal(a[0].write.result, WRITEQ_DONE);
-	assert_true(writeq_takes(one.q));
+	assert_int_equal(a[0].write.item.result, WARMQ_DONE);
+	assert_true(warmq_takes(one.q));
 	free_agents(a, 3);
 }
 
@@ -363,14 +363,14 @@ lost_ones_are_uncertain(void **state)
 	for (int i = 0; i < 3; i++)
 		make_agent(&a[i], i, i == 1 ? "hold it" : "A");
 	write_together(&one, a, 2);
-	assert_true(writeq_put(one.q, &a[2].write));
+	assert_true(warmq_put(one.q, &a[2].write.item));
 	until_waiting(1);
 	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '" WRITEQ_NAME "'");
 	until_answered(&one, a, 3);
-	assert_int_equal(a[0].write.result, WRITEQ_UNCERTAIN);
-	assert_int_equal(a[1].write.result, WRITEQ_UNCERTAIN);
-	assert_int_equal(a[2].write.result, WRITEQ_ALONE);
-	assert_int_equal(writeq_pending(one.q), 0);
+	assert_int_equal(a[0].write.item.result, WARMQ_UNCERTAIN);
+	assert_int_equal(a[1].write.item.result, WARMQ_UNCERTAIN);
+	assert_int_equal(a[2].write.item.result, WARMQ_ALONE);
+	assert_int_equal(warmq_pending(one.q), 0);
 	expect("0", "SELECT count(*) FROM agent");
 	PQfinish(c);
 	free_agents(a, 3);
@@ -390,7 +390,7 @@ a_restart_costs_none(void **state)
 	write_together(&one, a, 2);
 	until_answered(&one, a, 2);
 	for (int i = 0; i < 2; i++)
-		assert_int_equal(a[i].write.result, WRITEQ_ALONE);
+		assert_int_equal(a[i].write.item.result, WARMQ_ALONE);
 	expect("0", "SELECT count(*) FROM agent");
 }
 
@@ -405,7 +405,7 @@ bytes_are_bounded(void **state)
 		make_agent(&a[i], i, "A");
 		a[i].params[BODY - 1] = i == 2 ? too_large : large;
 	}
-	assert_false(writeq_put(one.q, &a[2].write));
+	assert_false(warmq_put(one.q, &a[2].write.item));
 	write_together(&one, a, 2);
 	until_answered(&one, a, 2);
 	expect("2 2", "SELECT count(*) || ' ' || count(DISTINCT xmin::text) FROM agent");
@@ -433,11 +433,11 @@ locks_have_an_order(void **state)
 	until_answered(&one, a, 2);
 	until_answered(&two, b, 2);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(a[i].write.result, WRITEQ_DONE);
-		assert_int_equal(b[i].write.result, WRITEQ_DONE);
+		assert_int_equal(a[i].write.item.result, WARMQ_DONE);
+		assert_int_equal(b[i].write.item.result, WARMQ_DONE);
 	}
 	expect("4", "SELECT count(*) FROM request_dedupe");
-	writeq_close(&two.q);
+	warmq_close(&two.q);
 	free_agents(a, 2);
 	free_agents(b, 2);
 }
@@ -457,12 +457,12 @@ writer(void *arg)
 	struct new_agent *mine = arg;
 
 	for (int i = 0; i < EACH; i++) {
-		while (!writeq_put(one.q, &mine[i].write))
+		while (!warmq_put(one.q, &mine[i].write.item))
 			look(&one, 1);
-		writeq_flush(one.q);
+		warmq_flush(one.q);
 		while (!atomic_load(&mine[i].answered))
 			look(&one, 1);
-		atomic_fetch_add(&refused, mine[i].write.result != WRITEQ_DONE);
+		atomic_fetch_add(&refused, mine[i].write.item.result != WARMQ_DONE);
 	}
 	return NULL;
 }
@@ -486,7 +486,7 @@ threads_share_it(void **state)
 	expect("t", "SELECT count(DISTINCT xmin::text) < count(*) FROM agent");
 	for (int t = 0; t < THREADS; t++)
 		free_agents(crowd[t], EACH);
-	assert_int_equal(writeq_pending(one.q), 0);
+	assert_int_equal(warmq_pending(one.q), 0);
 }
 
 int
