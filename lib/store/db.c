@@ -430,6 +430,8 @@ run_around(struct db *db, int flags, const struct db_step *steps, int n, struct 
 	} else {
 		flags |= DB_STEPS_BEGIN;
 		if (o->first) {
+			PQclear(o->hit);	/* of a transaction that was taken back */
+			o->hit = NULL;
 			all[m] = *o->first;
 			all[m++].out = &o->hit;
 		}
@@ -476,6 +478,10 @@ db_run_alone(struct db *db, const struct db_step *step, struct err *e)
 		if (e->kind == EK_UNCERTAIN)
 			return -1;
 		db_rollback(db);
+		if (step->out) {
+			PQclear(*step->out);	/* rows of a run whose commit failed */
+			*step->out = NULL;
+		}
 		if (!db_again(runs, e))
 			return no_more(e);
 	}
