@@ -131,10 +131,18 @@ export function redisMany(commands) {
 	return done;
 }
 
-// The name of the worker that a service is at the moment: its log says it.
+// The name of the worker that a service is at the moment: its bell's. (Its log says it too, but a moment later.)
 export function workerOf(service) {
-	const said = readFileSync(path.join(stateDir, 'log', service, 'current'), 'utf8').match(/"event":"worker_ready","worker":"[^"]+"/g);
-	return said?.at(-1).split('"').at(-2);
+	const fds = `/proc/${pidOf(service)}/fd`;
+	const socket = (fd) => readlinkSync(`${fds}/${fd}`).match(/^socket:\[(\d+)\]$/)?.[1];
+	let inodes;
+	try {
+		inodes = new Set(readdirSync(fds).map(socket));
+	} catch {
+		return undefined;	// it is just being replaced
+	}
+	const bell = readFileSync('/proc/net/unix', 'utf8').split('\n').map((line) => line.trim().split(/\s+/)).find((f) => inodes.has(f[6]) && f[7]?.includes('/bell/'));
+	return bell && path.basename(bell[7]);
 }
 
 // The service of the worker that carries most of the load: work is packed onto the first one (workers/harness/peers.h).
