@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "id.h"
 #include "xalloc.h"
 
 #define PLACES 64
@@ -56,15 +57,10 @@ kits_free(struct kits **allp)
 	*allp = NULL;
 }
 
-/* FNV-1a */
 static struct place *
 place_of(struct kits *all, const char *name)
 {
-	uint32_t h = 2166136261u;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 16777619u;
-	return &all->places[h % PLACES];
+	return &all->places[id_hash(name) % PLACES];
 }
 
 static char *

@@ -13,7 +13,8 @@
 --   p_m_*               rows of meter_event: at which event of the append, and the class of tokens from 1 to 5, or 6 for its billed time
 -- Returns a number for each append: where the log ended before it; or -1 fenced, -2 woken, -3 stamp, as session_append_one; or -4: only
 -- session_append_one can tell (the row is locked or gone, attempts, a long interval). What is below 0 has written nothing. Behind
--- them the database's time, and the transaction (as session_append_one). It waits for nobody's lock, so it is in no deadlock. An error takes all of it back: each append goes alone then.
+-- them the database's time, and the transaction (as session_append_one). It waits for nobody's lock, so it is in no deadlock. An error
+-- takes all of it back: each append goes alone then.
 CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigint[], p_bases bigint[], p_events int[], p_status text[],
     p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_keeps boolean[], p_context_bytes bigint[], p_token_nano bigint[],
     p_tokens bigint[], p_rates bigint[], p_taken_events int[], p_taken_bytes bigint[], p_taken_wakes int[],

@@ -39,7 +39,7 @@ BEGIN
     VALUES (p_session, session_inbox_put.inbox_seq - n + k, p_ids[k], p_types[k], p_stems[k], p_roles[k]::"char", p_fragments[k], v_now,
             p_on_receipt[k], v_wakes[k], p_refers[k], p_answers[k], p_denials[k]);
   END LOOP;
-  -- a claim under way is waited for: its worker must be told. What comes under a lease is counted by its owner (as in session_message)
+  -- a claim under way is waited for: its worker must be told. What comes under a lease is counted by its owner (as in message_send)
   INSERT INTO work AS w (workspace_id, session_id, due_at, bytes) VALUES (v_workspace, p_session, v_now, v_context + v_bytes)
   ON CONFLICT (workspace_id, session_id) DO UPDATE
      SET due_at = least(w.due_at, excluded.due_at), bytes = w.bytes + CASE WHEN w.lease_owner IS NULL THEN v_bytes ELSE 0 END
