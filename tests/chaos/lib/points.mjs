@@ -45,6 +45,12 @@ export const ways = {
 		await say(x, id, 'some words');
 		return { id, want: 'idle' };
 	},
+	// A change of the session itself: its transaction is of several statements with a commit of its own, as sends and creates have none.
+	async titled(x) {
+		const { id } = await ways.plain(x);
+		must(await x.clients.op('update', () => x.clients.c.beta.sessions.update(id, { title: 'a title' })), 'the update', x);
+		return { id, want: 'idle' };
+	},
 	async first(x) {
 		const mark = x.clients.mark();
 		const s = must(await x.clients.create({ agent: x.stage.scripted.id, environment_id: x.stage.environment.id, initial_events: [message(mark, 'hi')] }),
@@ -215,8 +221,8 @@ export const points = [
 	{ point: 'gateway.after_reply', way: 'plain' },
 	{ point: 'db.before_run', way: 'plain' },
 	{ point: 'db.after_run', way: 'plain' },
-	{ point: 'db.before_commit', way: 'plain' },
-	{ point: 'db.after_commit', way: 'plain' },
+	{ point: 'db.before_commit', way: 'titled' },
+	{ point: 'db.after_commit', way: 'titled' },
 	{ point: 'dbq.before_send', way: 'tool' },
 	{ point: 'dbq.after_send', way: 'tool' },
 	{ point: 'dbq.before_done', way: 'tool' },
