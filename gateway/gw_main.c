@@ -25,9 +25,11 @@
 #include "probe.h"
 #include "reads.h"
 #include "serve.h"
+#include "shares.h"
 #include "suffix.h"
 #include "together.h"
 #include "upload.h"
+#include "waiting.h"
 #include "xalloc.h"
 
 #define ARENA_MAX (256UL << 20)
@@ -57,6 +59,7 @@ rest(void *arg, bool idle)
 	reads_rest(t->gw->reads, t);
 	together_rest(t->gw->sends, t);
 	together_rest(t->gw->writes, t);
+	waiting_rest(t->gw->waiting, t);
 	if (!idle)
 		once_sweep(t->db);
 	keep_sweep(t->gw->conf, t->db);
@@ -128,6 +131,8 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->reads = reads_open(c, *park);
 	gw->sends = together_sends(c, *park);
 	gw->writes = together_writes(c, *park);
+	gw->shares = shares_new((int)c->threads, (int)c->waiting_org_max);
+	gw->waiting = waiting_open(gw->shares, *park);
 	gw->kits = kits_new();
 	return 0;
 }
@@ -179,6 +184,8 @@ main(int argc, char **argv)
 	reads_close(&gw.reads);
 	together_close(&gw.sends);
 	together_close(&gw.writes);
+	waiting_close(&gw.waiting);
+	shares_free(&gw.shares);
 	kits_free(&gw.kits);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);

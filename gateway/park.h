@@ -29,9 +29,10 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
  * ready(arg, its own argument of park_run()). Its owner asks for each report anew; fresh: the first time. Stopping waits while
  * pending(arg) > 0, as it does for requests. What is gathered to be sent there together, gathers(arg), is sent by flush(arg) as soon as
  * nothing else is readable, after a few more events, or when the thread that leads is about to wait for something else; both may be NULL.
+ * So may ready, of one that has no descriptor and is only waited for.
  * park_aside(): before the first park_run(); returns the number by which park_aside_watch() knows it.
  */
-#define PARK_ASIDES 3
+#define PARK_ASIDES 4
 struct park_aside {
 	void (*ready)(void *arg, void *thread_arg);
 	int (*pending)(void *arg);

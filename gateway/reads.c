@@ -23,7 +23,7 @@ static void
 finish(struct reads *all, struct gw_thread *t, struct flight *f)
 {
 	flight_lands(f, t);
-	serve_again(&f->r, &f->q, f->fcgi, f->start_us);
+	serve_again(t, &f->r, &f->q, f->fcgi, f->start_us);
 	db_later_free(&f->q);
 	flight_over(all->flights, f, all->park);
 }

@@ -30,8 +30,10 @@
 #include "reads.h"
 #include "refusal.h"
 #include "route.h"
+#include "shares.h"
 #include "together.h"
 #include "upload.h"
+#include "waiting.h"
 
 #define HEAD_ROOM 512		/* of most replies' headers */
 #define LARGE 65536		/* bodies and replies that are worth another thread's lead */
@@ -172,7 +174,7 @@ handler(struct gw_req *r, const struct dedupe_id *id, struct db_later *later, st
 	return rc;
 }
 
-/* Everything up to and including the handler. */
+/* Behind the key: everything up to and including the handler. */
 static int
 handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct db_later *later, struct err *e)
 {
@@ -180,7 +182,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct db_late
 	size_t cap = body_cap(t, r->route->body);
 	struct dedupe_id id = { .kind = DEDUPE_NONE };
 
-	if (authenticate(t, r, fcgi, e) < 0 || route_check_params(r->route, r->param, e) < 0)
+	if (route_check_params(r->route, r->param, e) < 0)
 		return -1;
 	note_named(t->gw->conns, r);
 	text->secret = shape_secret(r->route->body);
@@ -208,27 +210,55 @@ try_again(const struct err *e)
 	return e->kind == EK_UNAVAILABLE || e->kind == EK_UNCERTAIN || e->kind == EK_UNDONE;
 }
 
-/* A read that was noted, or failed with its connection: by this thread, from the handler on. */
 static int
-read_here(struct gw_req *r, struct err *e)
+read_once(struct gw_req *r, struct err *e)
 {
 	buf_reset(&r->out);
 	err_clear(e);
 	return r->route->handler(r, e);
 }
 
+/* A read that was noted, or failed with its connection: by this thread, from the handler on. */
+static int
+read_here(struct gw_req *r, struct err *e)
+{
+	int rc = read_once(r, e);
+
+	return rc < 0 && try_again(e) ? read_once(r, e) : rc;
+}
+
 #define HANDED_OVER 1
 
+/* By this thread, for an organization whose share it does not ask. */
 static int
-run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
+bring_to_end(struct gw_thread *t, struct gw_req *r, gw_handler *rest, struct err *e)
+{
+	int rc;
+
+	shares_join(t->gw->shares, r->who.organization_id);
+	rc = rest(r, e);
+	shares_end(t->gw->shares, r->who.organization_id);
+	return rc;
+}
+
+/* Behind the key, in its organization's share. */
+static int
+run_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
 {
 	struct db_later later = { .asked = false };
 	int rc = handle(t, r, fcgi, &later, e);
 
+	if (rc < 0 && !later.asked && try_again(e) && strcmp(r->route->method, "GET") == 0) {
+		buf_reset(&r->out);
+		buf_reset(&r->text);
+		err_clear(e);
+		rc = handle(t, r, fcgi, NULL, e);
+	}
+	shares_end(t->gw->shares, r->who.organization_id);
 	if (later.asked) {
 		if (reads_take(t->gw->reads, t, r, &later, fcgi, start_us))
 			return HANDED_OVER;
-		rc = read_here(r, e);
+		rc = bring_to_end(t, r, read_here, e);
 	}
 	db_later_free(&later);
 	if (rc == 0 && (r->later || r->write)) {
@@ -236,31 +266,44 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us,
 		if (r->later ? together_take(t->gw->sends, &r->later->send.item, t, r, fcgi, start_us)
 		    : together_take(t->gw->writes, &r->write->write.item, t, r, fcgi, start_us))
 			return HANDED_OVER;
-		rc = once_sent(r, e);
+		rc = bring_to_end(t, r, once_sent, e);
 		after_tell(r);
-		return rc;
-	}
-	if (rc < 0 && try_again(e) && strcmp(r->route->method, "GET") == 0) {
-		buf_reset(&r->out);
-		buf_reset(&r->text);
-		err_clear(e);
-		rc = handle(t, r, fcgi, NULL, e);
 	}
 	return rc;
 }
 
+static int
+run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
+{
+	int rc = authenticate(t, r, fcgi, e);
+
+	if (rc < 0 && try_again(e) && strcmp(r->route->method, "GET") == 0) {
+		err_clear(e);
+		rc = authenticate(t, r, fcgi, e);
+	}
+	if (rc < 0)
+		return -1;
+	if (shares_begin(t->gw->shares, r->who.organization_id))
+		return run_on(t, r, fcgi, start_us, e);
+	if (waiting_take(t->gw->waiting, t, r, fcgi, start_us))
+		return HANDED_OVER;
+	return err_set(e, EK_LIMIT, 0, "Too many requests of this organization are waiting; try again.");
+}
+
 void
-serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us)
+serve_again(struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us)
 {
 	struct err e = ERR_INIT;
 	int rc;
 
+	shares_join(t->gw->shares, r->who.organization_id);
 	if (q->res)
 		db_later_begin(r->db, q);
-	rc = read_here(r, &e);
+	rc = read_once(r, &e);
 	db_later_end(r->db);
 	if (rc < 0 && try_again(&e))
-		(void)read_here(r, &e);
+		(void)read_once(r, &e);
+	shares_end(t->gw->shares, r->who.organization_id);
 	serve_reply(r, fcgi, &e, "", start_us);
 }
 
@@ -337,6 +380,31 @@ hand_over(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t sta
 	return false;
 }
 
+/* The request is answered, or refused, or somebody else's to answer (false). */
+static bool
+end(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us)
+{
+	if (unbuffered(fcgi))
+		fcgi->keepConnection = 0;
+	else
+		body_drain(fcgi);
+	if (r->probe && e->kind == EK_NONE && probes_take(t->gw->probes, r, fcgi, start_us, e) == 0) {
+		arena_reset(t->arena);
+		return false;
+	}
+	serve_reply(r, fcgi, e, allow, start_us);
+	arena_reset(t->arena);
+	return true;
+}
+
+bool
+serve_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us)
+{
+	struct err e = ERR_INIT;
+
+	return run_on(t, r, fcgi, start_us, &e) != HANDED_OVER && end(t, r, fcgi, &e, "", start_us);
+}
+
 bool
 serve(struct gw_thread *t, FCGX_Request *fcgi)
 {
@@ -355,19 +423,11 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	if (r.route && shape_multipart(r.route->body)) {
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;
-	} else {
-		if (r.route && run(t, &r, fcgi, start_us, &e) == HANDED_OVER)
-			return false;
-		if (unbuffered(fcgi))
-			fcgi->keepConnection = 0;
-		else
-			body_drain(fcgi);
-		if (r.probe && e.kind == EK_NONE && probes_take(t->gw->probes, &r, fcgi, start_us, &e) == 0) {
-			arena_reset(t->arena);
-			return false;
-		}
+		serve_reply(&r, fcgi, &e, allow, start_us);
+		arena_reset(t->arena);
+		return true;
 	}
-	serve_reply(&r, fcgi, &e, allow, start_us);
-	arena_reset(t->arena);
-	return true;
+	if (r.route && run(t, &r, fcgi, start_us, &e) == HANDED_OVER)
+		return false;
+	return end(t, &r, fcgi, &e, allow, start_us);
 }

@@ -19,6 +19,8 @@ struct uploads;
 struct probes;
 struct reads;
 struct together;
+struct shares;
+struct waiting;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -29,6 +31,8 @@ struct gw {
 	struct probes *probes;
 	struct reads *reads;
 	struct together *sends, *writes;
+	struct shares *shares;
+	struct waiting *waiting;
 	struct kits *kits;
 	struct conns *conns;
 };
@@ -44,15 +48,17 @@ struct gw_thread {
 
 /*
  * Answer the accepted request completely; the body is read to its end (bounded) whatever the outcome. False: an upload, a
- * validation, a quick read, a send or a new object, which has been handed over and will be answered and given back to the park by another
- * thread (upload.h, probe.h, reads.h, together.h).
+ * validation, a quick read, a send or a new object, or one that waits for its turn, which has been handed over and will be answered and
+ * given back to the park by another thread (upload.h, probe.h, reads.h, together.h, waiting.h).
  */
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
+/* The same of one that has waited for its turn (waiting.h): its key has been looked at, it counts as begun. */
+bool serve_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us);
 
 /* For what was handed over. Which call r is an attempt of, by its headers and what its body says. */
 int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);
 /* A quick read's answer has come (q->res; NULL: it is to be read the usual way): its handler once more, and the last words. */
-void serve_again(struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
+void serve_again(struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
 /* The last words: reply or envelope, the log line; frees what r owns. allow: methods, of a 405, or "". */
 void serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us);
 

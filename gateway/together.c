@@ -10,6 +10,7 @@
 #include "after.h"
 #include "flight.h"
 #include "once.h"
+#include "shares.h"
 #include "xalloc.h"
 
 #define LATE_MS 20
@@ -27,7 +28,9 @@ go_on(struct flight *f, struct gw_thread *t)
 {
 	flight_lands(f, t);
 	f->e = (struct err)ERR_INIT;
+	shares_join(t->gw->shares, f->r.who.organization_id);
 	(void)once_sent(&f->r, &f->e);
+	shares_end(t->gw->shares, f->r.who.organization_id);
 }
 
 static void
