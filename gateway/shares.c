@@ -51,11 +51,12 @@ shares_new(int threads, int waiting_max)
 static struct org *
 org_of(struct shares *all, const char *id)
 {
-	struct org *o;
+	struct org *o = TAILQ_FIRST(&all->orgs);
 
-	TAILQ_FOREACH(o, &all->orgs, link)
-		if (strcmp(o->id, id) == 0)
-			return o;
+	while (o && strcmp(o->id, id) != 0)
+		o = TAILQ_NEXT(o, link);
+	if (o)
+		return o;
 	o = xcalloc(1, sizeof *o);
 	strncpy(o->id, id, sizeof o->id - 1);
 	STAILQ_INIT(&o->waiting);
@@ -185,9 +186,9 @@ shares_wait(struct shares *all, const char *organization, void *ticket)
 static struct org *
 next_org(const struct shares *all)
 {
-	struct org *found = NULL, *o;
+	struct org *found = NULL;
 
-	TAILQ_FOREACH(o, &all->orgs, link) {
+	for (struct org *o = TAILQ_FIRST(&all->orgs); o; o = TAILQ_NEXT(o, link)) {
 		if (o->nwaiting == 0 || !may(all, o))
 			continue;
 		if (o->held == 0)
