@@ -1,16 +1,17 @@
 // Every failpoint at every state, the stories, every fault under load, then all invariants: TAP, one line each. See README.md.
 //   POINTS=regex PAIRS=regex OUTSIDE=regex RACE=regex CASES=regex FAULTS=regex   only some of them ("none" leaves a part out)
 //   REPEAT=10   stories one after the other, that often
+//   SHUFFLE=7   points, pairs, races, stories and faults in an order by this seed: each must do whatever went before it
 //   BRIEF=1   what `make test` has time for: each failpoint once, of its other states and of the pairs another part each day, the quick stories
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { cases } from './lib/cases.mjs';
-import { random } from './lib/clients.mjs';
+import { random, shuffle } from './lib/clients.mjs';
 import { arm, disarm, reached } from './lib/failpoints.mjs';
 import { faults, heal } from './lib/faults.mjs';
 import { check, failpointNames, healthy, quiet, until, violations } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
-import { discover, fromOutside, missed, part, QUICK, someOf, unlisted } from './lib/matrix.mjs';
+import { discover, fromOutside, missed, part, QUICK, someOf, today, unlisted } from './lib/matrix.mjs';
 import { over, points, ways } from './lib/points.mjs';
 import { races } from './lib/races.mjs';
 import { close, open, verdict } from './lib/scene.mjs';
@@ -19,6 +20,7 @@ import { finish, skip, test as tap } from './lib/tap.mjs';
 const seed = Number(process.env.SEED ?? 1);
 const some = (name) => new RegExp(process.env[name] ?? '.');
 const brief = process.env.BRIEF === '1';
+const shuffled = (list) => (process.env.SHUFFLE ? shuffle(list, random(Number(process.env.SHUFFLE))) : list);
 const wanted = (name, v) => some(name).test(`${v.f} ${v.name}`) && (!brief || v.brief);
 let stopping = false;
 process.on('SIGTERM', () => { stopping = true; });
@@ -29,6 +31,7 @@ async function test(name, fn, needs) {
 	lacking ? skip(name, lacking) : await tap(name, fn);
 }
 
+if (brief) console.log(`# the same parts again: DAY=${today}`);
 const x = await open();
 const { clients } = x;
 
@@ -86,14 +89,14 @@ if (process.env.PAIRS !== 'none') {
 	});
 	if (brief) pairs = part(pairs, 16);
 }
-for (const p of (brief ? someOf(points) : points).filter((v) => some('POINTS').test(v.point)))
+for (const p of shuffled(brief ? someOf(points) : points).filter((v) => some('POINTS').test(v.point)))
 	await test(`kill -9 at ${p.point}, ${p.way}`, () => strike(p.point, [p.way], p.with));
 if (!process.env.POINTS) await test('every failpoint has been struck', async () => {
 	const missing = failpointNames().filter((n) => !n.startsWith('clock.') && !points.some((p) => p.point.split('/')[0] === n));
 	if (missing.length > 0) throw new Error(missing.join(' '));
 });
 
-for (const p of pairs.filter((v) => some('PAIRS').test(v.point)))
+for (const p of shuffled(pairs).filter((v) => some('PAIRS').test(v.point)))
 	await test(`kill -9 at ${p.point}, ${p.ways[0]}`, async () => {
 		if (!await strike(p.point, p.ways)) return `not come to again in ${p.ways.length} lives`;
 	});
@@ -120,20 +123,20 @@ async function fromTheOutside({ point, state, way }) {
 		disarm();
 	}
 }
-for (const o of (brief ? part(fromOutside, 32) : fromOutside).filter((v) => some('OUTSIDE').test(`${v.point} ${v.state}`)))
+for (const o of shuffled(brief ? part(fromOutside, 32) : fromOutside).filter((v) => some('OUTSIDE').test(`${v.point} ${v.state}`)))
 	await test(`kill -9 at ${o.point} while ${o.state}, ${o.way}`, () => fromTheOutside(o));
 
-for (const r of races.filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
+for (const r of shuffled(races).filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
 	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
 
-for (const c of Array(Number(process.env.REPEAT ?? 1)).fill(cases).flat().filter((v) => wanted('CASES', v)))
+for (const c of shuffled(Array(Number(process.env.REPEAT ?? 1)).fill(cases).flat()).filter((v) => wanted('CASES', v)))
 	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm), c.needs);
 
 // Faults under load: between two of them a session of its own must work.
 let playing = true;
 const rng = random(seed);
 const cast = Array.from({ length: 6 }, (_, i) => new Actor(clients, x.stage, seed * 1000 + i).run(() => playing && !stopping));
-for (const f of faults.filter((v) => wanted('FAULTS', v))) {
+for (const f of shuffled(faults).filter((v) => wanted('FAULTS', v))) {
 	await test(`${f.f}: ${f.name}`, async () => {
 		const wrong = clients.wrong.length;
 		await f.strike({ rng, ...x });

@@ -18,6 +18,15 @@ export function random(seed) {
 	return { next, below: (n) => Math.floor(next() * n), chance: (p) => next() < p, pick: (list) => list[Math.floor(next() * list.length)] };
 }
 
+export function shuffle(list, rng) {
+	const all = [...list];
+	for (let i = all.length - 1; i > 0; i--) {
+		const j = rng.below(i + 1);
+		[all[i], all[j]] = [all[j], all[i]];
+	}
+	return all;
+}
+
 const headers = {
 	authorization: `Bearer ${apiKey}`, 'anthropic-version': VERSION, 'anthropic-beta': BETA, accept: 'application/json',
 };
