@@ -80,7 +80,7 @@ $$(OUT)/bin/$(1): $$(call objs,$$(SRC_$(1))) $(if $(filter $(BASE_ONLY),$(1)),$$
 	@mkdir -p $$(@D)
 	$$(CC) $(if $(filter $(STATIC),$(1)),-static,$$(LINK_$$(BUILD))) -o $$@ $$^ $$(LIBS_$(1))
 endef
-$(foreach b,$(BINS),$(eval $(call bin_rule,$(b))))
+$(foreach b,$(filter-out $(if $(filter asan,$(BUILD)),roost-init),$(BINS)),$(eval $(call bin_rule,$(b))))
 
 $(OUT)/libbase.a: $(call objs,$(BASE_SRC))
 	@rm -f $@ && ar rcs $@ $^

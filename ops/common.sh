@@ -109,7 +109,8 @@ pg_bin() {
 	printf '%s' "$best"
 }
 
-# ops/services, one line per process: name index user groups program stage. ROOST_SERVICES limits it to some names (tests, repairs).
+# ops/services, one line per process: name index user groups program stage. ROOST_SERVICES limits it to some names (tests, repairs),
+# ROOST_CORES stands for another number of cores (tests; then of all commands for this instance).
 services() {
 	local name count user groups program stage i n
 	while read -r name count user groups program stage; do
@@ -119,7 +120,7 @@ services() {
 		fi
 		case $count in
 		one) echo "$name - $user $groups $program $stage"; continue ;;
-		cores) n=$(nproc) ;;
+		cores) n=${ROOST_CORES:-$(nproc)} ;;
 		*) n=$count ;;
 		esac
 		for ((i = 0; i < n; i++)); do

@@ -5,7 +5,7 @@ import { openSite } from '../../e2e/lib/mcp.mjs';
 import { signal, until } from './instance.mjs';
 import { ways } from './points.mjs';
 
-const BOUND_MS = 5000 + 12_000 + 1000;	// probe_s of `prepare`, what a gateway waits beyond it (gateway/probe.c), and the machine
+const BOUND_MS = 5000 + 12_000 + 3000;	// probe_s of `prepare`, what a gateway waits beyond it (gateway/probe.c), and what a busy machine adds
 
 async function timed(fn) {
 	const began = performance.now();
