@@ -24,6 +24,7 @@
 #include "park.h"
 #include "probe.h"
 #include "reads.h"
+#include "ready.h"
 #include "serve.h"
 #include "shares.h"
 #include "suffix.h"
@@ -134,6 +135,7 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->shares = shares_new((int)c->threads, (int)c->waiting_org_max);
 	gw->waiting = waiting_open(gw->shares, *park);
 	gw->kits = kits_new();
+	gw->ready = ready_new(c);
 	return 0;
 }
 
@@ -187,6 +189,7 @@ main(int argc, char **argv)
 	waiting_close(&gw.waiting);
 	shares_free(&gw.shares);
 	kits_free(&gw.kits);
+	ready_free(&gw.ready);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);

@@ -28,6 +28,7 @@ struct probe_target;
 struct send_later;
 struct write_later;
 struct kits;
+struct ready;
 
 struct gw_req {
 	const struct conf *conf;
@@ -57,6 +58,7 @@ struct gw_req {
 	bool may_write;			/* may it leave a new object to be written with others? */
 	struct write_later *write;	/* together.h: ... as it has done */
 	struct kits *kits;		/* this process' */
+	struct ready *ready;		/* this process' */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */
 };

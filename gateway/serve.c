@@ -412,7 +412,8 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	int64_t start_us = clock_mono_us();
 	struct err e = ERR_INIT;
 	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena,
-	    .cursor_key = &t->gw->cursor_key, .conns = t->gw->conns, .kits = t->gw->kits, .status = 200 };
+	    .cursor_key = &t->gw->cursor_key, .conns = t->gw->conns, .kits = t->gw->kits,
+	    .ready = t->gw->ready, .status = 200 };
 	char allow[64] = "";
 
 	request_id(r.id);

@@ -21,6 +21,7 @@ struct reads;
 struct together;
 struct shares;
 struct waiting;
+struct ready;
 
 /* Of the process; read-only after the start. */
 struct gw {
@@ -34,6 +35,7 @@ struct gw {
 	struct shares *shares;
 	struct waiting *waiting;
 	struct kits *kits;
+	struct ready *ready;
 	struct conns *conns;
 };
 

@@ -1,74 +1,52 @@
 /*
- * health: GET /healthz, without a key: is this process alive (it answered), and can it do its work? Each dependency by name: Postgres,
- * Redis, a worker that beats, and hands, which a worker reaches. 200 when all are well, 503 otherwise; an archive that takes nothing is
- * said but does not count, because everything goes on. It says nothing that would help an attacker: no versions, no hosts.
+ * health: GET /healthz, without a key: would a request be served here, and what does the service do without? 200 when requests are served
+ * (status ok, or degraded when a part is not well that they do not need), 503 when they are not (status down): Postgres is away, or takes no
+ * writes. Any answer says that the process lives. It says nothing that would help an attacker: no versions, no hosts, no reasons; these are
+ * in the log of who has them, and in `roostctl doctor`.
  * `timeline` is how often the database was restored to an earlier time: when it rises, clients list again what they hold.
  */
 #include "api.h"
 
-#include <unistd.h>
-
-#include "clock.h"
 #include "jw.h"
-#include "modelinfo.h"
 #include "openapi.h"
-
-#define REDIS_HEALTH_MS 1200
+#include "ready.h"
 
 static void
-part(struct jw *w, const char *name, bool ok, bool *all)
+known_int(struct jw *w, const char *key, int64_t v)
 {
-	jw_key(w, name);
-	jw_obj(w);
-	jw_kstr(w, "status", ok ? "ok" : "down");
-	jw_obj_end(w);
-	*all = *all && ok;
-}
-
-/*
- * On a request's path Redis has 20 ms and a back-off after that, so one late answer on a busy machine would read as "down" here. Asked
- * for health there is time to see through both: down is what does not answer for longer than the longest back-off.
- */
-static bool
-redis_well(struct bus *bus)
-{
-	struct err why = ERR_INIT;
-	int64_t until = clock_mono_ms() + REDIS_HEALTH_MS;
-
-	while (bus_ping(bus, &why) < 0) {
-		if (clock_mono_ms() >= until)
-			return false;
-		usleep(20000);
-	}
-	return true;
+	if (v < 0)
+		jw_knull(w, key);
+	else
+		jw_kint(w, key, v);
 }
 
 int
 api_health(struct gw_req *r, struct err *e)
 {
-	struct err why = ERR_INIT;
-	struct health h = { 0 };
-	bool postgres = health_ask(r->db, &h, &why) == 0;
-	bool redis = redis_well(r->bus), all = true, archive = true;
+	struct verdict v;
 	struct jw w;
+	bool serves;
 
+	ready_ask(r->ready, r->db, r->bus, &v);
+	serves = ready_serves(&v);
 	jw_begin(&w, &r->out);
 	jw_obj(&w);
 	jw_key(&w, "checks");
 	jw_obj(&w);
-	part(&w, "gateway", true, &all);
-	part(&w, "postgres", postgres, &all);
-	part(&w, "redis", redis, &all);
-	part(&w, "worker", h.workers > 0, &all);
-	part(&w, "hands", h.hands, &all);
-	part(&w, "archive", !h.archive_fails, &archive);
+	for (int i = 0; i < READY_PARTS; i++) {
+		jw_key(&w, ready_names[i]);
+		jw_obj(&w);
+		jw_kstr(&w, "status", ready_word(v.part[i]));
+		jw_obj_end(&w);
+	}
 	jw_obj_end(&w);
-	jw_kint(&w, "workers", h.workers);
-	jw_kint(&w, "timeline", h.timeline);
-	jw_kstr(&w, "status", all ? "ok" : "degraded");
+	known_int(&w, "workers", v.workers);
+	known_int(&w, "timeline", v.timeline);
+	jw_kint(&w, "age_ms", v.age_ms);
+	jw_kstr(&w, "status", !serves ? "down" : ready_whole(&v) ? "ok" : "degraded");
 	jw_obj_end(&w);
 	jw_end(&w);
-	r->status = all ? 200 : 503;
+	r->status = serves ? 200 : 503;
 	return 0;
 }
 

@@ -23,6 +23,7 @@ static const struct {
 	{ "40001", EK_UNDONE },		/* serialization_failure */
 	{ "40P01", EK_UNDONE },		/* deadlock_detected */
 	{ "40", EK_UNAVAILABLE },	/* another rollback */
+	{ "25006", EK_UNAVAILABLE },	/* read only: a standby, or a primary that was made one */
 	{ "53", EK_UNAVAILABLE },	/* out of connections, memory, disk */
 	{ "57", EK_UNAVAILABLE },	/* shutting down, crash recovery */
 	{ "08", EK_UNAVAILABLE },	/* connection */

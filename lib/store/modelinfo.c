@@ -1,4 +1,4 @@
-/* modelinfo: binds and decodes what the API reads of the catalogue, and what healthz reads of the workers. Reads only. */
+/* modelinfo: binds and decodes what the API reads of the catalogue. Reads only. */
 #include "modelinfo.h"
 
 void
@@ -25,17 +25,5 @@ modelinfo_get(struct db *db, const char *id, PGresult **res, struct modelinfo_ro
 		return err_set(e, EK_NOT_FOUND, 0, "model: %.128s", id);
 	modelinfo_row(r, 0, out);
 	*res = steal(r);
-	return 0;
-}
-
-int
-health_ask(struct db *db, struct health *out, struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-
-	if (DB_RUN(db, STMT_HEALTH_WORKERS, &res, e) < 0)
-		return err_wrap(e, "look at workers");
-	*out = (struct health){ .workers = pg_int(res, 0, 0), .hands = pg_bool(res, 0, 1), .timeline = pg_int(res, 0, 2),
-		.archive_fails = pg_bool(res, 0, 3) };
 	return 0;
 }

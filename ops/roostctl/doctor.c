@@ -207,6 +207,8 @@ check_port(struct doctor *d)
 	if (service_capture(argv, 6, out, sizeof(out)) != 0)
 		doctor_fail(d, "see the logs of nginx and gateway-*; is another program on the port?", "%s does not answer: %.*s", url,
 		    (int)strcspn(out, "\n"), out);
+	else if (strstr(out, "\"status\":\"degraded\""))
+		doctor_warn(d, "see what is down, here and in its log", "the API serves, but: %.*s", (int)strcspn(out, "\n"), out);
 	else
 		doctor_ok(d, "%s %.*s", url, (int)strcspn(out, "\n"), out);
 }

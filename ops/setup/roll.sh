@@ -4,7 +4,11 @@
 
 BACK_S=60	# what has not come back by then is not waited for any longer
 
-well() { local_curl --fail "https://localhost:$PORT/healthz"; }
+# The API serves, and every process that it may have to do without for a while is there too.
+well() {
+	local said
+	said=$(local_curl --fail "https://localhost:$PORT/healthz") && ! grep -Eq '"(redis|worker|hands|egress)":\{"status":"(down|unknown)"' <<<"$said"
+}
 pid_of() { cat "$RUN/supervise/$1/pid" 2>/dev/null || true; }
 replaced() { [ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]; }
 children() { tr ' ' '\n' 2>/dev/null <"/proc/$1/task/$1/children" | sort; }

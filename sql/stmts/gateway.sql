@@ -136,8 +136,13 @@ SELECT id, display_name, context_window, max_output_tokens, to_char(created_at A
   FROM model WHERE id = $1::text;
 
 -- stmt: health_workers  for: gw
--- Workers that live, does one of them reach hands, how often the database was restored, does its archive refuse to take anything.
+-- Workers that live, does one of them reach hands, how often the database was restored, does its archive refuse to take anything. Writes
+-- nothing: it is asked when health_write has failed.
 SELECT count(*), coalesce(bool_or(w.hands), false),
        (SELECT coalesce(max(timeline), 0) FROM restore),
        (SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)
   FROM worker w WHERE w.lease_until > clock_timestamp();
+
+-- The same from a database that takes writes; fails where it does not.
+-- stmt: health_write  for: gw
+SELECT workers, hands, timeline, archive_fails FROM readiness();

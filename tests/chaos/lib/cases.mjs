@@ -4,6 +4,7 @@ import * as disk from './disk.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { outage } from './outage.mjs';
 import { partitioned } from './partition.mjs';
+import { readiness } from './readiness.mjs';
 import { redisAway } from './redisaway.mjs';
 import { refused } from './refuse.mjs';
 import { rolling } from './rolling.mjs';
@@ -187,20 +188,7 @@ export const cases = [
 		run: (x) => refused(x) },
 	{ f: 'F17', name: 'Postgres\' disk full: writes are refused with 503, reads go on, nobody repairs anything', needs: disk.missing, run: disk.full },
 	{ f: 'F19', name: 'the file store full: uploads 503, no part of a file, outputs left out, sessions go on; with room everything does', run: storeFull },
-	{ f: 'F9', brief, name: 'readiness says that hands are away, and sessions without tools go on', async run(x) {
-		const health = async () => (await (await fetch(`${process.env.ROOST_BASE_URL}/healthz`)).json()).checks.hands.status;
-		if (await health() !== 'ok') throw new Error('not well to begin with');
-		await sv('-w', '20', 'down', 'hands');
-		try {
-			await until('hands are told to be down', async () => await health() === 'down', 10_000);
-			const id = await session(x);
-			await x.clients.say(id, 'words');
-			if (await x.clients.settled(id, 15_000) !== 'idle') throw new Error('a session without tools does not answer');
-		} finally {
-			await sv('start', 'hands');
-		}
-		await until('hands are told to be there', async () => await health() === 'ok', 10_000);
-	} },
+	...readiness,
 	{ f: 'F14', name: 'Postgres lost under load, its synchronous standby promoted: nothing that was acknowledged is lost', run: promoted },
 	{ f: 'F20', name: 'fsync fails: Postgres goes down, and comes back when the disk does with all that was acknowledged, on the disk', needs: disk.missing,
 		run: disk.broken },

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { below, healthy, pidOf, sql, stateDir, sv, until } from './instance.mjs';
+import { below, health, healthy, pidOf, signalAll, sql, stateDir, sv, until } from './instance.mjs';
 import { Actor } from './load.mjs';
 
 const data = path.join(stateDir, 'pg'), memory = path.join(stateDir, 'disk.memory'), mount = path.join(stateDir, 'disk');
@@ -132,12 +132,15 @@ export function full(x) {
 			reads.push(await c.beta.sessions.retrieve(id, {}, { maxRetries: 0 }).then(() => 200, (e) => e.status ?? 0));
 			reads.push(await c.beta.sessions.events.list(id, { limit: 5 }, { maxRetries: 0 }).then(() => 200, (e) => e.status ?? 0));
 		}
+		const told = await health();
 		empty();
-		const seen = `writes ${tally(writes)}; reads ${tally(reads)}`;
+		const seen = `writes ${tally(writes)}; reads ${tally(reads)}; readiness ${told.code}, ${told.checks.postgres?.status}`;
+		if (told.code !== 503 || told.checks.postgres.status !== 'read_only') throw new Error(seen);
 		if (writes.some((s) => ![200, 503].includes(s)) || !writes.includes(503)) throw new Error(seen);
 		if (pidOf('postgres') !== old) throw new Error(`Postgres went down; ${seen}`);
 		if (reads.some((s) => s !== 200)) throw new Error(seen);
 		await until('writes are taken again', async () => await say(x, c, id) === 200, 15_000);
+		await healthy(15_000);
 		if (await x.clients.settled(id, 60_000) !== 'idle') throw new Error('the session does not go on');
 		return seen;
 	});
@@ -179,8 +182,6 @@ export function broken(x) {
 		return `writes ${tally(writes)}, ${panics} PANIC, ${pidOf('postgres') === old ? 'recovered' : 'started again'}`;
 	});
 }
-
-const signalAll = (pids, sig) => pids.forEach((pid) => { try { process.kill(pid, sig); } catch { /* gone */ } });
 
 // What the device has been given to write so far, and what of it is under way.
 function writes(device) {

@@ -44,6 +44,8 @@ export function signal(service, sig) {
 	return pid;
 }
 
+export const signalAll = (pids, sig) => pids.forEach((pid) => { try { process.kill(pid, sig); } catch { /* gone */ } });
+
 export const sv = (...args) => run('sv', [...args.slice(0, -1), ...[args.at(-1)].flat().map((s) => path.join(runDir, 'service', s))], { timeout: 60_000 })
 	.catch((e) => e);
 
@@ -173,11 +175,25 @@ export async function prepare(control, more = {}) {
 
 const ca = () => process.env.ROOST_CA_FILE;
 
+// What GET /healthz says: { code, checks: { redis: { status } .. }, status, .. }; code 0: no answer.
+export async function health(seconds = 3) {
+	const { stdout } = await run('curl', ['-s', '--noproxy', '*', '--cacert', ca(), '-m', `${seconds}`, '-w', '\n%{http_code}',
+		`${process.env.ROOST_BASE_URL}/healthz`]).catch((e) => ({ stdout: e.stdout }));
+	const [body, code] = stdout.split('\n');
+	try {
+		return { ...JSON.parse(body), code: Number(code) };
+	} catch {
+		return { code: Number(code ?? 0), checks: {} };		// nginx speaks for itself
+	}
+}
+
+// The API serves, every process is there, and that was looked at after this began. (A release before this one has fewer parts, and no age.)
 export async function healthy(ms = 60_000) {
+	const began = performance.now();
 	await until('healthz says that all is well', async () => {
-		const { stdout } = await run('curl', ['-s', '--noproxy', '*', '--cacert', ca(), '-m', '3', '-o', '/dev/null', '-w', '%{http_code}',
-			`${process.env.ROOST_BASE_URL}/healthz`]);
-		return stdout === '200';
+		const h = await health();
+		return h.code === 200 && (h.age_ms ?? 0) <= performance.now() - began &&
+			['redis', 'worker', 'hands', 'egress'].every((part) => [undefined, 'ok'].includes(h.checks[part]?.status));
 	}, ms);
 }
 

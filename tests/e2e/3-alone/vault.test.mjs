@@ -98,7 +98,7 @@ describe('F49: without them', () => {
 			assert.equal((await validate(oauth)).status, 'valid');
 			await service('down', name);
 			await assert.rejects(validate(oauth), (e) => e.status === 503 && e.type === 'api_error');
-			await healthy();
+			await healthy([name]);
 			const x = await store();
 			assert.equal((await credentials.update(x.id, { vault_id: vid, auth: { type: 'mcp_oauth', access_token: secret() } })).id, x.id);
 			await credentials.archive(x.id, { vault_id: vid });

@@ -35,7 +35,12 @@ export async function killService(service) {
 	return old;
 }
 
-// The whole instance answers again.
-export async function healthy() {
-	await until('healthz says that all is well', async () => (await get('/healthz', { ms: 3000 })).status === 200, 60_000);
+// The whole instance answers again: the API serves, every process but those is there, and that was looked at after this began (age_ms).
+export async function healthy(without = []) {
+	const began = performance.now();
+	await until('healthz says that all is well', async () => {
+		const { status, json } = await get('/healthz', { ms: 3000 });
+		return status === 200 && json.age_ms <= performance.now() - began &&
+			['redis', 'worker', 'hands', 'egress'].every((part) => json.checks[part].status === (without.includes(part) ? 'down' : 'ok'));
+	}, 60_000);
 }

@@ -136,7 +136,7 @@ order_of_checks(void **state)
 	expect("/v1/environments", NULL, H("HTTP_X_API_KEY", key, VERSION), 200, NULL);
 	expect("/v1/environments", NULL, H("HTTP_X_API_KEY", key, VERSION, "HTTP_ANTHROPIC_BETA", "made-up"), 400, "Unexpected value(s)");
 	expect("/v1/models", NULL, H("HTTP_X_API_KEY", key, VERSION), 200, NULL);
-	expect("/healthz", NULL, H(JSON), 503, NULL);	/* no worker here */
+	expect("/healthz", NULL, H(JSON), 200, NULL);	/* no worker here: the API serves all the same */
 	expect("/openapi.json", NULL, H(JSON), 200, NULL);
 }
 
@@ -487,11 +487,85 @@ lost_database_connection(void **state)
 	}
 }
 
+/* What GET /healthz says, looked at after this was called. The caller owns it. */
+static json_t *
+health(int *status)
+{
+	int64_t began = clock_mono_ms();
+
+	for (;;) {
+		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+		gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &r);
+		*status = r.status;
+		if (jx_int(r.json, "age_ms", -1) <= clock_mono_ms() - began)
+			return steal(r.json);
+		usleep(20000);
+	}
+}
+
+/* It says this status, and of this part that; the API serves or not. */
+static void
+assert_health(int want, const char *says, const char *part, const char *of_part)
+{
+	int status;
+	AUTO(json) json_t *h = health(&status);
+
+	assert_string_equal(jx_str(json_object_get(json_object_get(h, "checks"), part), "status"), of_part);
+	assert_string_equal(jx_str(h, "status"), says);
+	assert_int_equal(status, want);
+}
+
+/* A database that takes no writes: sends are a 503 that clients try again, reads are answered, and readiness says which of the two it is. */
+static void
+read_only_postgres(void **state)
+{
+	free(gwr_sql("ALTER ROLE roost_gw SET default_transaction_read_only = on"));
+	free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+	gwr_bad(GWR_A, "POST", "/v1/agents", GOOD, 503, "api_error", "The service is temporarily unavailable. Please retry.");
+	json_decref(gwr_ok(GWR_A, "GET", "/v1/agents", NULL));
+	assert_health(503, "down", "postgres", "read_only");
+	free(gwr_sql("ALTER ROLE roost_gw RESET default_transaction_read_only"));
+	free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+	json_decref(gwr_ok(GWR_A, "POST", "/v1/agents", GOOD));
+	assert_health(200, "degraded", "postgres", "ok");	/* no worker here */
+}
+
+/* No room for a megabyte: as on a full disk, where the write of one row might still succeed. */
+static void
+no_room(void **state)
+{
+	free(gwr_sql("ALTER ROLE roost_gw SET temp_file_limit = 0"));
+	free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+	assert_health(503, "down", "postgres", "read_only");
+	free(gwr_sql("ALTER ROLE roost_gw RESET temp_file_limit"));
+	free(gwr_sql("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = 'roost_gw'"));
+	assert_health(200, "degraded", "postgres", "ok");
+}
+
+/* Many ask: the database is asked once a second. Nothing else writes here: transactions are counted. */
+static void
+herd_for_health(void **state)
+{
+	AUTO(str) char *before = NULL, *after = NULL;
+	int64_t began = clock_mono_ms();
+
+	before = gwr_sql("SELECT txid_current()");
+	for (int i = 0; i < 300; i++) {
+		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+		gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &r);
+		assert_int_equal(r.status, 200);
+	}
+	after = gwr_sql("SELECT txid_current()");
+	assert_in_range(atoll(after) - atoll(before) - 1, 0, 2 + (clock_mono_ms() - began) / 1000);
+}
+
 /* Postgres refuses us: 503 envelopes and a health check that names it; then everything is well again by itself. */
 static void
 without_postgres(void **state)
 {
-	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 }, health = { 0 };
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
 	AUTO(str) char *after = NULL;
 
 	free(gwr_sql("ALTER ROLE roost_gw NOLOGIN"));
@@ -502,10 +576,9 @@ without_postgres(void **state)
 	assert_string_equal(jx_str(json_object_get(r.json, "error"), "message"), "The service is temporarily unavailable. Please retry.");
 	after = gwr_header(&r, "retry-after");
 	assert_non_null(after);
-	gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &health);
-	assert_int_equal(health.status, 503);
-	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "postgres"), "status"), "down");
-	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "redis"), "status"), "ok");
+	assert_health(503, "down", "postgres", "down");
+	assert_health(503, "down", "redis", "ok");
+	assert_health(503, "down", "worker", "unknown");
 	free(gwr_sql("ALTER ROLE roost_gw LOGIN"));
 	json_decref(gwr_ok(GWR_A, "POST", "/v1/agents", GOOD));
 }
@@ -514,13 +587,9 @@ without_postgres(void **state)
 static void
 without_redis(void **state)
 {
-	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply health = { 0 };
-
 	gwr_stop_redis();
 	json_decref(gwr_ok(GWR_A, "POST", gwr_fmt("/v1/sessions/%s/events", session), "{\"events\":[{\"type\":\"user.interrupt\"}]}"));
-	gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &health);
-	assert_int_equal(health.status, 503);
-	assert_string_equal(jx_str(json_object_get(json_object_get(health.json, "checks"), "redis"), "status"), "down");
+	assert_health(200, "degraded", "redis", "down");
 }
 
 int
@@ -533,7 +602,8 @@ main(void)
 		cmocka_unit_test(tenants), cmocka_unit_test(malformed_ids), cmocka_unit_test(paths), cmocka_unit_test(methods),
 		cmocka_unit_test(many_parameters), cmocka_unit_test(bodies), cmocka_unit_test(json), cmocka_unit_test(json_bombs),
 		cmocka_unit_test(not_assignable), cmocka_unit_test(short_body), cmocka_unit_test(graceful_stop),
-		cmocka_unit_test(lost_database_connection), cmocka_unit_test(without_postgres), cmocka_unit_test(without_redis),
+		cmocka_unit_test(lost_database_connection), cmocka_unit_test(read_only_postgres), cmocka_unit_test(no_room),
+		cmocka_unit_test(herd_for_health), cmocka_unit_test(without_postgres), cmocka_unit_test(without_redis),
 	};
 
 	return cmocka_run_group_tests_name("access", tests, start, gwr_over);

@@ -685,7 +685,8 @@ health(void **state)
 	assert_non_null(json_object_get(json_object_get(json_object_get(doc, "components"), "schemas"), "agent_create"));
 	free(gwr_sql("INSERT INTO worker (id, lock_key, lease_until, hands) VALUES ('w', 1, now() + interval '1 min', true)"));
 	well = gwr_ok(GWR_NOBODY, "GET", "/healthz", NULL);
-	contains(well, "{\"status\":\"ok\",\"workers\":1}");
+	contains(well, "{\"status\":\"degraded\",\"workers\":1}");	/* no egress here */
+	contains(json_object_get(well, "checks"), "{\"worker\":{\"status\":\"ok\"},\"hands\":{\"status\":\"ok\"},\"egress\":{\"status\":\"down\"}}");
 	free(gwr_sql("DELETE FROM worker"));
 }
 
