@@ -163,3 +163,9 @@ route_makes(const struct route *r)
 {
 	return r->access == ROUTE_WORKSPACE && strcmp(r->method, "POST") == 0 && !strchr(r->path, '{');
 }
+
+bool
+route_sends(const struct route *r)
+{
+	return route_makes(r) || r->handler == api_event_send;
+}

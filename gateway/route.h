@@ -40,6 +40,8 @@ bool route_writes(const struct route *r);
 
 /* Does it make something new in a list? */
 bool route_makes(const struct route *r);
+/* Or does it send events: is it done by few statements, none of which waits for what others may lock for long? */
+bool route_sends(const struct route *r);
 
 /* A path that exists but has no such method, by contract: 404. */
 gw_handler route_nowhere;

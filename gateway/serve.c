@@ -272,6 +272,36 @@ run_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_
 	return rc;
 }
 
+/*
+ * Its organization has as many threads as it may. What is read quickly needs none, and what is sent or made waits for nobody (route.h); the
+ * rest waits for one.
+ */
+static int
+run_beside(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
+{
+	struct db_later later = { .only = true };
+	int rc;
+
+	if (route_sends(r->route) && announced(fcgi) <= LARGE) {
+		shares_join(t->gw->shares, r->who.organization_id);
+		return run_on(t, r, fcgi, start_us, e);
+	}
+	if (strcmp(r->route->method, "GET") == 0) {
+		rc = handle(t, r, fcgi, &later, e);
+		if (!later.asked && !later.refused)
+			return rc;
+		if (later.asked && reads_take(t->gw->reads, t, r, &later, fcgi, start_us))
+			return HANDED_OVER;
+		db_later_free(&later);
+		buf_reset(&r->out);
+		buf_reset(&r->text);
+		err_clear(e);
+	}
+	if (waiting_take(t->gw->waiting, t, r, fcgi, start_us))
+		return HANDED_OVER;
+	return err_set(e, EK_LIMIT, 0, "Too many requests of this organization are waiting; try again.");
+}
+
 static int
 run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us, struct err *e)
 {
@@ -283,11 +313,7 @@ run(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us,
 	}
 	if (rc < 0)
 		return -1;
-	if (shares_begin(t->gw->shares, r->who.organization_id))
-		return run_on(t, r, fcgi, start_us, e);
-	if (waiting_take(t->gw->waiting, t, r, fcgi, start_us))
-		return HANDED_OVER;
-	return err_set(e, EK_LIMIT, 0, "Too many requests of this organization are waiting; try again.");
+	return shares_begin(t->gw->shares, r->who.organization_id) ? run_on(t, r, fcgi, start_us, e) : run_beside(t, r, fcgi, start_us, e);
 }
 
 void

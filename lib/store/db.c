@@ -180,8 +180,10 @@ run_later(struct db *db, enum db_stmt stmt, int nparams, const char *const *para
 			*out = steal(l->res);
 		return 1;
 	}
-	if (l->asked || !db_stmts[stmt].shared || nparams > DB_LATER_PARAMS)
-		return 0;
+	if (l->asked || !db_stmts[stmt].shared || nparams > DB_LATER_PARAMS || !db->conn) {
+		l->refused = l->only;
+		return l->only ? err_fault(e, EK_UNAVAILABLE, 0, "%s: has no other way", db_stmts[stmt].name) : 0;
+	}
 	note_later(l, stmt, nparams, params);
 	return err_fault(e, EK_UNAVAILABLE, 0, "%s: goes another way", db_stmts[stmt].name);
 }
@@ -190,7 +192,7 @@ void
 db_later_begin(struct db *db, struct db_later *l)
 {
 	must(!db->in_tx && !db->outer);
-	db->later = l->res || db->conn ? l : NULL;
+	db->later = l->res || l->only || db->conn ? l : NULL;
 }
 
 void

@@ -100,6 +100,7 @@ void db_outer_drop(struct db *db);
  * is to be thrown away. In the second run (res set) that statement, the same again, gets *res. Other statements are run as ever, so a caller
  * whose first statement is not marked is done after its first run. So is one whose connection has not been opened yet: there is to be one
  * when the other way is barred. For callers that change nothing before their first statement.
+ * only: that or nothing. Then a first statement that cannot go the other way is not run either: refused is set, and the call fails.
  */
 #define DB_LATER_PARAMS 8
 struct db_later {
@@ -108,6 +109,7 @@ struct db_later {
 	const char *params[DB_LATER_PARAMS];	/* in text */
 	char *text;
 	bool asked;
+	bool only, refused;
 	PGresult *res;
 };
 void db_later_begin(struct db *db, struct db_later *l);

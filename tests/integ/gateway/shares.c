@@ -17,6 +17,7 @@
 
 #include "../../env/gateway_rig.h"
 #include "clock.h"
+#include "dbshare.h"
 #include "xalloc.h"
 
 #define THREADS 4
@@ -81,6 +82,28 @@ all_answered(const int *fd, int n)
 		assert_int_equal(answered(fd[i]), 200);
 }
 
+/* Quick reads go by the connection that all threads share: at most one is made in a second, when one has asked for it. */
+static void
+until_shared(void)
+{
+	for (int64_t end = clock_mono_ms() + 20000;;) {
+		AUTO(str) char *since = gwr_sql("SELECT clock_timestamp()"), *n = NULL;
+
+		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/agents/%s", agent), NULL));
+		n = gwr_sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = '" DBSHARE_NAME "' AND query_start >= '%s'", since);
+		if (strcmp(n, "1") == 0)
+			return;
+		assert_true(clock_mono_ms() < end);
+	}
+}
+
+static void
+say(enum gwr_who who, const char *session)
+{
+	json_decref(gwr_ok(who, "POST", gwr_fmt("/v1/sessions/%s/events", session),
+	    "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"hello\"}]}]}"));
+}
+
 static void
 others_go_on(void **state)
 {
@@ -96,8 +119,7 @@ others_go_on(void **state)
 
 		assert_int_equal(answered(change(GWR_C, other_agent, gwr_fmt("%d", i))), 200);
 		gwr_session_of(GWR_C, other_agent, other_environment, session);
-		json_decref(gwr_ok(GWR_C, "POST", gwr_fmt("/v1/sessions/%s/events", session),
-		    "{\"events\":[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"hello\"}]}]}"));
+		say(GWR_C, session);
 		json_decref(gwr_ok(GWR_C, "POST", gwr_fmt("/v1/sessions/%s", session), "{\"title\":\"t\"}"));
 	}
 	assert_true(clock_mono_ms() - began < SOON_MS);
@@ -106,24 +128,6 @@ others_go_on(void **state)
 	let_go();
 	all_answered(fd, ALL);
 	assert_int_equal(answered(beside), 200);
-}
-
-/* A body stays where it is until its turn. */
-static void
-bodies_wait(void **state)
-{
-	AUTO(str) char *long_text = xcalloc(1, 2048), *got = NULL;
-	int fd[ALL];
-
-	memset(long_text, 'x', 2000);
-	hold(fd, THREADS - 1);
-	for (int i = THREADS - 1; i < ALL; i++)
-		fd[i] = change(GWR_A, agent, gwr_fmt("last %d %s", i, long_text));
-	json_decref(gwr_ok(GWR_C, "GET", "/v1/agents?limit=1", NULL));
-	let_go();
-	all_answered(fd, ALL);
-	got = gwr_sql("SELECT count(*) FROM agent_version WHERE agent_id = '%s' AND body LIKE '%%last %% xxx%%'", agent);
-	assert_int_equal(atoi(got), WAITING);
 }
 
 /* One more than may hold a thread or wait: one is answered, which is taken out of fd. */
@@ -144,6 +148,46 @@ hold_too_many(int fd[ALL + 1])
 	assert_int_equal(r.status, 429);
 	assert_true(strstr(r.body, "rate_limit_error") && strstr(r.body, "Too many requests of this organization"));
 	fd[which] = fd[ALL];
+}
+
+/* What needs no thread, or none for long, is done for the same organization, too. */
+static void
+quick_ones_go_on(void **state)
+{
+	char session[ID_MAX];
+	int fd[ALL + 1];
+
+	gwr_session_of(GWR_A, agent, environment, session);
+	until_shared();
+	hold_too_many(fd);
+	for (int i = 0; i < 10; i++) {
+		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/agents/%s", agent), NULL));
+		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/sessions/%s/events?limit=5", session), NULL));
+		say(GWR_A, session);
+		json_decref(gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"N\",\"model\":\"roost-scripted\"}"));
+	}
+	gwr_bad(GWR_A, "GET", "/v1/nowhere", NULL, 404, "not_found_error", "");
+	gwr_bad(GWR_A, "GET", "/v1/agents?limit=1", NULL, 429, "rate_limit_error", "Too many requests");
+	let_go();
+	all_answered(fd, ALL);
+}
+
+/* A body stays where it is until its turn. */
+static void
+bodies_wait(void **state)
+{
+	AUTO(str) char *long_text = xcalloc(1, 2048), *got = NULL;
+	int fd[ALL];
+
+	memset(long_text, 'x', 2000);
+	hold(fd, THREADS - 1);
+	for (int i = THREADS - 1; i < ALL; i++)
+		fd[i] = change(GWR_A, agent, gwr_fmt("last %d %s", i, long_text));
+	json_decref(gwr_ok(GWR_C, "GET", "/v1/agents?limit=1", NULL));
+	let_go();
+	all_answered(fd, ALL);
+	got = gwr_sql("SELECT count(*) FROM agent_version WHERE agent_id = '%s' AND body LIKE '%%last %% xxx%%'", agent);
+	assert_int_equal(atoi(got), WAITING);
 }
 
 static void
@@ -178,6 +222,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(others_go_on),
+		cmocka_unit_test(quick_ones_go_on),
 		cmocka_unit_test(bodies_wait),
 		cmocka_unit_test(too_many_are_refused),
 		cmocka_unit_test(stopping_answers_them),
