@@ -30,6 +30,9 @@ nginx_errors() {
 
 # A hub reads everything that is published, so a second one is of use only when the first has much to send.
 HUB_STREAMS=4096
+# Messages that meet in one gateway share a statement, a commit and a backend that is warm; spread over two, each turn costs a fifth more. One
+# that is busy soon has so many in hand, and one that hangs keeps no more. Tests spread them (then for all commands of this instance).
+GATEWAY_REQUESTS=${ROOST_GATEWAY_REQUESTS:-32}
 
 # nginx_upstream PROGRAM FOLDER: a server line per process of that program.
 nginx_upstream() {
@@ -37,11 +40,12 @@ nginx_upstream() {
 		'$5 == program { print "        server unix:" path "-" $2 ".sock max_fails=0;" }'
 }
 
-# nginx_hubs: streams go to the first hub; beyond HUB_STREAMS of them, or without it, to the others; to the first again when these are away.
-nginx_hubs() {
-	nginx_upstream roost-stream stream | awk -v most="$HUB_STREAMS" '
+# nginx_first ZONE MOST: of these server lines all goes to the first; beyond MOST at a time, or without it, to the others; to the first again when
+# these are away.
+nginx_first() {
+	awk -v zone="$1" -v most="$2" '
 		{ sub(/;$/, "") }
-		NR == 1 { print "        zone roost_sse 64k;"; print $0 " max_conns=" most ";"; print $0 " backup;" }
+		NR == 1 { print "        zone " zone " 64k;"; print $0 " max_conns=" most ";"; print $0 " backup;" }
 		NR > 1 { print $0 " backup weight=1000;" }'
 }
 
@@ -96,8 +100,8 @@ nginx_render() {
 		"$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')" | put "$dir/nginx/start" 644 "$user"
 	nginx_errors | put "$dir/nginx/errors.inc" 644 "$user"
 	render "$ROOT/nginx/nginx.conf.in" NOFILE="$nofile" CONNECTIONS="$connections" |
-		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway)" |
-		nginx_insert STREAMS "$(nginx_hubs)" |
+		nginx_insert GATEWAYS "$(nginx_upstream roost-gateway gateway | nginx_first roost_api "$GATEWAY_REQUESTS")" |
+		nginx_insert STREAMS "$(nginx_upstream roost-stream stream | nginx_first roost_sse "$HUB_STREAMS")" |
 		nginx_insert LISTEN "$(nginx_listen)" | put "$dir/nginx.conf" 644 "$user"
 }
 

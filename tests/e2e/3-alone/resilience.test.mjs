@@ -107,6 +107,22 @@ describe('a killed process comes back', () => {
 		});
 	}
 
+	test('a gateway that hangs keeps a few requests; what comes behind them is answered by the next one', async (t) => {
+		const gateways = services().filter((x) => x.startsWith('gateway-'));
+		if (gateways.length < 2) return t.skip('one core, one gateway');
+		const c = client({ maxRetries: 0, timeout: 60_000 });
+		const first = pidOf(gateways[0]);
+		let answered = 0, all;
+		process.kill(first, 'SIGSTOP');
+		try {
+			all = Promise.all(Array.from({ length: 48 }, () => c.beta.agents.list({ limit: 1 }).then(() => answered++)));
+			await until('the third that is above its 32 is answered', () => answered >= 16);
+		} finally {
+			process.kill(first, 'SIGCONT');
+		}
+		await all;
+	});
+
 	test('messages acknowledged while workers die are all answered, once', async () => {
 		const all = await Promise.all(Array.from({ length: 6 }, () => b.session()));
 		const sent = new Map(all.map((s) => [s.id, []]));
