@@ -19,9 +19,8 @@
 #include "buf.h"
 #include "cleanup.h"
 #include "err.h"
+#include "pgcell.h"
 #include "stmts.h"	/* generated: enum db_stmt, struct db_stmt_def, db_stmts[] */
-
-DEFINE_CLEANUP(PGresult *, pgres, PQclear)
 
 struct db;
 
@@ -121,21 +120,5 @@ void db_later_free(struct db_later *l);
  * so, another one each time, and clears e.
  */
 bool db_again(int runs, struct err *e);
-
-/* Read cells of a result. NULL cells: pg_str gives NULL, pg_int 0. */
-const char *pg_str(const PGresult *r, int row, int col);
-int64_t pg_int(const PGresult *r, int row, int col);
-bool pg_bool(const PGresult *r, int row, int col);
-
-/* Text of an int64 for a parameter: DBN(v). Lives until the end of the enclosing block. */
-struct db_num { char text[24]; };
-const char *db_num(struct db_num *n, int64_t v);
-#define DBN(v) db_num(&(struct db_num){ { 0 } }, (v))
-
-/* One element of a Postgres array literal; NULL: its NULL. */
-void pg_array_item(struct buf *b, const char *item);
-
-/* A Postgres text array literal of n strings (NULL elements allowed); the caller frees. For text[], bigint[] and the like. */
-char *pg_array(const char *const *items, int n);
 
 #endif
