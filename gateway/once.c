@@ -19,16 +19,12 @@
 
 #include "after.h"
 #include "again.h"
-#include "api.h"
 #include "clock.h"
 #include "create.h"
 #include "conns.h"
-#include "draft.h"
-#include "inbox.h"
-#include "jx.h"
 #include "log.h"
+#include "replay.h"
 #include "route.h"
-#include "session.h"
 #include "together.h"
 #include "xalloc.h"
 
@@ -78,81 +74,6 @@ store(void *arg, struct db_step *out)
 	return true;
 }
 
-/* --- replay ----------------------------------------------------------------------------------------------------------------- */
-
-/* One event of an earlier reply, with the stamp it had there. */
-static int
-replay_event(struct gw_req *r, const char *line, struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-	size_t n = strcspn(line, " ");
-	const char *text, *stamp = strncmp(line + n, " -", 2) == 0 ? NULL : arena_strndup(r->arena, line + n + 1, strcspn(line + n + 1, "\n"));
-	const char *ignored;
-	bool closed;
-
-	if (event_find(r->db, r->param[0], arena_strndup(r->arena, line, n), &res, &text, &closed, &ignored, e) < 0)
-		return -1;
-	draft_echo(&r->out, closed ? arena_strndup(r->arena, text, draft_stem_len(text)) : text, stamp);
-	return 0;
-}
-
-static int
-replay_events(struct gw_req *r, const char *lines, struct err *e)
-{
-	if (session_exists(r->db, r->who.workspace_id, r->param[0], NULL, e) < 0)
-		return -1;
-	buf_str(&r->out, "{\"data\":[");
-	for (const char *p = lines; *p; p = strchr(p, '\n') + 1) {
-		if (p > lines)
-			buf_ch(&r->out, ',');
-		if (replay_event(r, p, e) < 0)
-			return -1;
-	}
-	buf_str(&r->out, "]}");
-	return 0;
-}
-
-/* A reply too large to be kept: the object as it is now. */
-static int
-replay_object(struct gw_req *r, const char *id, struct err *e)
-{
-	/* param: which one names it; those before are of the path, which is the same */
-	static const struct { const char *prefix; gw_handler *get; int param; } kinds[] = {
-		{ "agent_", api_agent_get, 0 }, { "env_", api_environment_get, 0 }, { "sesn_", api_session_get, 0 },
-		{ "file_", api_file_get, 0 }, { "sthr_", api_thread_get, 1 }, { "vlt_", api_vault_get, 0 },
-		{ "vcrd_", api_credential_get, 1 },
-	};
-
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if (strncmp(id, kinds[i].prefix, strlen(kinds[i].prefix)) == 0) {
-			r->param[kinds[i].param] = arena_strdup(r->arena, id);	/* outlives the row: it is logged */
-			if (query_parse(&query_agent_get, NULL, r->arena, &r->query, e) < 0)
-				return -1;
-			return kinds[i].get(r, e);
-		}
-	return err_fault(e, EK_INTERNAL, 0, "no way to show %s again", id);
-}
-
-static int
-replay(struct once *o, const PGresult *hit, struct err *e)
-{
-	struct gw_req *r = o->r;
-	struct dedupe_kept kept;
-	bool same;
-
-	err_clear(e);
-	buf_reset(&r->out);
-	dedupe_row(hit, o->id, &kept, &same);
-	if (!same)
-		return err_set(e, EK_CONFLICT, 0, "idempotency-key: this key was used for a request with another path or body");
-	r->status = kept.status;
-	if (kept.reply) {
-		buf_str(&r->out, kept.reply);
-		return 0;
-	}
-	return kept.events ? replay_events(r, kept.events, e) : replay_object(r, kept.object, e);
-}
-
 /*
  * Has the answer's client read it? Its connection carried another request, or its caller has named what it made: unless this call names the
  * object itself, and so every attempt of it does.
@@ -186,7 +107,7 @@ ask(struct once *o, struct err *e)
 		dedupe_row(res, o->id, &kept, &same);
 		/* by content alone: an answer that has been read was not lost, so this is no retry of that call */
 		if (o->id->kind != DEDUPE_PLAIN || strcmp(kept.request, o->id->request) == 0 || !was_read(o, &kept))
-			return replay(o, res, e) < 0 ? -1 : 1;
+			return replay_answer(o->r, o->id, res, e) < 0 ? -1 : 1;
 		if (dedupe_delivered(o->r->db, o->id, kept.request, e) < 0)
 			return -1;
 	}
@@ -220,22 +141,6 @@ settle(struct once *o, bool *out_replayed, struct err *e)
 	return err_wrap(e, "outcome unknown: %s", again.detail);
 }
 
-/* Is what this reply shows in the database? 1, 0 or -1. */
-static int
-exists(struct gw_req *r, const char *object, struct err *e)
-{
-	AUTO(pgres) PGresult *res = NULL;
-	int rc;
-
-	if (r->sent.len > 0) {
-		if (DB_RUN(r->db, STMT_EVENT_FIND, &res, e, r->param[0], arena_strndup(r->arena, r->sent.data, strcspn(r->sent.data, " "))) < 0)
-			return -1;
-		return PQntuples(res) > 0;
-	}
-	rc = replay_object(r, object, e);
-	return rc == 0 ? 1 : e->kind == EK_NOT_FOUND ? 0 : -1;
-}
-
 /*
  * The same without anything that tells attempts apart, and so without a row: what was made is looked for itself. Only what has an id of its
  * own that the reply shows, which was complete before the COMMIT: sent events and new objects.
@@ -252,7 +157,7 @@ settle_bare(struct once *o, struct err *e)
 	if (!object || strcmp(r->route->method, "POST") != 0 || (r->sent.len == 0 && strchr(r->route->path, '{')))
 		return -1;
 	buf_reset(&r->out);
-	rc = exists(r, object, &again);
+	rc = replay_exists(r, object, &again);
 	if (rc > 0 && !create_stamped(r, reply))
 		return err_clear(e);	/* the object itself says when it was made */
 	buf_reset(&r->out);
@@ -342,7 +247,7 @@ run_around(struct once *o, gw_handler *run, bool *out_replayed, struct err *e)
 	if (outer.hit && PQntuples(outer.hit) > 0) {
 		r->after = NULL;
 		*out_replayed = true;
-		rc = replay(o, outer.hit, e);
+		rc = replay_answer(r, o->id, outer.hit, e);
 	} else if (rc < 0 && outer.refused && e->kind == EK_TIMEOUT) {
 		rc = busy(e);
 	} else if (rc < 0 && e->kind == EK_UNCERTAIN) {

@@ -1,12 +1,13 @@
 /*
- * serve: see serve.h. The order of checks is the contract's: size of the head (414, 431) -> route (404, 405) -> key (401) -> beta (404) -> version (400) -> kind of key
- * (403) -> suspended organization (403, writes) -> path ids (400) -> body size (413) -> query and body (400) -> handler. Memory is spent
- * on a body only for an authenticated caller; an unread one is drained, because the connection is kept. A body that is a file is not
- * read here: upload.h takes the request over, or it is refused and the connection given up with the rest of the body.
+ * serve: see serve.h. The order of checks is the contract's: size of the head (414, 431) -> route (404, 405) -> key (401) -> beta (404) ->
+ * version (400) -> kind of key (403) -> suspended organization (403, writes) -> its organization's share of threads (429) -> path ids (400)
+ * -> body size (413) -> query and body (400) -> handler. Memory is spent on a body only for an authenticated caller; an unread one is
+ * drained, because the connection is kept. A body that is a file is not read here: upload.h takes the request over, or it is refused and
+ * the connection given up with the rest of the body.
  *
- * An error's public text and kind become the envelope by err.def; `detail` goes to the log only. A reading request that found its
- * database connection gone (server restarted) is run once more; a writing one is not, its client decides: only when its transaction was
- * taken back as a whole (deadlock, serialization failure) its handler is run again (once.c), with its body parsed anew from r->text.
+ * A reading request that found its database connection gone (server restarted) is run once more; a writing one is not, its client decides:
+ * only when its transaction was taken back as a whole (deadlock, serialization failure) its handler is run again (once.c), with its body
+ * parsed anew from r->text.
  */
 #include "serve.h"
 
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "after.h"
+#include "answer.h"
 #include "arena.h"
 #include "attempt.h"
 #include "body.h"
@@ -22,21 +24,17 @@
 #include "conns.h"
 #include "failpoint.h"
 #include "head.h"
-#include "jx.h"
-#include "log.h"
 #include "once.h"
 #include "park.h"
 #include "probe.h"
 #include "reads.h"
-#include "refusal.h"
 #include "route.h"
 #include "shares.h"
 #include "together.h"
 #include "upload.h"
 #include "waiting.h"
 
-#define HEAD_ROOM 512		/* of most replies' headers */
-#define LARGE 65536		/* bodies and replies that are worth another thread's lead */
+#define LARGE 65536		/* bodies that are worth another thread's lead */
 
 int
 req_active(const char *organization_state, struct err *e)
@@ -330,70 +328,7 @@ serve_again(struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Requ
 	if (rc < 0 && try_again(&e))
 		(void)read_once(r, &e);
 	shares_end(t->gw->shares, r->who.organization_id);
-	serve_reply(r, fcgi, &e, "", start_us);
-}
-
-static void
-envelope(struct gw_req *r, const struct err *e)
-{
-	buf_reset(&r->out);
-	r->status = err_http(e->kind);
-	refusal_body(&r->out, e, r->id);
-}
-
-static void
-reply(struct gw_req *r, FCGX_Request *fcgi, const struct err *e, const char *allow)
-{
-	AUTO(buf) struct buf head = BUF_INIT(8192);
-
-	(void)buf_reserve(&head, HEAD_ROOM);
-	buf_printf(&head, "Status: %d\r\nContent-Type: %s\r\nContent-Length: %zu\r\n", r->status,
-	    r->type && e->kind == EK_NONE ? r->type : "application/json", r->out.len);
-	reply_headers(&head, r->id, &r->who);
-	refusal_headers(&head, e);
-	if (allow[0])
-		buf_printf(&head, "Allow: %s\r\n", allow);
-	if (r->replayed && e->kind == EK_NONE)
-		buf_str(&head, "idempotent-replayed: true\r\n");
-	if (r->head.len > 0 && e->kind == EK_NONE)
-		buf_put(&head, r->head.data, r->head.len);
-	buf_str(&head, "\r\n");
-	FCGX_PutStr(head.data, (int)head.len, fcgi->out);
-	FCGX_PutStr(r->out.data ? r->out.data : "", (int)r->out.len, fcgi->out);
-}
-
-static void
-log_request(const struct gw_req *r, const char *method, const struct err *e, int64_t start_us)
-{
-	char ms[32];
-
-	snprintf(ms, sizeof ms, "%.3f", (double)(clock_mono_us() - start_us) / 1000.0);
-	log_line(r->status >= 500 ? LOG_WARN_LEVEL : LOG_INFO_LEVEL, "request", "request", r->id, "method", method,
-	    "route", r->route ? r->route->path : "-", "status", LOGN(r->status), "ms", ms,
-	    "organization", r->who.organization_id[0] ? r->who.organization_id : NULL,
-	    "workspace", r->who.workspace_id[0] ? r->who.workspace_id : NULL, "key", r->who.key_id[0] ? r->who.key_id : NULL,
-	    "object", r->param[0], "replayed", r->replayed ? "true" : NULL, "error", e->kind != EK_NONE ? err_name(e->kind) : NULL,
-	    "detail", e->detail[0] ? e->detail : NULL, NULL);
-}
-
-void
-serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us)
-{
-	const char *method = param(fcgi, "REQUEST_METHOD");
-
-	if (e->kind != EK_NONE)
-		envelope(r, e);
-	if (r->out.len > LARGE)
-		park_yield();
-	FAILPOINT(GW_REPLY);
-	reply(r, fcgi, e, allow);
-	FAILPOINT(GW_REPLIED);
-	log_request(r, method ? method : "", e, start_us);
-	json_decref(r->body);
-	buf_free(&r->text);
-	buf_free(&r->out);
-	buf_free(&r->sent);
-	buf_free(&r->head);
+	answer_send(r, fcgi, &e, "", start_us);
 }
 
 /* A body that is a file. True: handed over. */
@@ -418,7 +353,7 @@ end(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct err *e, co
 		arena_reset(t->arena);
 		return false;
 	}
-	serve_reply(r, fcgi, e, allow, start_us);
+	answer_send(r, fcgi, e, allow, start_us);
 	arena_reset(t->arena);
 	return true;
 }
@@ -450,7 +385,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	if (r.route && shape_multipart(r.route->body)) {
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;
-		serve_reply(&r, fcgi, &e, allow, start_us);
+		answer_send(&r, fcgi, &e, allow, start_us);
 		arena_reset(t->arena);
 		return true;
 	}

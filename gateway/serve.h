@@ -61,7 +61,5 @@ bool serve_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t
 int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);
 /* A quick read's answer has come (q->res; NULL: it is to be read the usual way): its handler once more, and the last words. */
 void serve_again(struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Request *fcgi, int64_t start_us);
-/* The last words: reply or envelope, the log line; frees what r owns. allow: methods, of a 405, or "". */
-void serve_reply(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us);
 
 #endif

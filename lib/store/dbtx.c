@@ -2,9 +2,9 @@
  * dbtx: the transactions of the blocking client (db.h): BEGIN and COMMIT, several statements in one round trip, a transaction around a
  * caller that need not know of it.
  *
- * Promises: nothing is retried inside a transaction. A COMMIT whose answer was lost is EK_UNCERTAIN, everything before it is not. Of a round
- * trip every answer is read, also behind a failure, so that the connection can be used again. A crash leaves at most an open transaction,
- * which Postgres takes back.
+ * Promises: nothing is retried inside a transaction. A COMMIT whose answer was lost is EK_UNCERTAIN, everything before it is not. Of a
+ * round trip every answer is read, also behind a failure, so that the connection can be used again. A crash leaves at most an open
+ * transaction, which Postgres takes back.
  */
 #include "db_in.h"
 
