@@ -3,7 +3,8 @@
  * curl_multi_socket_action() only moves bytes into the transfers' buffers. Afterwards, outside libcurl, drain() hands the bytes and
  * the ends out. That is what makes every callback free to cancel or start transfers: libcurl forbids both inside its own callbacks.
  *
- * Stalls are watched by one timer for all transfers instead of libcurl's low-speed check, which costs a timer each. Easy handles are
+ * Stalls and slow connects are watched by one timer for all transfers instead of by libcurl, whose limits cost a timer each: they all
+ * stand in one tree, through which libcurl goes for every piece that comes, of whatever transfer. Easy handles are
  * reused. A crash loses what is under way, nothing else. Header lines with a key are wiped when a transfer ends; libcurl's own copy
  * of a sent request is not in our hands.
  */
@@ -19,7 +20,6 @@
 #include "xalloc.h"
 
 #define IDLE_HANDLES 64
-#define CONNECT_MS 10000
 #define LINGER_MS 2000		/* how long a released transfer may finish */
 #define LONGEST_MS 3600000	/* no reply takes an hour */
 #define RETRY_AFTER_MS 600000	/* a longer wish is cut to this */
@@ -40,6 +40,7 @@ struct http_xfer {
 	struct http_body *body;
 	size_t sent, received;
 	int64_t started, last;		/* last: when a byte moved; of a released one, when it was released */
+	bool connected;			/* the request is being sent, or has been */
 	bool is_dirty, over;
 	bool busy;			/* a callback of it is running */
 	bool gone;			/* cancelled or released while busy */
@@ -49,7 +50,7 @@ struct http {
 	struct loop *loop;
 	CURLM *multi;
 	struct loop_timer *timer, *sweep;
-	int64_t stall_ms;
+	int64_t connect_ms, stall_ms;
 	size_t max_bytes;
 	TAILQ_HEAD(, http_xfer) all, dirty;
 	CURL *idle[IDLE_HANDLES];
@@ -198,6 +199,17 @@ on_read(char *to, size_t size, size_t count, void *ctx)
 	return n;
 }
 
+/* The connection stands, a new one or a kept one. */
+static int
+on_connected(void *ctx, char *ip, char *local_ip, int port, int local_port)
+{
+	struct http_xfer *x = ctx;
+
+	(void)ip, (void)local_ip, (void)port, (void)local_port;
+	x->connected = true;
+	return CURL_PREREQFUNC_OK;
+}
+
 /* A kept connection turned out to be dead: libcurl sends again from the start. */
 static int
 on_seek(void *ctx, curl_off_t offset, int origin)
@@ -326,11 +338,17 @@ drain(struct http *h)
 }
 
 static bool
+unconnected(const struct http_xfer *x, int64_t now)
+{
+	return !x->connected && now - x->started > x->h->connect_ms;
+}
+
+static bool
 expired(const struct http_xfer *x, int64_t now)
 {
 	if (!x->ev)
 		return now - x->last > LINGER_MS;
-	return now - x->last > x->h->stall_ms || now - x->started > LONGEST_MS;
+	return unconnected(x, now) || now - x->last > x->h->stall_ms || now - x->started > LONGEST_MS;
 }
 
 static struct http_xfer *
@@ -355,7 +373,8 @@ on_sweep(void *ctx)
 
 	h->sweep = NULL;
 	while ((x = first_expired(h, now)))
-		finish(x, HTTP_STALLED, "");
+		finish(x, unconnected(x, now) ? HTTP_BROKEN : HTTP_STALLED,
+		    unconnected(x, now) ? curl_easy_strerror(CURLE_OPERATION_TIMEDOUT) : "");
 	if (!TAILQ_EMPTY(&h->all) && !h->sweep)
 		h->sweep = loop_after(h->loop, SWEEP_MS, on_sweep, h);
 }
@@ -378,7 +397,8 @@ set_options(struct http_xfer *x, const char *url)
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+	curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
+	curl_easy_setopt(e, CURLOPT_PREREQDATA, x);
 	curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->headers);
 	curl_easy_setopt(e, CURLOPT_POST, 1L);
 	curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(x->head.len + (x->body ? x->body->bytes.len : 0)));
@@ -489,7 +509,7 @@ http_release(struct http_xfer **x)
 }
 
 struct http *
-http_new(struct loop *loop, int64_t stall_ms, size_t max_bytes)
+http_new(struct loop *loop, int64_t connect_ms, int64_t stall_ms, size_t max_bytes)
 {
 	static bool global;
 	struct http *h = xcalloc(1, sizeof(*h));
@@ -498,6 +518,7 @@ http_new(struct loop *loop, int64_t stall_ms, size_t max_bytes)
 		must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 	global = true;
 	h->loop = loop;
+	h->connect_ms = connect_ms;
 	h->stall_ms = stall_ms;
 	h->max_bytes = max_bytes;
 	TAILQ_INIT(&h->all);

@@ -2,8 +2,8 @@
  * http: POSTs with streamed replies, libcurl's multi interface inside the loop.
  *
  * HTTP/1.1 over kept connections, certificates verified, no proxy, cookie, netrc or redirect. Callbacks come from the loop and never
- * from inside libcurl, so they may start, cancel and release anything. A transfer that brings no byte for stall_ms, or lasts longer
- * than an hour, ends; a reply over max_bytes ends.
+ * from inside libcurl, so they may start, cancel and release anything. A transfer that has no connection after connect_ms, brings no byte
+ * for stall_ms, or lasts longer than an hour, ends (a quarter of a second late at most); a reply over max_bytes ends.
  */
 #ifndef ROOST_WORKERS_MODEL_HTTP_H
 #define ROOST_WORKERS_MODEL_HTTP_H
@@ -57,7 +57,7 @@ struct http_post {
 	struct http_body *body;			/* a reference is taken */
 };
 
-struct http *http_new(struct loop *loop, int64_t stall_ms, size_t max_bytes);
+struct http *http_new(struct loop *loop, int64_t connect_ms, int64_t stall_ms, size_t max_bytes);
 /* Ends all transfers without callbacks. Not from inside a callback. */
 void http_free(struct http **h);
 

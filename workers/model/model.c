@@ -507,7 +507,7 @@ model_client_new(struct loop *loop, const struct conf *c)
 	mc->loop = loop;
 	mc->reply_bytes = (size_t)c->model_reply_bytes;
 	mc->blob_dir = xstrdup(c->blob_dir);
-	mc->http = http_new(loop, c->model_stall_s * 1000, mc->reply_bytes);
+	mc->http = http_new(loop, c->model_connect_s * 1000, c->model_stall_s * 1000, mc->reply_bytes);
 	TAILQ_INIT(&mc->calls);
 	return mc;
 }

@@ -14,8 +14,10 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,6 +86,7 @@ setup(void **state)
 	log_open("test", LOG_ERROR_LEVEL);
 	server_start(&server, NULL);
 	memcpy(base, server.url, sizeof(base));
+	conf.model_connect_s = 1;
 	conf.model_stall_s = 1;
 	conf.model_reply_bytes = 1 << 20;
 	loop = loop_new();
@@ -326,6 +329,32 @@ test_faults(void **state)
 	snprintf(a.base_url, sizeof(a.base_url), "file:///etc/passwd");
 	expect(&a, 1, "hi", "| fail model_request_failed_error retry: The connection to the model provider failed: *");
 	expect(NULL, 0, "hi", "| fail model_request_failed_error final: No provider is configured for model lab-1.");
+}
+
+/* Who does not take the connection is given up, and the next route is tried; who streams for longer than that is not. */
+static void
+test_slow_connect(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), waiting[4];
+	socklen_t len = sizeof(at);
+	struct model_route r[2] = { route("anthropic", "fake-1"), route("anthropic", "fake-2") };
+
+	(void)state;
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 0), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {	/* its queue is full: what comes now is not answered */
+		waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(waiting[i], (struct sockaddr *)&at, sizeof(at));
+	}
+	snprintf(r[0].base_url, sizeof(r[0].base_url), "http://127.0.0.1:%d", ntohs(at.sin_port));
+	expect(r, 1, "hi", "| fail model_request_failed_error retry: The connection to the model provider failed: Timeout was reached.");
+	expect(r, 2, "hi", "T0<I am fake-2, *");
+	expect(&r[1], 1, "hi there, one two three\n!provider {\"word_ms\":200}", "T0<I am fake-2, a fake model. You said: hi there, one two three>*");
+	for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+		close(waiting[i]);
+	close(listener);
 }
 
 static void
@@ -672,6 +701,7 @@ main(void)
 		cmocka_unit_test(test_extras),
 		cmocka_unit_test(test_openai_quirks),
 		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_slow_connect),
 		cmocka_unit_test(test_fallback),
 		cmocka_unit_test(test_refused_field),
 		cmocka_unit_test(test_refused_signature),
