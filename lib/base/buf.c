@@ -83,6 +83,20 @@ buf_ch(struct buf *b, char c)
 }
 
 void
+buf_int(struct buf *b, int64_t v)
+{
+	uint64_t left = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+	char text[24], *end = text + sizeof text, *p = end;
+
+	do
+		*--p = (char)('0' + left % 10);
+	while ((left /= 10) > 0);
+	if (v < 0)
+		*--p = '-';
+	buf_put(b, p, (size_t)(end - p));
+}
+
+void
 buf_printf(struct buf *b, const char *fmt, ...)
 {
 	size_t have = room(b);		/* most texts fit where they go: then they are made once */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cleanup.h"
 
@@ -25,6 +26,7 @@ struct buf {
 void buf_put(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, const char *s);
 void buf_ch(struct buf *b, char c);
+void buf_int(struct buf *b, int64_t v);		/* decimal */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Make room for len more bytes and return where to write them; the caller then adds to b->len. NULL when over the ceiling. */

@@ -162,7 +162,7 @@ void
 jw_int(struct jw *w, int64_t v)
 {
 	value(w);
-	buf_printf(w->out, "%lld", (long long)v);
+	buf_int(w->out, v);
 }
 
 void

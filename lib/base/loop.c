@@ -167,7 +167,7 @@ heap_remove(struct loop *l, struct loop_timer *t)
 struct loop_timer *
 loop_after(struct loop *l, int64_t ms, loop_timer_fn *fn, void *ctx)
 {
-	struct loop_timer *t = xcalloc(1, sizeof *t);
+	struct loop_timer *t = xmalloc(sizeof *t);	/* calloc would pass by the thread's own free memory */
 
 	if (l->ntimers == l->captimers) {
 		l->captimers = l->captimers ? 2 * l->captimers : 16;

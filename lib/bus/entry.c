@@ -102,8 +102,11 @@ entry_pack_add(struct entry_pack *p, const char *session, const char *type, int6
 		return false;
 	if (p->n++ == 0)
 		snprintf(p->session, sizeof p->session, "%s", session);
-	buf_printf(&p->text, "%zu %" PRId64 " %s", len, seq, type);
-	buf_ch(&p->text, '\0');
+	buf_int(&p->text, (int64_t)len);
+	buf_ch(&p->text, ' ');
+	buf_int(&p->text, seq);
+	buf_ch(&p->text, ' ');
+	buf_put(&p->text, type, strlen(type) + 1);
 	buf_put(&p->text, body, len);
 	buf_ch(&p->text, '\0');
 	if (seq > 0 || p->seq == 0)

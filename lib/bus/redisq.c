@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "log.h"
@@ -41,6 +42,7 @@ struct redisq {
 	int64_t backoff;
 	int pending;			/* commands without reply */
 	int handshake;			/* replies of AUTH and PING still to come */
+	struct buf command;		/* as it is being written; its memory is kept */
 	struct loop_task flush;		/* what was sent while the loop served something goes out in one write */
 	bool up, broken, want_out, quiet;
 	bool may_hush;			/* Redis lets us ask for no replies */
@@ -137,10 +139,26 @@ on_flush(void *ctx)
 		replies(q);
 }
 
+static void
+put_arg(struct buf *out, const char *arg, size_t len)
+{
+	buf_put(out, "\r\n$", 3);
+	buf_int(out, (int64_t)len);
+	buf_put(out, "\r\n", 2);
+	buf_put(out, arg, len);
+}
+
+/* hiredis would print each length by a format and grow its own text for it. */
 static int
 append(struct redisq *q, int argc, const char *const *argv, const size_t *len)
 {
-	if (redisAppendCommandArgv(q->rc, argc, (const char **)argv, len) != REDIS_OK) {
+	buf_reset(&q->command);
+	buf_ch(&q->command, '*');
+	buf_int(&q->command, argc);
+	for (int i = 0; i < argc; i++)
+		put_arg(&q->command, argv[i], len ? len[i] : strlen(argv[i]));
+	buf_str(&q->command, "\r\n");
+	if (redisAppendFormattedCommand(q->rc, q->command.data, q->command.len) != REDIS_OK) {
 		broken(q);
 		return -1;
 	}
@@ -182,8 +200,9 @@ handshake(struct redisq *q)
 			return;
 		}
 		q->handshake++;
-		append(q, 3, (const char *const[]){ "AUTH", q->conf->redis_user, pass }, NULL);
+		(void)append(q, 3, (const char *const[]){ "AUTH", q->conf->redis_user, pass }, NULL);
 		explicit_bzero(pass, sizeof pass);
+		explicit_bzero(q->command.data, q->command.cap);
 	}
 	if (!q->broken) {
 		q->handshake++;
@@ -329,6 +348,7 @@ redisq_free(struct redisq **qp)
 		redisFree(q->rc);
 	}
 	replymem_free(&q->mem);
+	buf_free(&q->command);
 	free(q);
 }
 

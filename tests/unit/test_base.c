@@ -1,4 +1,5 @@
 /* The small parts of lib/base: errors, buffers, arenas, clocks, ids, settings. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,12 +81,21 @@ long_errors_are_cut(void **state)
 static void
 buffers(void **state)
 {
+	static const int64_t numbers[] = { 0, 7, -1, 10, -1234567890, INT64_MAX, INT64_MIN };
 	AUTO(buf) struct buf b = BUF_INIT(10);
 	char *got;
 
 	buf_str(&b, "12345");
 	buf_printf(&b, "%d", 678);
 	assert_string_equal(b.data, "12345678");
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		AUTO(buf) struct buf printed = { 0 };
+		AUTO(buf) struct buf put = { 0 };
+
+		buf_printf(&printed, "%" PRId64, numbers[i]);
+		buf_int(&put, numbers[i]);
+		assert_string_equal(put.data, printed.data);
+	}
 	buf_shift(&b, 3);
 	assert_string_equal(b.data, "45678");
 	buf_str(&b, "123456");

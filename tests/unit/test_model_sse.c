@@ -86,6 +86,10 @@ test_limits(void **state)
 		rc = sse_feed(&s, "0123456789", 10, collect, &out);
 	assert_int_equal(rc, -1);
 	sse_free(&s);
+	sse_init(&s, 8);		/* a line that comes whole is not gathered, and may not be longer for it */
+	assert_int_equal(sse_feed(&s, "data: 0123456789\n\n", 18, collect, &out), -1);
+	assert_true(s.line.len <= 8 && s.data.len <= 8);
+	sse_free(&s);
 }
 
 static void

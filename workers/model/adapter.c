@@ -83,9 +83,13 @@ int
 decode_text(struct decode *d, int part, struct jspan object, const char *key)
 {
 	AUTO(buf) struct buf text = { 0 };
+	struct jspan v;
 
-	if (!decode_string(object, key, &text))
+	if (!jspan_get(object, key, &v) || *v.p != '"')
 		return ADAPTER_MORE;
+	if (!memchr(v.p, '\\', v.n))		/* most pieces stand there as they are */
+		return decode_rc(d, reply_text(d->reply, part, v.p + 1, v.n - 2));
+	jspan_unquote(&text, v);
 	return decode_rc(d, reply_text(d->reply, part, text.data, text.len));
 }
 

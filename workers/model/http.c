@@ -27,6 +27,7 @@
 #define KEEP_CONNECTIONS 256L
 #define UPLOAD_BUFFER 16384L	/* the smallest that libcurl takes */
 #define READ_BUFFER 2048L	/* thousands of streams of small events */
+#define SPARE_MAX 65536
 
 struct http_xfer {
 	TAILQ_ENTRY(http_xfer) all;
@@ -39,7 +40,9 @@ struct http_xfer {
 	struct buf head, in;
 	struct http_body *body;
 	size_t sent, received;
-	int64_t started, last;		/* last: when a byte moved; of a released one, when it was released */
+	int status;			/* of who has begun to answer */
+	int64_t started, last;		/* last: when a byte was seen to have moved; of a released one, when it was released */
+	bool moved;			/* since `last`: the sweep keeps the time */
 	bool connected;			/* the request is being sent, or has been */
 	bool is_dirty, over;
 	bool busy;			/* a callback of it is running */
@@ -55,6 +58,7 @@ struct http {
 	TAILQ_HEAD(, http_xfer) all, dirty;
 	CURL *idle[IDLE_HANDLES];
 	int nidle;
+	struct buf spare;		/* memory for the next piece, whoever's */
 };
 
 static void drain(struct http *h);
@@ -158,8 +162,10 @@ on_write(char *bytes, size_t size, size_t count, void *ctx)
 	struct http_xfer *x = ctx;
 	size_t len = size * count;
 
-	x->last = x->ev ? clock_mono_ms() : x->last;
+	x->moved = true;
 	x->received += len;
+	if (x->status == 0)
+		x->status = http_status(x);
 	if (x->body && x->sent >= x->head.len + x->body->bytes.len)
 		http_body_put(&x->body);	/* answered: it is not sent again, and may be a long conversation */
 	if (x->received > x->h->max_bytes) {
@@ -168,6 +174,10 @@ on_write(char *bytes, size_t size, size_t count, void *ctx)
 	}
 	if (!x->ev || x->gone)
 		return len;
+	if (!x->in.data) {
+		x->in = x->h->spare;
+		x->h->spare = (struct buf){ 0 };
+	}
 	buf_put(&x->in, bytes, len);
 	if (!x->is_dirty) {
 		TAILQ_INSERT_TAIL(&x->h->dirty, x, dirty);
@@ -183,7 +193,7 @@ on_read(char *to, size_t size, size_t count, void *ctx)
 	size_t room = size * count, n = 0;
 	const struct buf *body = x->body ? &x->body->bytes : NULL;
 
-	x->last = x->ev ? clock_mono_ms() : x->last;
+	x->moved = true;
 	if (!body)
 		return 0;
 	if (x->sent < x->head.len) {
@@ -317,12 +327,12 @@ drain(struct http *h)
 		if (x->ev)
 			x->ev->data(x->ctx, in.data, in.len);
 		x->busy = false;
-		if (!x->gone && !x->in.data) {
-			buf_reset(&in);
-			x->in = in;	/* keep the memory for the next piece */
-		} else {
+		buf_free(&h->spare);
+		if (in.cap <= SPARE_MAX)
+			h->spare = in;
+		else
 			buf_free(&in);
-		}
+		buf_reset(&h->spare);
 		if (x->gone)
 			xfer_free(x);
 	}
@@ -357,6 +367,9 @@ first_expired(struct http *h, int64_t now)
 	struct http_xfer *x;
 
 	TAILQ_FOREACH(x, &h->all, all) {
+		if (x->moved && x->ev)
+			x->last = now;
+		x->moved = false;
 		if (expired(x, now))	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
 			return x;
 	}
@@ -457,9 +470,10 @@ http_start(struct http *h, const struct http_post *p, const struct http_events *
 int
 http_status(const struct http_xfer *x)
 {
-	long status = 0;
+	long status = x->status;
 
-	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status == 0)
+		curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
 	return (int)status;
 }
 
@@ -548,5 +562,6 @@ http_free(struct http **hp)
 	curl_multi_cleanup(h->multi);
 	loop_cancel(h->loop, &h->timer);
 	loop_cancel(h->loop, &h->sweep);
+	buf_free(&h->spare);
 	free(h);
 }

@@ -1,8 +1,8 @@
 /*
  * sse: a strict line parser for event streams.
  *
- * Bytes are gathered to lines and lines to events; nothing is looked at twice, so the result does not depend on how the network cut
- * the stream. One event may hold at most max_bytes; crossing that ends the stream with -1 instead of growing. The parser knows
+ * Bytes are gathered to lines and lines to events; a line that came whole is read where it stands. The result does not depend on how the
+ * network cut the stream. One event may hold at most max_bytes; crossing that ends the stream with -1 instead of growing. The parser knows
  * nothing of JSON or of models.
  */
 #include "sse.h"
@@ -51,11 +51,11 @@ field(struct sse *s, const char *name, size_t name_len, const char *value, size_
 	}
 }
 
-/* One whole line stands in s->line. */
+/* One whole line. */
 static int
-line_done(struct sse *s, sse_fn *fn, void *ctx)
+line_done(struct sse *s, const char *p, size_t len, sse_fn *fn, void *ctx)
 {
-	const char *p = s->line.data ? s->line.data : "", *end = p + s->line.len, *colon, *value;
+	const char *end = p + len, *colon, *value;
 	int rc = 0;
 
 	if (!s->started && end - p >= 3 && !memcmp(p, "\xef\xbb\xbf", 3))
@@ -70,14 +70,25 @@ line_done(struct sse *s, sse_fn *fn, void *ctx)
 			value++;
 		field(s, p, (size_t)((colon ? colon : end) - p), value, (size_t)(end - value));
 	}
-	buf_reset(&s->line);
+	return rc;
+}
+
+/* The one that was gathered. */
+static int
+gathered_done(struct sse *s, sse_fn *fn, void *ctx)
+{
+	int rc = s->line.over ? 0 : line_done(s, s->line.data ? s->line.data : "", s->line.len, fn, ctx);
+
+	if (!s->line.over)
+		buf_reset(&s->line);
 	return rc;
 }
 
 int
-sse_feed(struct sse *s, const char *bytes, size_t len, sse_fn *fn, void *ctx)
+sse_feed(struct sse *s, const char *bytes, size_t n, sse_fn *fn, void *ctx)
 {
-	const char *p = bytes, *end = bytes + len;
+	const char *p = bytes, *end = bytes + n;
+	size_t len;
 
 	while (p < end) {
 		const char *from = p;
@@ -91,10 +102,12 @@ sse_feed(struct sse *s, const char *bytes, size_t len, sse_fn *fn, void *ctx)
 		s->after_cr = false;
 		while (p < end && *p != '\n' && *p != '\r')
 			p++;
-		buf_put(&s->line, from, (size_t)(p - from));
+		len = (size_t)(p - from);
+		if (p == end || s->line.len > 0 || len > s->line.max)
+			buf_put(&s->line, from, len);
 		if (p < end) {
 			s->after_cr = *p++ == '\r';
-			rc = line_done(s, fn, ctx);
+			rc = s->line.len > 0 || s->line.over ? gathered_done(s, fn, ctx) : line_done(s, from, len, fn, ctx);
 			if (rc)
 				return rc;
 		}
@@ -110,7 +123,7 @@ sse_end(struct sse *s, sse_fn *fn, void *ctx)
 	int rc = 0;
 
 	if (s->line.len)
-		rc = line_done(s, fn, ctx);
+		rc = gathered_done(s, fn, ctx);
 	if (s->line.over || s->data.over)
 		return -1;
 	return rc ? rc : dispatch(s, fn, ctx);
