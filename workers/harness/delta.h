@@ -1,5 +1,6 @@
 /*
- * delta: previews of the message that is being streamed, merged so that a stream gets at most one per window (contract 3.9).
+ * delta: previews of the message that is being streamed, merged so that a stream gets at most one per window (contract 3.9), one of them
+ * up to a sixteenth of the window sooner; then the next may come that much later.
  *
  * Pure: text and the present time go in, finished preview events come out through the sink; the owner arms a timer for
  * delta_due(). The concatenated text of what went out is always a prefix of the text that came in, per block.
@@ -23,7 +24,7 @@ struct delta {
 	int index;		/* the model's text block of `pending` */
 	int shown;		/* the same block's place in the message: empty blocks have none */
 	struct buf pending;
-	int64_t last_ms;	/* when the latest delta went out */
+	int64_t last_ms;	/* when the latest delta went out, or should have */
 	int64_t window_ms;
 	delta_sink_fn *sink;
 	void *ctx;
