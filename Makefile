@@ -82,10 +82,12 @@ $$(OUT)/bin/$(1): $$(call objs,$$(SRC_$(1))) $(if $(filter $(BASE_ONLY),$(1)),$$
 endef
 $(foreach b,$(filter-out $(if $(filter asan,$(BUILD)),roost-init),$(BINS)),$(eval $(call bin_rule,$(b))))
 
+# Whole or not there, also when make is killed or another one runs beside it.
+archive = @rm -f $@ $@.$$$$ && ar rcs $@.$$$$ $^ && mv -f $@.$$$$ $@
 $(OUT)/libbase.a: $(call objs,$(BASE_SRC))
-	@rm -f $@ && ar rcs $@ $^
+	$(archive)
 $(OUT)/libroost.a: $(call objs,$(BASE_SRC) $(STORE_SRC))
-	@rm -f $@ && ar rcs $@ $^
+	$(archive)
 
 $(GEN): $(wildcard sql/stmts/*.sql) ops/gen/stmts.py
 	@mkdir -p $(@D)

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { apiKey, baseURL, BETA, VERSION } from '../e2e/lib/client.mjs';
 import { Clients } from './lib/clients.mjs';
 import { History } from './lib/history.mjs';
-import { check, roostctl, runDir, sql, stateDir, until, violations } from './lib/instance.mjs';
+import { check, restart, roostctl, runDir, services, sql, stateDir, until, violations } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
 import { ops, underLoad } from './lib/rolling.mjs';
 import { atRest, close, open } from './lib/scene.mjs';
@@ -122,6 +122,7 @@ await test('F57: back to a moment between two acknowledged messages, under live 
 	let playing = true;
 	const cast = Array.from({ length: 6 }, (_, i) => new Actor(clients, x.stage, 500 + i, { quick: true }).run(() => playing));
 	const ghost = await stranger();
+	await restart(services('worker'));	// work is packed onto the worker that has been there longest: the stranger, then
 	await until('the stranger has work', async () => Number((await sql(`SELECT count(*) FROM work WHERE lease_owner = '${ghost.name}'`))[0][0]) > 0, 30_000);
 	await pause(3000);
 	await history.flush();
