@@ -1,5 +1,7 @@
 /*
- * bell: see bell.h. One unconnected socket writes to all; one socket, watched by the worker's loop, reads.
+ * bell: see bell.h. Who rings has a connected socket for each of the owners that it rang last; one socket, watched by the worker's loop,
+ * reads. A connection is to the very socket that was looked at, however the names of the folder change meanwhile or later: it is made by
+ * way of a descriptor of it. So a ring costs one system call, without a look at any path.
  *
  * Promises: nothing here waits; a letter is delivered whole or not at all; an owner's name cannot lead out of the folder; of a letter that
  * is malformed what stands before the fault is heard, and the rest is nothing. The kernel bounds what waits for a reader
@@ -32,6 +34,7 @@
 #define LETTERS_MAX 64		/* read in one round of the loop; the rest in the next */
 #define SWEEP_MAX 1024		/* files looked at by who starts */
 #define FRESH_S 10
+#define KNOWN_MAX 16		/* owners that one thread rings without looking for them */
 #define MODE 0620		/* of the socket: its group may write */
 
 /* The socket of that name. False: it cannot be one. */
@@ -50,10 +53,13 @@ open_socket(void)
 
 /* --- who rings ---------------------------------------------------------------------------------------------------------------------- */
 
+struct known { int fd; char name[ID_MAX]; };	/* fd: connected to that owner's socket, -1: to nobody */
+
 struct bells {
-	int fd;
 	char dir[256];
-	struct sockaddr_un to;
+	struct known known[KNOWN_MAX], *to;
+	int next;		/* to be forgotten for the next new one */
+	bool warned;		/* about somebody's having put something else there */
 	size_t len;
 	char text[BELL_MAX];
 };
@@ -61,15 +67,23 @@ struct bells {
 struct bells *
 bells_open(const char *dir)
 {
-	int fd = dir[0] ? open_socket() : -1;
 	struct bells *b;
 
-	if (fd < 0)
+	if (!dir[0])
 		return NULL;
 	b = xcalloc(1, sizeof *b);
-	b->fd = fd;
+	for (int i = 0; i < KNOWN_MAX; i++)
+		b->known[i].fd = -1;
 	snprintf(b->dir, sizeof b->dir, "%s", dir);
 	return b;
+}
+
+static void
+forget(struct known *k)
+{
+	if (k->fd >= 0)
+		close(k->fd);
+	k->fd = -1;
 }
 
 void
@@ -79,18 +93,65 @@ bells_close(struct bells **bp)
 
 	if (!b)
 		return;
-	close(b->fd);
+	for (int i = 0; i < KNOWN_MAX; i++)
+		forget(&b->known[i]);
 	free(b);
 	*bp = NULL;
+}
+
+/* What has that name in the folder, if it is a socket of the folder's owner: a descriptor of it that can only be looked at; else -1. */
+static int
+look(struct bells *b, const char *name)
+{
+	AUTO(fd) int dir = open(b->dir, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(fd) int fd = dir < 0 ? -1 : openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat folder, it;
+
+	if (fd < 0 || fstat(dir, &folder) < 0 || fstat(fd, &it) < 0)
+		return -1;
+	if (S_ISSOCK(it.st_mode) && it.st_uid == folder.st_uid)
+		return steal_fd(fd);
+	if (!b->warned)
+		log_warn("bell_not_a_workers", "dir", b->dir, "name", name, "uid", LOGN((int64_t)it.st_uid), NULL);
+	b->warned = true;
+	return -1;
+}
+
+/* A socket connected to that one, or -1. */
+static int
+connect_to(struct bells *b, const char *name)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	AUTO(fd) int at = look(b, name);
+	AUTO(fd) int fd = at < 0 ? -1 : open_socket();
+
+	if (fd < 0)
+		return -1;
+	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d", at);
+	return connect(fd, (const struct sockaddr *)&sa, sizeof sa) < 0 ? -1 : steal_fd(fd);
 }
 
 bool
 bells_to(struct bells *b, const char *owner)
 {
-	if (!b)
+	int fd;
+
+	if (!b || !id_is_name(owner))
 		return false;
 	b->len = 0;
-	return address(&b->to, b->dir, owner);
+	for (int i = 0; i < KNOWN_MAX; i++)
+		if (b->known[i].fd >= 0 && strcmp(b->known[i].name, owner) == 0) {
+			b->to = &b->known[i];
+			return true;
+		}
+	fd = connect_to(b, owner);
+	if (fd < 0)
+		return false;
+	b->to = &b->known[b->next++ % KNOWN_MAX];
+	forget(b->to);
+	b->to->fd = fd;
+	snprintf(b->to->name, sizeof b->to->name, "%s", owner);
+	return true;
 }
 
 bool
@@ -124,7 +185,9 @@ bells_send(struct bells *b)
 	if (b->len == 0)
 		return -1;
 	FAILPOINT(BELL);
-	n = sendto(b->fd, b->text, b->len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&b->to, sizeof b->to);
+	n = send(b->to->fd, b->text, b->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n < 0 && errno != EAGAIN)
+		forget(b->to);		/* it has died; no other has its name */
 	return n == (ssize_t)b->len ? 0 : -1;
 }
 

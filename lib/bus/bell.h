@@ -8,7 +8,9 @@
  * its reader's crash. It is made up for as a lost entry of Redis is: a worker that lives compares its leases with the database each second
  * (work.c), one that has died is reaped, and what was sent is then due for whoever claims next.
  *
- * Who may write to the socket is believed (its mode and the folder's: ops/setup/users.sh), but what is read is checked all the same.
+ * Who may write to the socket is believed (its mode and the folder's: ops/setup/users.sh), but what is read is checked all the same. The
+ * folder is the workers', so who rings trusts none of its names: it writes to what is a socket there, not a link, and was made by the
+ * folder's owner. What a letter tells never gets to another user, whatever a worker that was broken into has put there (README.md).
  *
  * A letter is one or more rings: `<bytes> <workspace> <session>[ ...]\n`, so many bytes, NUL. What follows the session in the line is
  * skipped. Names are such as id_is_name() takes.

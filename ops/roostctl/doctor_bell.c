@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -36,6 +37,26 @@ folder_good(struct doctor *d, const char *path)
 		return false;
 	}
 	return true;
+}
+
+/* What lies there and is no socket of the folder's owner, which nobody of ours makes. Gateways do not write to such (lib/bus/bell.h). */
+static bool
+foreign(const char *path, char out[256])
+{
+	DIR *dir = opendir(path);
+	const struct dirent *f;
+	struct stat folder, st;
+	bool found = false;
+
+	while (dir && !found && fstat(dirfd(dir), &folder) == 0 && (f = readdir(dir))) {
+		found = strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0 && fstatat(dirfd(dir), f->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    (!S_ISSOCK(st.st_mode) || st.st_uid != folder.st_uid);
+		if (found)
+			snprintf(out, 256, "%s", f->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 static bool
@@ -69,6 +90,7 @@ doctor_bell(struct doctor *d)
 	struct service list[SERVICES_MAX];
 	struct err e = ERR_INIT;
 	int n = service_list(c, list, &e), workers = 0, heard;
+	char other[256];
 
 	if (!c->bell_dir[0]) {
 		doctor_ok(d, "no bell_dir is set: doorbells go by Redis");
@@ -76,6 +98,11 @@ doctor_bell(struct doctor *d)
 	}
 	if (!folder_good(d, c->bell_dir))
 		return;
+	if (foreign(c->bell_dir, other)) {
+		doctor_fail(d, "find out who put it there, a worker may have been broken into; then remove it", "%s/%s is not a socket of roost-worker's",
+		    c->bell_dir, other);
+		return;
+	}
 	for (int i = 0; i < n; i++)
 		workers += strncmp(list[i].name, "worker-", 7) == 0 && strcmp(list[i].state, "run") == 0;
 	heard = listeners(c->bell_dir);

@@ -1,10 +1,13 @@
 /*
  * The doorbell of one machine: what a gateway writes, a worker hears; whatever cannot be delivered is said at once, and nothing waits; what
- * is malformed is ignored; only owner and group may reach a socket, and names lead nowhere else.
+ * is malformed is ignored; only owner and group may reach a socket, and names lead nowhere else, also when the folder's owner puts there what
+ * should.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +26,7 @@
 #include "bell.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "log.h"
 #include "xalloc.h"
 
 #define ME "worker_1"
@@ -344,12 +348,144 @@ others(void **state)
 	assert_int_equal(listen_now(), 1);
 }
 
+/* --- a worker that was broken into owns the folder ---------------------------------------------------------------------------------------- */
+
+/* A datagram socket outside of the folder that everybody may write to, like the system's log. */
+static int
+elsewhere(char path[160])
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(path, 160, "%s.elsewhere", dir);
+	snprintf(sa.sun_path, sizeof sa.sun_path, "%s", path);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	return fd;
+}
+
+static bool
+got_nothing(int fd)
+{
+	char c;
+
+	return recv(fd, &c, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+static char *
+in_folder(const char *name)
+{
+	return xasprintf("%s/%s", dir, name);
+}
+
+/* Links by the names of workers, whoever they are. */
+static void
+links(void **state)
+{
+	char out[160];
+	AUTO(fd) int fd = elsewhere(out);
+	AUTO(str) char *planted = in_folder("worker_2"), *mine = in_folder(ME), *aside = in_folder("aside"), *folder = xasprintf("%s.link", dir);
+	struct bells *by_link;
+
+	(void)state;
+	assert_int_equal(symlink(out, planted), 0);
+	assert_int_equal(ring("worker_2", "secret", 6), -1);
+	assert_int_equal(unlink(planted), 0);
+	assert_int_equal(symlink(ME, planted), 0);		/* not even one that stays in the folder */
+	assert_int_equal(ring("worker_2", "secret", 6), -1);
+	assert_int_equal(unlink(planted), 0);
+	/* one that takes a worker's place when it is known already: what is sent stays with whom it was looked at */
+	assert_int_equal(ring(ME, "secret", 6), 0);
+	assert_int_equal(rename(mine, aside), 0);
+	assert_int_equal(symlink(out, mine), 0);
+	assert_int_equal(ring(ME, "secret", 6), 0);
+	assert_int_equal(listen_now(), 2);
+	assert_int_equal(unlink(mine), 0);
+	assert_int_equal(rename(aside, mine), 0);
+	assert_int_equal(symlink(dir, folder), 0);
+	by_link = bells_open(folder);
+	assert_false(bells_to(by_link, ME));
+	bells_close(&by_link);
+	assert_true(got_nothing(fd));
+	unlink(folder);
+	unlink(out);
+}
+
+/* Sockets that are not the folder's owner's, by whatever means they came there, and what is no socket at all. */
+static void
+not_a_workers(void **state)
+{
+	char out[160];
+	AUTO(fd) int fd = elsewhere(out);
+	AUTO(str) char *planted = in_folder("worker_2");
+
+	(void)state;
+	assert_int_equal(mkfifo(planted, 0666), 0);
+	assert_int_equal(ring("worker_2", "secret", 6), -1);
+	assert_int_equal(unlink(planted), 0);
+	assert_int_equal(mkdir(planted, 0777), 0);
+	assert_int_equal(ring("worker_2", "secret", 6), -1);
+	assert_int_equal(rmdir(planted), 0);
+	if (geteuid() != 0) {
+		unlink(out);
+		skip();
+	}
+	assert_int_equal(chown(out, NOBODY, NOBODY), 0);
+	assert_int_equal(link(out, planted), 0);
+	assert_int_equal(ring("worker_2", "secret", 6), -1);
+	assert_true(got_nothing(fd));
+	assert_int_equal(chown(out, geteuid(), getegid()), 0);		/* the owner's own: it reads what it reads anyway */
+	assert_int_equal(ring("worker_2", "secret", 6), 0);
+	assert_false(got_nothing(fd));
+	unlink(planted);
+	unlink(out);
+}
+
+/* A link and the socket take turns under one name as fast as they can: each letter is the worker's, or not delivered. */
+static void
+a_race(void **state)
+{
+	char out[160];
+	AUTO(fd) int fd = elsewhere(out);
+	AUTO(str) char *mine = in_folder(ME), *aside = in_folder("aside"), *trap = in_folder("trap");
+	int delivered = 0, tried = 0, status;
+	pid_t pid;
+
+	(void)state;
+	log_open("test", LOG_ERROR_LEVEL);
+	assert_int_equal(link(mine, aside), 0);
+	pid = fork();
+	if (pid == 0)
+		for (;;) {
+			if (symlink(out, trap) < 0 || rename(trap, mine) < 0 || link(aside, trap) < 0 || rename(trap, mine) < 0)
+				_exit(1);
+		}
+	for (int64_t end = clock_mono_ms() + 30000; tried < 2000 || ((delivered == 0 || delivered == tried) && clock_mono_ms() < end); tried++) {
+		struct bells *b = bells_open(dir);	/* looks anew */
+
+		if (bells_to(b, ME) && bells_add(b, "wrkspc_1", "sesn_a", "secret", 6))
+			delivered += bells_send(b) == 0;
+		bells_close(&b);
+		listen_now();
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(heard.n, delivered);
+	assert_in_range(delivered, 1, tried - 1);	/* both were met */
+	assert_true(got_nothing(fd));
+	unlink(trap);
+	unlink(mine);
+	assert_int_equal(rename(aside, mine), 0);
+	unlink(out);
+}
+
 int
 main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, begin, end)
 	const struct CMUnitTest tests[] = { T(delivered), T(several_in_a_letter), T(too_long_to_be_told), T(full), T(nobody_there), T(leftovers),
-		T(malformed), T(malformed_at_length), T(names), T(others) };
+		T(malformed), T(malformed_at_length), T(names), T(others), T(links), T(not_a_workers), T(a_race) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
