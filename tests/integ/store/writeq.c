@@ -1,3 +1,4 @@
+/* link: tests/env/pg_rig.c */
 /*
  * New objects that are written together: one commit for a set, each with its stamp, and what is kept of their answers as request_store()
  * puts it. An error takes its set back; what is late is passed; what is lost is uncertain and never written twice; two sets whose answers
@@ -16,8 +17,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <unistd.h>
 
+#include "../../env/pg_rig.h"
 #include "clock.h"
 #include "dedupe.h"
 #include "log.h"
@@ -35,8 +36,6 @@ struct rig {
 	int fd;
 };
 
-static char dir[64];
-static PGconn *owner;
 static struct rig one = { .lock = PTHREAD_MUTEX_INITIALIZER }, two = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* A new agent. */
@@ -48,25 +47,6 @@ struct new_agent {
 	struct dedupe_made made;
 	atomic_bool answered;
 };
-
-static char *
-ask(const char *fmt, ...)
-{
-	AUTO(pgres) PGresult *r = NULL;
-	AUTO(str) char *sql = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	must(vasprintf(&sql, fmt, ap) >= 0);
-	va_end(ap);
-	r = PQexec(owner, sql);
-	if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
-		fail_msg("%s: %s", sql, PQerrorMessage(owner));
-	return xstrdup(PQntuples(r) && !PQgetisnull(r, 0, 0) ? PQgetvalue(r, 0, 0) : "");
-}
-
-#define run(...) free(ask(__VA_ARGS__))
-#define expect(want, ...) do { AUTO(str) char *got_ = ask(__VA_ARGS__); assert_string_equal(got_, (want)); } while (0)
 
 static void
 watch(void *arg, int fd, bool fresh)
@@ -93,7 +73,7 @@ watched_now(struct rig *r)
 static void
 open_queue(struct rig *r, int late_ms)
 {
-	AUTO(str) char *dsn = xasprintf("host=%s dbname=roost user=roost_gw", dir);
+	AUTO(str) char *dsn = pgr_dsn("roost_gw");
 	int64_t until = clock_mono_ms() + DEADLINE_MS;
 
 	warmq_close(&r->q);
@@ -109,12 +89,7 @@ open_queue(struct rig *r, int late_ms)
 static int
 start(void **state)
 {
-	snprintf(dir, sizeof dir, "/tmp/roost-writeq-%d", (int)getpid());
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres start %s", dir), *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
-
-	assert_int_equal(system(cmd), 0);
-	owner = PQconnectdb(admin);
-	assert_int_equal(PQstatus(owner), CONNECTION_OK);
+	pgr_start("writeq");
 	log_open("writeq", LOG_WARN_LEVEL);
 	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");
 	run("INSERT INTO organization (id, name, state) VALUES ('away', 'Away', 'suspended')");
@@ -129,12 +104,9 @@ start(void **state)
 static int
 stop(void **state)
 {
-	AUTO(str) char *cmd = xasprintf("tests/env/postgres stop %s", dir);
-
 	warmq_close(&one.q);
 	warmq_close(&two.q);
-	PQfinish(owner);
-	return system(cmd);
+	return pgr_stop();
 }
 
 static int
@@ -220,7 +192,7 @@ write_together(struct rig *r, struct new_agent *a, int n)
 static PGconn *
 other(const char *sql)
 {
-	AUTO(str) char *admin = xasprintf("host=%s dbname=roost user=roost_admin", dir);
+	AUTO(str) char *admin = pgr_dsn("roost_admin");
 	PGconn *c = PQconnectdb(admin);
 
 	PQclear(PQexec(c, "BEGIN"));
