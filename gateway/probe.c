@@ -3,7 +3,7 @@
  * takes, and ends at the latest some seconds after it should have. The row that let it in (credential_probe) is what roost-vault releases
  * the credential for; it is ended when the answer is known, by one database connection that all probes share for that moment.
  *
- * roost-egress or roost-vault away: 503, and nothing else waits. A crash leaves a row that counts against the organization's limit for a
+ * roost-egress or roost-vault away: 503 after the seconds that one which is replaced may take, and nothing else waits. A crash leaves a row that counts against the organization's limit for a
  * minute. What egress says is copied as JSON, not believed as text: it was made from what hostile servers sent.
  */
 #include "probe.h"
@@ -90,7 +90,7 @@ static int
 ask_egress(struct probe *p, json_t **out, struct err *e)
 {
 	AUTO(str) char *question = xasprintf("{\"probe\":\"%s\"}", p->r.id);
-	AUTO(fd) int fd = ask_connect(p->r.conf->egress_socket, e);
+	AUTO(fd) int fd = ask_reach(p->r.conf->egress_socket, INT64_MAX, e);
 	int rc;
 
 	if (fd < 0 || set_fd(p, fd, e) < 0)

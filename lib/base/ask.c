@@ -10,9 +10,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "clock.h"
 #include "frame.h"
+
+#define NAP_MS 50	/* between two attempts to reach somebody */
 
 int
 ask_connect(const char *socket_path, struct err *e)
@@ -26,6 +29,20 @@ ask_connect(const char *socket_path, struct err *e)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
 		return err_fault(e, EK_UNAVAILABLE, errno, "connect to %s: %s", socket_path, strerror(errno));
 	return steal_fd(fd);
+}
+
+int
+ask_reach(const char *socket_path, int64_t until, struct err *e)
+{
+	const struct timespec nap = { .tv_nsec = NAP_MS * 1000000L };
+	int64_t now = clock_mono_ms(), end = until - now > ASK_REACH_MS ? now + ASK_REACH_MS : until;
+	int fd;
+
+	while ((fd = ask_connect(socket_path, e)) < 0 && clock_mono_ms() + NAP_MS < end) {
+		err_clear(e);
+		(void)nanosleep(&nap, NULL);
+	}
+	return fd;
 }
 
 static int

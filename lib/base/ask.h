@@ -13,6 +13,12 @@
 
 /* A connected descriptor, or -1 with EK_UNAVAILABLE. */
 int ask_connect(const char *socket_path, struct err *e);
+/*
+ * The same of a process that may be just being replaced: while nobody listens there it is tried again, for ASK_REACH_MS, but not beyond until (of
+ * clock_mono_ms()). Nothing has been asked before it returns, so this repeats nothing.
+ */
+#define ASK_REACH_MS 5000
+int ask_reach(const char *socket_path, int64_t until, struct err *e);
 
 /* Send one frame of at most FRAME_MAX bytes. deadline: of clock_mono_ms(). EK_UNAVAILABLE: the peer is gone; EK_TIMEOUT. */
 int ask_send(int fd, const char *json, size_t len, int64_t deadline, struct err *e);

@@ -172,19 +172,22 @@ served(const struct state *st, int conn)
 	return false;
 }
 
-static void
+/* False: nobody waits. */
+static bool
 take(struct state *st)
 {
 	pid_t parent = getpid(), pid;
 	/* cppcheck-suppress nullPointer ; the peer's address may be NULL */
 	AUTO(fd) int conn = accept4(st->fd, NULL, NULL, SOCK_CLOEXEC);
 
-	if (conn < 0 || !served(st, conn))
-		return;
+	if (conn < 0)
+		return false;
+	if (!served(st, conn))
+		return true;
 	if (st->running >= st->s->max) {
 		log_warn("busy", "running", LOGN(st->running), NULL);
 		say_busy(conn);
-		return;
+		return true;
 	}
 	pid = fork();
 	if (pid == 0)
@@ -193,6 +196,7 @@ take(struct state *st)
 		log_warn("fork_failed", "error", strerror(errno), NULL);
 	else
 		st->running++;
+	return true;
 }
 
 static void
@@ -234,7 +238,7 @@ once(struct state *st, bool listening, int ms)
 	if (fds[0].revents)
 		on_signals(st);
 	if (fds[1].revents && !st->stopping)
-		take(st);
+		(void)take(st);
 }
 
 int
@@ -253,6 +257,8 @@ each_run(const struct each *s)
 	while (!st.stopping)
 		once(&st, true, -1);
 	(void)unlink(s->socket);
+	for (int n = 0; n < BACKLOG && take(&st); n++)
+		continue;	/* who has connected is served: it cannot know that nobody has heard it */
 	close(st.fd);
 	log_info("stopping", "running", LOGN(st.running), NULL);
 	until = clock_mono_ms() + STOP_MS;

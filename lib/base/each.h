@@ -21,7 +21,7 @@ struct each {
 };
 
 /*
- * Serve until SIGTERM or SIGINT, then wait for the programs under way, at most a few seconds. Returns the exit status. Logs refusals, and
+ * Serve until SIGTERM or SIGINT, also who has connected by then, then wait for the programs under way, at most a few seconds. Returns the exit status. Logs refusals, and
  * programs that were killed or failed. A program dies with the listener.
  */
 int each_run(const struct each *s);

@@ -96,10 +96,24 @@ faults(void **state)
 	fails(large, 1, EK_TOO_LARGE);
 }
 
+/* Nobody is there: it is given up when the time is up. */
+static void
+not_reached(void **state)
+{
+	int64_t began = clock_mono_ms();
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(ask_reach("/nowhere/at/all", began + 200, &e), -1);
+	assert_int_equal(e.kind, EK_UNAVAILABLE);
+	assert_in_range(clock_mono_ms() - began, 100, LATE_MS);
+	assert_int_equal(ask_reach("/nowhere/at/all", began, &e), -1);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(refusals), cmocka_unit_test(faults) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(refusals), cmocka_unit_test(faults), cmocka_unit_test(not_reached) };
 
 	unasked = json_object();
 	return cmocka_run_group_tests(tests, NULL, NULL) + (json_decref(unasked), 0);

@@ -7,7 +7,7 @@ import { partitioned } from './partition.mjs';
 import { readiness } from './readiness.mjs';
 import { redisAway } from './redisaway.mjs';
 import { refused } from './refuse.mjs';
-import { rolling } from './rolling.mjs';
+import { rolling, validations } from './rolling.mjs';
 import { promoted } from './standby.mjs';
 import { stopped } from './stopped.mjs';
 import { storeFull } from './store.mjs';
@@ -133,8 +133,10 @@ export const cases = [
 	{ f: 'F22', brief, name: 'Redis away under load: no message is refused or much later, streams go on from the log', run: (x) => redisAway(x, { ms: 10_000 }) },
 	{ f: 'F62', brief, name: 'the provider refuses everybody for a while, many sessions wait: no herd at its return, all answered, nobody pays for waiting',
 		run: (x) => outage(x, { ms: 3000, sessions: 80, way: 'busy', share: 0.5 }) },
-	{ f: 'F38 F39 F37', brief, name: 'ops/restart: streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
-		run: (x) => rolling(x, ['stream', 'gateway', 'worker', 'hands', 'nginx', 'redis']) },
+	{ f: 'F38 F39 F37', brief, name: 'ops/restart: vault, egress, streams, gateways, workers, hands, nginx, Redis replaced under load, no caller gets an error',
+		run: (x) => rolling(x, ['vault', 'egress', 'stream', 'gateway', 'worker', 'hands', 'nginx', 'redis'], { also: validations }) },
+	{ f: 'F38 F49', name: 'vault and egress replaced eight times while credentials are made and validated, no caller gets an error',
+		run: (x) => rolling(x, ['vault', 'egress'], { also: validations, actors: 1, times: 8 }) },
 	{ f: 'F38 F12', brief, name: 'ops/restart postgres under load: 503 at most, until it has started',
 		run: (x) => rolling(x, ['postgres'], { refused: [503] }) },
 	{ f: 'F55', name: 'a gateway that stands still holding a session\'s row holds up that session only', async run(x) {

@@ -444,6 +444,44 @@ test_life(void **state)
 	says(fd, "access_token", "access-one", RELEASE("m"));
 }
 
+/*
+ * Replaced: who has connected before SIGTERM is served, also when nobody had noticed; who comes meanwhile finds the next process, in time and
+ * without an error.
+ */
+static void
+test_replaced(void **state)
+{
+	struct err e = ERR_INIT;
+	int heard, waits, status = 0;
+	pid_t old = vault, late;
+
+	(void)state;
+	make("r");
+	kill(old, SIGSTOP);
+	heard = dial();
+	waits = dial();
+	kill(old, SIGTERM);
+	kill(old, SIGCONT);
+	says(heard, "access_token", "access-one", RELEASE("r"));
+	assert_int_equal(ask_connect(sock, &e), -1);
+	late = child_fork(SIGKILL);
+	if (late == 0) {
+		close(heard);
+		close(waits);
+		AUTO(fd) int fd = ask_reach(sock, INT64_MAX, &e);
+
+		_exit(fd >= 0 && say(fd, RELEASE("r")) ? 0 : 1);
+	}
+	says(waits, "access_token", "access-one", RELEASE("r"));
+	close(heard);
+	close(waits);
+	assert_int_equal(waitpid(old, &status, 0), old);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	vault_start();
+	assert_int_equal(waitpid(late, &status, 0), late);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 /* F49: without keys, or without Postgres, the answer is that it is away; when they are back it is not. */
 static void
 test_away(void **state)
@@ -508,6 +546,7 @@ main(void)
 		cmocka_unit_test(test_races),
 		cmocka_unit_test(test_peer),
 		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_replaced),
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_rotation),

@@ -26,7 +26,7 @@ struct vaultask *
 vaultask_open(const char *socket_path, int64_t until, struct err *e)
 {
 	struct vaultask *v;
-	int fd = ask_connect(socket_path, e);
+	int fd = ask_reach(socket_path, until, e);
 
 	if (fd < 0)
 		return NULL;
