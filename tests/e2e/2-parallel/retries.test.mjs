@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { before, describe, test } from 'node:test';
+import { toFile } from '@anthropic-ai/sdk';
 import { MODEL, TOOLSET, bench, client, collect, unique } from '../lib/client.mjs';
 import { dropping, sometimes } from '../lib/dropping.mjs';
 import { get, post } from '../lib/http.mjs';
@@ -119,6 +120,43 @@ describe('retried requests', { concurrency: 4 }, () => {
 				assert.ok(unclaimed <= n - answered.length, 'no duplicates');
 			}
 			proxy.close();
+		});
+	}
+
+	// Whatever makes something: the first reply is lost, the second attempt gets its bytes, and there is one of it.
+	for (const [kind, { options, key }] of Object.entries(kinds).slice(0, 3)) {
+		test(`one of each: ${kind}`, async () => {
+			const own = await bench(c);
+			const session = await c.beta.sessions.create({ agent: own.agent.id, environment_id: own.environment.id });
+			const vault = await c.beta.vaults.create({ display_name: unique('once') });
+			const { id: file_id } = await c.beta.files.upload({ file: await toFile(Buffer.from('once'), 'once.txt') });
+			const made = { agent: own.agent.id, environment_id: own.environment.id };
+			const sessions = () => collect(c.beta.sessions.list({ agent_id: own.agent.id, limit: 100 }));
+			const calls = {
+				agent: [(k, name, o) => k.agents.create({ name, model: MODEL }, o), () => collect(c.beta.agents.list({ limit: 100 })), (a) => a.name],
+				environment: [(k, name, o) => k.environments.create({ name }, o), () => collect(c.beta.environments.list({ limit: 100 })), (e) => e.name],
+				session: [(k, title, o) => k.sessions.create({ ...made, title }, o), sessions, (x) => x.title],
+				'session with an event': [(k, title, o) => k.sessions.create({ ...made, title, initial_events: [message(title)] }, o), sessions, (x) => x.title],
+				'session with a file': [(k, title, o) => k.sessions.create({ ...made, title, resources: [{ type: 'file', file_id, mount_path: 'a' }] }, o),
+					sessions, (x) => x.title],
+				resource: [(k, name, o) => k.sessions.resources.add(session.id, { type: 'file', file_id, mount_path: name }, o),
+					() => collect(c.beta.sessions.resources.list(session.id)), (x) => x.mount_path.split('/').at(-1)],
+				file: [async (k, name, o) => k.files.upload({ file: await toFile(Buffer.from(name), name) }, o), () => collect(c.beta.files.list({ limit: 100 })),
+					(f) => f.filename],
+				vault: [(k, name, o) => k.vaults.create({ display_name: name }, o), () => collect(c.beta.vaults.list({ limit: 100 })), (v) => v.display_name],
+				credential: [(k, name, o) => k.vaults.credentials.create(vault.id, { display_name: name, auth: { type: 'environment_variable',
+					secret_name: `S_${name.replace(/\W/g, '_')}`, secret_value: 's', networking: { type: 'limited', allowed_hosts: ['example.com'] } } }, o),
+				() => collect(c.beta.vaults.credentials.list(vault.id)), (v) => v.display_name],
+			};
+			for (const [what, [call, list, nameOf]] of Object.entries(calls)) {
+				const proxy = await dropping((n) => (n === 0 ? 'reply' : undefined));
+				const sdk = client({ baseURL: proxy.url, maxRetries: 2, openTelemetry: false, ...options });
+				const name = unique('once');
+				const got = await call(sdk.beta, name, key ? { headers: { 'idempotency-key': name } } : {});
+				assert.deepEqual({ ...proxy.lost }, { request: 0, reply: 1, seen: 2 }, what);
+				assert.deepEqual((await list()).filter((x) => nameOf(x) === name).map((x) => x.id), [got.id], what);
+				proxy.close();
+			}
 		});
 	}
 
