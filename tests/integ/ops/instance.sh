@@ -167,6 +167,9 @@ chmod 2711 "$bell"
 fails "and sees a folder that others may pass" 'FAIL *bell' ctl doctor
 check "which up mends" ops/up
 check "so that the doctor is content" heard
+as roost-worker "ln -s /dev/log $bell/worker_planted"
+fails "and sees a link that a worker's user put there" 'FAIL *bell *.*worker_planted is not a socket' ctl doctor
+rm -f "$bell/worker_planted"
 exec {worker}>&-
 rm -f "$bell/worker_test"
 
