@@ -31,7 +31,7 @@ async function waiting({ clients, stage }, n) {
 		}
 	}));
 	await until('all of them have been sent back', async () => Number((await sql(`SELECT count(DISTINCT session_id) FROM event
-		WHERE type = 'session.status_rescheduled' AND session_id IN (${list(ids)})`))[0][0]) === n, 30_000);
+		WHERE type = 'session.status_rescheduled' AND session_id IN (${list(ids)})`))[0][0]) === n, 30_000 + n * 30);
 	return ids;
 }
 
