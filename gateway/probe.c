@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "answer.h"
+#include "respond.h"
 #include "ask.h"
 #include "clock.h"
 #include "failpoint.h"
@@ -182,7 +182,7 @@ probe_main(void *arg)
 	if (ask_egress(p, &v, &e) == 0)
 		(void)encode(p, v, &e);
 	end_row(p, e.kind == EK_NONE ? jx_str(v, "status") : NULL);
-	answer_send(&p->r, p->fcgi, &e, "", p->start_us);
+	respond(&p->r, p->fcgi, &e, "", p->start_us);
 	unlist(p);
 	park_done(all->park, p->fcgi);
 	free(p);

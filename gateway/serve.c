@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "after.h"
-#include "answer.h"
+#include "respond.h"
 #include "arena.h"
 #include "attempt.h"
 #include "body.h"
@@ -328,7 +328,7 @@ serve_again(struct gw_thread *t, struct gw_req *r, struct db_later *q, FCGX_Requ
 	if (rc < 0 && try_again(&e))
 		(void)read_once(r, &e);
 	shares_end(t->gw->shares, r->who.organization_id);
-	answer_send(r, fcgi, &e, "", start_us);
+	respond(r, fcgi, &e, "", start_us);
 }
 
 /* A body that is a file. True: handed over. */
@@ -353,7 +353,7 @@ end(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct err *e, co
 		arena_reset(t->arena);
 		return false;
 	}
-	answer_send(r, fcgi, e, allow, start_us);
+	respond(r, fcgi, e, allow, start_us);
 	arena_reset(t->arena);
 	return true;
 }
@@ -385,7 +385,7 @@ serve(struct gw_thread *t, FCGX_Request *fcgi)
 	if (r.route && shape_multipart(r.route->body)) {
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;
-		answer_send(&r, fcgi, &e, allow, start_us);
+		respond(&r, fcgi, &e, allow, start_us);
 		arena_reset(t->arena);
 		return true;
 	}

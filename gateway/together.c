@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "after.h"
-#include "answer.h"
+#include "respond.h"
 #include "flight.h"
 #include "once.h"
 #include "shares.h"
@@ -37,7 +37,7 @@ go_on(struct flight *f, struct gw_thread *t)
 static void
 reply(struct together *all, struct flight *f)
 {
-	answer_send(&f->r, f->fcgi, &f->e, "", f->start_us);
+	respond(&f->r, f->fcgi, &f->e, "", f->start_us);
 	flight_over(all->flights, f, all->park);
 }
 

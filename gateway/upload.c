@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "answer.h"
+#include "respond.h"
 #include "arena.h"
 #include "clock.h"
 #include "failpoint.h"
@@ -273,7 +273,7 @@ run(struct upload *u)
 		blob_drop(&u->blob);
 		u->fcgi->keepConnection = 0;	/* the rest of the body may still be on its way */
 	}
-	answer_send(&u->r, u->fcgi, &e, "", u->start_us);
+	respond(&u->r, u->fcgi, &e, "", u->start_us);
 	if (t) {
 		arena_reset(t->arena);
 		finisher_put(u->all, t);

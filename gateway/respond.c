@@ -1,8 +1,8 @@
 /*
- * answer: see answer.h. An error's public text and kind become the envelope by err.def; `detail` goes to the log only. What libfcgi cannot
+ * respond: see respond.h. An error's public text and kind become the envelope by err.def; `detail` goes to the log only. What libfcgi cannot
  * write any more (nginx has gone) is not an error: the request has had its effect.
  */
-#include "answer.h"
+#include "respond.h"
 
 #include <stdio.h>
 
@@ -60,7 +60,7 @@ log_request(const struct gw_req *r, const char *method, const struct err *e, int
 }
 
 void
-answer_send(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us)
+respond(struct gw_req *r, FCGX_Request *fcgi, struct err *e, const char *allow, int64_t start_us)
 {
 	const char *method = FCGX_GetParam("REQUEST_METHOD", fcgi->envp);
 
