@@ -33,6 +33,7 @@
 #define SLOTS 50			/* pings are spread over this many moments of a round */
 #define ROW_MAX 32			/* events that are written together */
 #define SILENCE_MS 15000		/* nobody hears nothing for so long (contract 3.9) */
+#define PART 256			/* sessions that are compared with the log at a time, roughly */
 #define UP_MS 1000			/* a stream that starts so soon after Redis came up may have missed something before it was registered */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
 #define RETRY "retry: %d\n\n"
@@ -66,6 +67,8 @@ struct hub {
 	struct hub_out out;
 	struct hub_sub *slots[SLOTS];
 	int slot_new, slot_ping;
+	struct hub_part part;		/* of the watches, which the round compares next */
+	bool asked;			/* the one before it is not answered yet */
 	struct buf ping;
 	struct loop_timer *ping_timer, *round_timer, *deadline;
 	int count;			/* subscribers, joining ones included */
@@ -345,14 +348,22 @@ on_redis(void *ctx, bool up)
 
 /* --- time ---------------------------------------------------------------------------------------------------------------------- */
 
-static void
-compare(struct hub *h)
+/* Compare one part of the watches with the log; false: nobody follows any of them. */
+static bool
+compare(struct hub *h, struct hub_part part)
 {
-	const char **sessions = xcalloc(h->watches.count, sizeof *sessions), **keys = xcalloc((size_t)h->count, sizeof *keys);
-	int64_t *seen = xcalloc(h->watches.count, sizeof *seen);
+	size_t watches = 1, subs = 1;
+	const char **sessions, **keys;
+	int64_t *seen;
 	int n = 0, nkeys = 0;
 
-	for (struct hub_watch *w = NULL; (w = hub_table_next(&h->watches, w));) {
+	for (struct hub_watch *w = NULL; (w = hub_table_next_of(&h->watches, part, w)); watches++)
+		for (struct hub_sub *s = w->subs; s; s = s->next)
+			subs++;
+	sessions = xcalloc(watches, sizeof *sessions);
+	seen = xcalloc(watches, sizeof *seen);
+	keys = xcalloc(subs, sizeof *keys);
+	for (struct hub_watch *w = NULL; (w = hub_table_next_of(&h->watches, part, w));) {
 		int before = nkeys;
 
 		for (struct hub_sub *s = w->subs; s; s = s->next)
@@ -366,10 +377,46 @@ compare(struct hub *h)
 		sessions[n++] = w->session;
 	}
 	if (n > 0)
-		(void)hub_feed_compare(h->feed, n, sessions, seen, nkeys, keys);
+		hub_feed_compare(h->feed, n, sessions, seen, nkeys, keys);
 	free(sessions);
 	free(keys);
 	free(seen);
+	return n > 0;
+}
+
+/* One part is asked for when the one before is answered: libpq's buffers keep the size of the largest. */
+static void
+compare_next(struct hub *h)
+{
+	while (h->part.at < h->part.of) {
+		h->asked = true;
+		if (compare(h, (struct hub_part){ h->part.at++, h->part.of }))
+			return;
+		h->asked = false;
+	}
+}
+
+static void
+compare_all(struct hub *h)
+{
+	if (h->part.at < h->part.of || h->asked)
+		return;			/* the round before is not over */
+	h->part = (struct hub_part){ 0, 1 };
+	while (h->part.of < HUB_PARTS_MAX && h->watches.count / h->part.of > PART)
+		h->part.of *= 2;
+	compare_next(h);
+}
+
+/* Without Postgres the rest of the round is left to the next one. */
+static void
+on_compared(void *ctx, bool ok)
+{
+	struct hub *h = ctx;
+
+	h->asked = false;
+	if (!ok)
+		h->part.at = h->part.of;
+	compare_next(h);
 }
 
 /* Who has no subscribers reads nothing of what is published. */
@@ -395,7 +442,7 @@ on_round(void *ctx)
 
 	h->round_timer = NULL;
 	if (h->watches.count > 0)
-		compare(h);
+		compare_all(h);
 	if (h->count == 0)
 		unhear(h);
 	if (!h->redis_up && ms > BLIND_ROUND_MS)
@@ -605,7 +652,7 @@ struct hub *
 hub_new(struct loop *loop, const struct conf *c)
 {
 	struct hub *h = xcalloc(1, sizeof *h);
-	const struct hub_feed_fn fn = { on_log_event, on_log_fetched, on_log_moved, on_key_refused, h };
+	const struct hub_feed_fn fn = { on_log_event, on_log_fetched, on_log_moved, on_key_refused, on_compared, h };
 
 	h->loop = loop;
 	h->conf = c;

@@ -21,7 +21,8 @@
 struct hub_feed {
 	struct dbq *db;
 	struct hub_feed_fn fn;
-	int comparing;			/* answers of the round still to come */
+	int comparing;			/* answers still to come of what is being compared */
+	bool failed;			/* one of those that came was an error */
 };
 
 struct fetch {
@@ -78,15 +79,23 @@ hub_feed_fetch(struct hub_feed *f, const char *session, int64_t after)
 }
 
 static void
+answered(struct hub_feed *f, bool ok)
+{
+	f->failed |= !ok;
+	if (--f->comparing == 0)
+		f->fn.compared(f->fn.ctx, !f->failed);
+}
+
+static void
 on_moved(void *ctx, const PGresult *res, const struct err *e)
 {
 	struct hub_feed *f = ctx;
 
-	f->comparing--;
 	if (e)
 		log_err("compare_failed", e, NULL);
 	for (int i = 0; res && i < PQntuples(res); i++)
 		f->fn.moved(f->fn.ctx, pg_str(res, i, 0), pg_str(res, i, 1) ? pg_int(res, i, 1) : -1);
+	answered(f, !e);
 }
 
 static void
@@ -94,9 +103,9 @@ on_refused(void *ctx, const PGresult *res, const struct err *e)
 {
 	struct hub_feed *f = ctx;
 
-	f->comparing--;
 	for (int i = 0; res && i < PQntuples(res); i++)
 		f->fn.refused(f->fn.ctx, pg_str(res, i, 0));
+	answered(f, !e);
 }
 
 static int
@@ -118,14 +127,13 @@ bigints(int n, const int64_t *v)
 	return buf_steal(&b);
 }
 
-bool
+void
 hub_feed_compare(struct hub_feed *f, int n, const char *const *sessions, const int64_t *seen, int nkeys, const char **keys)
 {
 	AUTO(str) char *ids = NULL, *seqs = NULL, *names = NULL;
 	int unique = 0;
 
-	if (f->comparing > 0)
-		return false;
+	must(f->comparing == 0);
 	qsort(keys, (size_t)nkeys, sizeof *keys, by_text);
 	for (int i = 0; i < nkeys; i++)
 		if (i == 0 || strcmp(keys[i], keys[unique - 1]) != 0)
@@ -134,7 +142,7 @@ hub_feed_compare(struct hub_feed *f, int n, const char *const *sessions, const i
 	seqs = bigints(n, seen);
 	names = pg_array(keys, unique);
 	f->comparing = 2;
+	f->failed = false;
 	DBQ_RUN(f->db, STMT_STREAM_MOVED, on_moved, f, ids, seqs);
 	DBQ_RUN(f->db, STMT_STREAM_KEYS_REFUSED, on_refused, f, names);
-	return true;
 }

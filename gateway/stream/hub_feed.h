@@ -23,6 +23,8 @@ struct hub_feed_fn {
 	void (*moved)(void *ctx, const char *session, int64_t last_seq);
 	/* This key would not be let in any more. */
 	void (*refused)(void *ctx, const char *key_id);
+	/* What hub_feed_compare asked is answered; ok: by Postgres. */
+	void (*compared)(void *ctx, bool ok);
 	void *ctx;
 };
 
@@ -34,8 +36,8 @@ void hub_feed_fetch(struct hub_feed *f, const char *session, int64_t after);
 
 /*
  * Compare: n sessions with the seq each has reached, and the ids of the keys in use (duplicates allowed; the array is sorted in
- * place). A round that is still unanswered makes this a no-op: false.
+ * place). One at a time: not before `compared` of the one before.
  */
-bool hub_feed_compare(struct hub_feed *f, int n, const char *const *sessions, const int64_t *seen, int nkeys, const char **keys);
+void hub_feed_compare(struct hub_feed *f, int n, const char *const *sessions, const int64_t *seen, int nkeys, const char **keys);
 
 #endif

@@ -189,7 +189,7 @@ hub_table_find(const struct hub_table *t, const char *session)
 static void
 table_grow(struct hub_table *t)
 {
-	struct hub_table more = { .nbuckets = t->nbuckets ? 2 * t->nbuckets : 64, .count = t->count };
+	struct hub_table more = { .nbuckets = t->nbuckets ? 2 * t->nbuckets : HUB_PARTS_MAX, .count = t->count };
 	struct hub_watch *w, *next;
 
 	more.buckets = xcalloc(more.nbuckets, sizeof *more.buckets);
@@ -241,13 +241,19 @@ hub_table_drop(struct hub_table *t, struct hub_watch *w)
 struct hub_watch *
 hub_table_next(const struct hub_table *t, const struct hub_watch *w)
 {
-	size_t i = 0;
+	return hub_table_next_of(t, (struct hub_part){ 0, 1 }, w);
+}
+
+struct hub_watch *
+hub_table_next_of(const struct hub_table *t, struct hub_part part, const struct hub_watch *w)
+{
+	size_t i = part.at;
 
 	if (w && w->next)
 		return w->next;
 	if (w)
-		i = (hash(w->session) & (t->nbuckets - 1)) + 1;
-	for (; i < t->nbuckets; i++)
+		i = (hash(w->session) & (t->nbuckets - 1)) + part.of;
+	for (; i < t->nbuckets; i += part.of)
 		if (t->buckets[i].first)
 			return t->buckets[i].first;
 	return NULL;

@@ -109,6 +109,10 @@ struct hub_watch *hub_table_get(struct hub_table *t, const char *session);
 void hub_table_drop(struct hub_table *t, struct hub_watch *w);
 /* Iterate: start with NULL; NULL at the end. The table must not change meanwhile. */
 struct hub_watch *hub_table_next(const struct hub_table *t, const struct hub_watch *w);
+/* The same for one of several parts of it; a watch stays in its part while the table grows. */
+#define HUB_PARTS_MAX 64
+struct hub_part { size_t at, of; };	/* of: a power of two, HUB_PARTS_MAX at most */
+struct hub_watch *hub_table_next_of(const struct hub_table *t, struct hub_part part, const struct hub_watch *w);
 void hub_table_free(struct hub_table *t);
 
 #endif

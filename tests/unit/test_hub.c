@@ -450,6 +450,17 @@ table_holds_many(void **state)
 	while ((it = hub_table_next(&t, it)))
 		n++;
 	assert_int_equal(n, 5000);
+	for (struct hub_part part = { 0, HUB_PARTS_MAX }; part.at < part.of; part.at++) {	/* each is in one part, and stays there */
+		for (it = NULL; (it = hub_table_next_of(&t, part, it));)
+			it->known++;
+		for (int i = 0; i < 100; i++) {		/* the table grows meanwhile */
+			snprintf(id, sizeof id, "more_%zu_%d", part.at, i);
+			(void)hub_table_get(&t, id);
+		}
+	}
+	for (it = NULL; (it = hub_table_next(&t, it));)
+		if (strncmp(it->session, "sesn_", 5) == 0)
+			assert_int_equal(it->known, 1);
 	hub_table_drop(&t, hub_table_find(&t, "sesn_77"));
 	assert_null(hub_table_find(&t, "sesn_77"));
 	assert_non_null(hub_table_find(&t, "sesn_78"));
