@@ -37,6 +37,7 @@ struct http {
 static SSL_CTX *ctx;
 static const char *api_key;
 static int base_port;
+static char why[400];			/* the last connection that was found closed */
 
 void
 die(const char *fmt, ...)
@@ -91,8 +92,10 @@ wait_for(const struct http *h, short events)
 {
 	struct pollfd p = { .fd = h->fd, .events = events };
 
-	if (poll(&p, 1, WAIT_MS) <= 0)
-		die("no answer within %d ms", WAIT_MS);
+	int n = poll(&p, 1, WAIT_MS);
+
+	if (n <= 0)
+		die("descriptor %d: no answer within %d ms%s%s", h->fd, WAIT_MS, n < 0 ? ": " : "", n < 0 ? strerror(errno) : "");
 }
 
 struct http *
@@ -152,17 +155,23 @@ http_send(struct http *h, const char *method, const char *path, const char *body
 	}
 }
 
-/* Read what is there. False: closed. */
+/* Read what is there. False: closed; `why` says how. */
 static bool
 fill(struct http *h)
 {
 	char part[16384];
 	int n;
 
+	ERR_clear_error();
+	errno = 0;
 	while ((n = SSL_read(h->ssl, part, sizeof part)) > 0)
 		buf_put(&h->raw, part, (size_t)n);
 	n = SSL_get_error(h->ssl, n);
-	return n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE;
+	if (n == SSL_ERROR_WANT_READ || n == SSL_ERROR_WANT_WRITE)
+		return true;
+	snprintf(why, sizeof why, "%s, %s", n == SSL_ERROR_ZERO_RETURN ? "by TLS" : n == SSL_ERROR_SYSCALL ? strerror(errno) : "in TLS",
+	    ERR_error_string(ERR_peek_error(), NULL));
+	return false;
 }
 
 static const char *
@@ -209,7 +218,7 @@ http_take(struct http *h, const char **out_body)
 		h->used = 0;
 	}
 	if (!fill(h))
-		die("the connection was closed: %.300s", h->raw.data ? h->raw.data : "");
+		die("the connection was closed (%s): %.300s", why, h->raw.data ? h->raw.data : "");
 	if (!h->raw.len || !(end = strstr(h->raw.data, "\r\n\r\n")))
 		return 0;
 	head = (size_t)(end - h->raw.data) + 4;
@@ -259,7 +268,7 @@ http_stream_at(int port, const char *path)
 	while (!h->raw.len || !(end = strstr(h->raw.data, "\r\n\r\n"))) {
 		wait_for(h, POLLIN);
 		if (!fill(h))
-			die("no stream");
+			die("stream %s: closed before its answer (%s): %.300s", path, why, h->raw.data ? h->raw.data : "");
 	}
 	if (atoi(h->raw.data + 9) != 200)
 		die("stream %s: %.300s", path, h->raw.data);
@@ -274,7 +283,7 @@ http_hear(struct http *h, struct buf *text)
 	const char *end;
 
 	if (!fill(h))
-		die("a stream ended");
+		die("a stream ended (%s); its last words: %.300s", why, text->data ? text->data : "");
 	while (h->raw.len > 0) {
 		size_t n = h->raw.len < h->chunk_left ? h->raw.len : h->chunk_left;
 

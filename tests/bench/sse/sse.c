@@ -23,6 +23,7 @@
 #include "../stats.h"
 #include "xalloc.h"
 
+#define ROUND_S 6			/* longer than sse_ping_ms, in which the hub compares all its sessions with the log */
 #define TEXT "The quick brown fox jumps over the lazy dog and the lazy dog does not mind at all, it dreams of foxes that do not jump."
 
 /* What one server took. */
@@ -177,7 +178,7 @@ cpu(const char *const *classes)
 	return ms * 1000;
 }
 
-/* Let what opening left behind be freed: the peer collects its garbage. */
+/* Let what opening left behind be freed, and a round of the hub pass: the peer collects its garbage. */
 static void
 settle(int port)
 {
@@ -185,7 +186,7 @@ settle(int port)
 
 	if (port && pid)
 		kill(atoi(pid), SIGUSR2);
-	sleep(1);
+	sleep(ROUND_S);
 }
 
 /* classes: who serves; the first one is the hub. */
