@@ -150,6 +150,7 @@ fill_one(const struct append *a, char **p)
 	*at++ = xstrdup(a->judge_lost ? "t" : "f");
 	*at++ = number(a->taken_bytes);
 	*at++ = number(a->taken_wakes);
+	*at++ = a->ready ? pg_array(a->ready, APPEND_READY) : NULL;
 	must(at == p + db_stmts[STMT_SESSION_APPEND_ONE].nparams);
 	return STMT_SESSION_APPEND_ONE;
 }
@@ -212,6 +213,7 @@ enum {
 	E_APPEND, E_K, E_SESSION, E_THREAD, E_ID, E_TYPE, E_BODY, E_ROLE, E_FRAGMENT, E_PRIVATE,
 	C_APPEND, C_SESSION, C_SEQ,
 	M_APPEND, M_K, M_SESSION, M_MODEL, M_CLASS,
+	READY,
 	COLUMNS
 };
 
@@ -269,6 +271,8 @@ put_meter(struct buf *c, const struct append *a, int o, int k, int class)
 static void
 put_append(struct buf *c, const struct append *a, int o)
 {
+	AUTO(str) char *ready = a->ready ? pg_array(a->ready, APPEND_READY) : NULL;
+
 	text(&c[SESSION], a->session);
 	num(&c[EPOCH], a->epoch);
 	num(&c[BASE], a->base_us);
@@ -281,6 +285,7 @@ put_append(struct buf *c, const struct append *a, int o)
 	text(&c[KEEP], a->release != NULL && strcmp(a->release, "keep") == 0 ? "t" : "f");
 	num(&c[CONTEXT_BYTES], a->context_bytes);
 	num_opt(&c[TOKEN_NANO], !a->unpriced, a->token_nano);
+	text(&c[READY], ready);
 	for (int i = 0; i < COST_CLASSES; i++) {
 		num(&c[TOKENS], a->tokens_known ? a->tokens[i] : 0);
 		num(&c[RATES], a->rates.known ? a->rates.token[i] : -1);

@@ -24,6 +24,8 @@ struct append_call { const char *id, *kind, *name, *input; };
 
 enum append_result { APPEND_OK, APPEND_FENCED, APPEND_WOKEN, APPEND_STAMP };
 
+#define APPEND_READY 4
+
 struct append;
 /* e: NULL on success, else nothing of it was written, or, of kind EK_UNCERTAIN, nobody knows. last_seq: of APPEND_OK, the log's; now_us: of
  * APPEND_STAMP, the database's time. */
@@ -59,6 +61,7 @@ struct append {
 	bool judge_lost;
 	const char *release;		/* "idle", "keep", "retry", "done" or NULL */
 	int64_t wake_gen, due_us;
+	const char *const *ready;	/* with "keep": its next turn, as session_append_one's p_ready has it; NULL: not prepared */
 	int64_t context_bytes;
 	bool again;			/* it may have been committed before */
 	bool troubled;			/* its session has crashed a worker since it last made progress */

@@ -125,21 +125,22 @@ inbox_step_free(struct inbox_step *s)
 void
 inbox_sent_read(const char *line, size_t len, struct inbox_sent *out)
 {
-	char text[INBOX_OWNER + 84];	/* four numbers of at most 20 digits */
+	char text[INBOX_OWNER + 105];	/* five numbers of at most 20 digits */
 	const char *facts = memchr(line, ' ', len);
-	long long wake_gen, inbox_seq, catalogue;
+	long long wake_gen, inbox_seq, catalogue, opened_us = 0;
 
 	*out = (struct inbox_sent){ .facts = false };
 	snprintf(out->owner, sizeof out->owner, "%.*s", (int)(facts ? facts - line : (ptrdiff_t)len), line);
 	if (!facts)
 		return;
 	snprintf(text, sizeof text, "%.*s", (int)(len - (size_t)(facts - line)), facts);
-	out->facts = sscanf(text, "%" SCNu32 " %lld %lld %lld", &out->prior, &wake_gen, &inbox_seq, &catalogue) == 4;
+	out->facts = sscanf(text, "%" SCNu32 " %lld %lld %lld %lld", &out->prior, &wake_gen, &inbox_seq, &catalogue, &opened_us) >= 4;
 	if (!out->facts)
 		return;
 	out->wake_gen = wake_gen;
 	out->inbox_seq = inbox_seq;
 	out->catalogue = catalogue;
+	out->opened_us = opened_us;
 }
 
 int

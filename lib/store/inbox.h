@@ -46,6 +46,7 @@ struct inbox_sent {
 	bool facts;
 	uint32_t prior;
 	int64_t wake_gen, inbox_seq, catalogue;
+	int64_t opened_us;	/* the send has opened the turn: the stamp of its first event; 0: the message waits in the inbox */
 };
 /* From a line of message_send's answer, len bytes long. */
 void inbox_sent_read(const char *line, size_t len, struct inbox_sent *out);

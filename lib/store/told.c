@@ -9,13 +9,13 @@
 #include "id.h"
 #include "inbox.h"
 
-#define MARK 0x31646c74u	/* "tld1" */
+#define MARK 0x32646c74u	/* "tld2" */
 
 enum { T_ID, T_STEM, T_FRAGMENT, T_COUNT };
 
 struct head {
 	uint32_t mark, prior;
-	int64_t wake_gen, inbox_seq, catalogue;
+	int64_t wake_gen, inbox_seq, catalogue, opened_us;
 	uint32_t size[T_COUNT];
 };
 
@@ -23,7 +23,7 @@ bool
 told_encode(const struct inbox_sent *sent, const struct inbox_item *it, struct buf *out)
 {
 	const char *const texts[T_COUNT] = { it->id, it->stem, it->fragment };
-	struct head h = { MARK, sent->prior, sent->wake_gen, sent->inbox_seq, sent->catalogue, { 0 } };
+	struct head h = { MARK, sent->prior, sent->wake_gen, sent->inbox_seq, sent->catalogue, sent->opened_us, { 0 } };
 	size_t total = sizeof h;
 
 	if (!sent->facts || strcmp(it->type, "user.message") != 0 || !it->wakes || it->on_receipt || !it->stem ||
@@ -62,6 +62,6 @@ told_decode(const void *bytes, size_t len, struct told *out)
 	}
 	if (at != end || h.size[T_ID] < 2 || h.size[T_ID] > ID_MAX || h.size[T_STEM] == 0)
 		return false;
-	*out = (struct told){ h.prior, h.wake_gen, h.inbox_seq, h.catalogue, texts[T_ID], texts[T_STEM], texts[T_FRAGMENT] };
+	*out = (struct told){ h.prior, h.wake_gen, h.inbox_seq, h.catalogue, h.opened_us, texts[T_ID], texts[T_STEM], texts[T_FRAGMENT] };
 	return true;
 }

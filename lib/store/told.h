@@ -1,7 +1,8 @@
 /*
  * told: what a gateway tells the worker that keeps a session's lease together with the doorbell: the one message it has just committed, and
  * the numbers by which the worker proves that it knows the rest (sql/functions/message_send.sql). It is made from what was bound to the
- * statement and from the statement's answer, after the commit; a ring that carries none makes its worker read.
+ * statement and from the statement's answer, after the commit; a ring that carries none makes its worker read. The same goes for a message
+ * with which the send has opened the turn: then it stands in the log already.
  *
  * The bytes stay on one machine. Who reads them trusts none of their lengths.
  */
@@ -21,8 +22,9 @@ struct inbox_item;
 
 /* One item of the inbox: a user.message that wakes. Texts are borrowed from the record. */
 struct told {
-	uint32_t prior;			/* see struct inbox_sent */
+	uint32_t prior;			/* this and the numbers: see struct inbox_sent */
 	int64_t wake_gen, inbox_seq, catalogue;
+	int64_t opened_us;
 	const char *id, *stem;
 	const char *fragment;		/* what the model sees, or NULL */
 };

@@ -6,6 +6,7 @@
 --   p_wake_gens         NULL keep the lease, else give it up if the inbox has not moved since; but with
 --   p_keeps             end the turn on that condition and keep it
 --   p_tokens            five classes each, all 0 without a request; p_rates likewise, -1 where there is no price
+--   p_readies           p_ready of each, as text
 --   others              as in session_append_one
 -- and in flat lists, each with the append it belongs to (from 1):
 --   p_e_*               events; p_e_k counts those of one append from 0
@@ -21,7 +22,7 @@ CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigin
     p_e_appends int[], p_e_k int[], p_e_sessions text[], p_e_threads text[], p_e_ids text[], p_e_types text[], p_e_bodies text[],
     p_e_roles text[], p_e_fragments text[], p_e_privates text[],
     p_c_appends int[], p_c_sessions text[], p_c_seqs bigint[],
-    p_m_appends int[], p_m_k int[], p_m_sessions text[], p_m_models text[], p_m_classes int[])
+    p_m_appends int[], p_m_k int[], p_m_sessions text[], p_m_models text[], p_m_classes int[], p_readies text[])
   RETURNS bigint[]
   LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -104,17 +105,39 @@ BEGIN
                      ELSE x.told END,
          paused = CASE WHEN u.status IS NULL THEN x.paused ELSE u.paused END,
          context_bytes = u.context_bytes,
-         at_work = u.wake_gen IS NULL OR u.keeps
+         at_work = u.wake_gen IS NULL OR u.keeps,
+         prior = CASE WHEN u.ready IS NOT NULL THEN pg_current_xact_id()::xid ELSE x.prior END, ready = coalesce(u.ready::text[], x.ready)
     FROM unnest(p_sessions, p_bases, p_events, p_status, p_paused, p_open_k, p_close_k, p_wake_gens, p_keeps, p_context_bytes, p_token_nano,
-                p_taken_events, p_taken_bytes, p_taken_wakes) WITH ORDINALITY
+                p_taken_events, p_taken_bytes, p_taken_wakes, p_readies) WITH ORDINALITY
            u(session, base, events, status, paused, open_k, close_k, wake_gen, keeps, context_bytes, token_nano, taken_events, taken_bytes,
-             taken_wakes, o)
+             taken_wakes, ready, o)
    WHERE x.id = u.session AND v_seq[u.o] >= 0;
   IF v_left IS NOT NULL THEN
     DELETE FROM work w WHERE w.ctid = ANY (v_left);
   END IF;
   RETURN v_seq || ARRAY[v_now, pg_current_xact_id()::text::bigint];
 END $$;
+REVOKE ALL ON FUNCTION session_append_many(text[], bigint[], bigint[], int[], text[], boolean[], int[], int[], bigint[],
+    boolean[], bigint[], bigint[], bigint[], bigint[],
+    int[], bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[],
+    int[], int[], text[], text[], int[], text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION session_append_many(text[], bigint[], bigint[], int[], text[], boolean[], int[], int[], bigint[],
+    boolean[], bigint[], bigint[], bigint[], bigint[],
+    int[], bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[],
+    int[], int[], text[], text[], int[], text[]) TO roost_worker;
+
+-- Kept for the previous release's workers, which prepare no turn.
+CREATE OR REPLACE FUNCTION session_append_many(p_sessions text[], p_epochs bigint[], p_bases bigint[], p_events int[], p_status text[],
+    p_paused boolean[], p_open_k int[], p_close_k int[], p_wake_gens bigint[], p_keeps boolean[], p_context_bytes bigint[], p_token_nano bigint[],
+    p_tokens bigint[], p_rates bigint[], p_taken_events int[], p_taken_bytes bigint[], p_taken_wakes int[],
+    p_e_appends int[], p_e_k int[], p_e_sessions text[], p_e_threads text[], p_e_ids text[], p_e_types text[], p_e_bodies text[],
+    p_e_roles text[], p_e_fragments text[], p_e_privates text[],
+    p_c_appends int[], p_c_sessions text[], p_c_seqs bigint[],
+    p_m_appends int[], p_m_k int[], p_m_sessions text[], p_m_models text[], p_m_classes int[])
+  RETURNS bigint[]
+  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT session_append_many(p_sessions, p_epochs, p_bases, p_events, p_status, p_paused, p_open_k, p_close_k, p_wake_gens, p_keeps, p_context_bytes, p_token_nano, p_tokens, p_rates, p_taken_events, p_taken_bytes, p_taken_wakes, p_e_appends, p_e_k, p_e_sessions, p_e_threads, p_e_ids, p_e_types, p_e_bodies, p_e_roles, p_e_fragments, p_e_privates, p_c_appends, p_c_sessions, p_c_seqs, p_m_appends, p_m_k, p_m_sessions, p_m_models, p_m_classes, NULL)
+$$;
 REVOKE ALL ON FUNCTION session_append_many(text[], bigint[], bigint[], int[], text[], boolean[], int[], int[], bigint[],
     boolean[], bigint[], bigint[], bigint[], bigint[],
     int[], bigint[], int[], int[], int[], text[], text[], text[], text[], text[], text[], text[], text[], int[], text[], bigint[],

@@ -17,6 +17,9 @@
 --   p_again               this append may have been committed before (EK_UNCERTAIN): if its first event is there, say ok
 --   p_context_bytes       of the model's view of the log after this append; NULL: as it was
 --   p_taken_*             bytes of stems and wakes of the inbox items consumed
+--   p_ready               with 'keep': the session's next turn is prepared, and the send of a short message may open it (message_send):
+--                         the stems of session.status_running, session.thread_status_running and span.model_request_start, then
+--                         p_epoch. NULL: it is not
 -- attempts fall back only when this append shows progress: tokens of a reply, results of tools, or a turn that closed (the same rule in
 -- plan_progress, workers/harness/plan_commit.c).
 -- Lists without an element may be NULL, columns of events too that are NULL throughout.
@@ -28,12 +31,13 @@
 -- Every turn calls it at least twice, and most of its cost is the start of each statement and of each expression, once per call. So
 -- what can be computed inside a statement is, rare things stand behind one condition, and the session is updated by one of two
 -- statements: without tokens and release, as when a turn begins, only what then changes is evaluated (157 against 115 µs).
+-- How a turn opens stands in message_send too.
 CREATE OR REPLACE FUNCTION session_append_one(p_session text, p_epoch bigint, p_base_us bigint, p_ids text[], p_types text[], p_bodies text[],
     p_roles text[], p_fragments text[], p_privates text[], p_consumed bigint[], p_status text, p_open_k int, p_close_k int,
     p_tokens bigint[], p_tokens_k int, p_model text, p_action_ids text[], p_action_kinds text[], p_action_names text[],
     p_action_inputs text[], p_closed text[], p_release text, p_wake_gen bigint, p_due_us bigint, p_again boolean, p_context_bytes bigint,
     p_token_nano bigint, p_rates bigint[], p_paused boolean, p_judge_model text, p_judge_tokens bigint[], p_judge_rates bigint[],
-    p_judge_lost boolean, p_taken_bytes bigint, p_taken_wakes int)
+    p_judge_lost boolean, p_taken_bytes bigint, p_taken_wakes int, p_ready text[])
   RETURNS bigint[]
   LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
@@ -165,7 +169,8 @@ BEGIN
                        ELSE x.told END,
            paused = CASE WHEN p_status IS NULL THEN x.paused ELSE p_paused END,
            context_bytes = coalesce(p_context_bytes, x.context_bytes),
-           at_work = p_release IS NULL OR p_release IN ('retry', 'keep')
+           at_work = p_release IS NULL OR p_release IN ('retry', 'keep'),
+           prior = CASE WHEN p_ready IS NOT NULL THEN pg_current_xact_id()::xid ELSE x.prior END, ready = coalesce(p_ready, x.ready)
      WHERE x.id = p_session;
     IF p_release = 'retry' THEN
       UPDATE work w SET lease_owner = NULL, due_at = CASE WHEN s.wake_gen <> p_wake_gen THEN clock_timestamp() ELSE stamp(p_due_us) END,
@@ -175,5 +180,19 @@ BEGIN
   END IF;
   RETURN ARRAY[s.last_seq, v_now, pg_current_xact_id()::text::bigint];
 END $$;
-REVOKE ALL ON FUNCTION session_append_one FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION session_append_one TO roost_worker;
+REVOKE ALL ON FUNCTION session_append_one(text, bigint, bigint, text[], text[], text[], text[], text[], text[], bigint[], text, int, int, bigint[], int, text, text[], text[], text[], text[], text[], text, bigint, bigint, boolean, bigint, bigint, bigint[], boolean, text, bigint[], bigint[], boolean, bigint, int, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION session_append_one(text, bigint, bigint, text[], text[], text[], text[], text[], text[], bigint[], text, int, int, bigint[], int, text, text[], text[], text[], text[], text[], text, bigint, bigint, boolean, bigint, bigint, bigint[], boolean, text, bigint[], bigint[], boolean, bigint, int, text[]) TO roost_worker;
+
+-- Kept for the previous release's workers, which prepare no turn.
+CREATE OR REPLACE FUNCTION session_append_one(p_session text, p_epoch bigint, p_base_us bigint, p_ids text[], p_types text[], p_bodies text[],
+    p_roles text[], p_fragments text[], p_privates text[], p_consumed bigint[], p_status text, p_open_k int, p_close_k int,
+    p_tokens bigint[], p_tokens_k int, p_model text, p_action_ids text[], p_action_kinds text[], p_action_names text[],
+    p_action_inputs text[], p_closed text[], p_release text, p_wake_gen bigint, p_due_us bigint, p_again boolean, p_context_bytes bigint,
+    p_token_nano bigint, p_rates bigint[], p_paused boolean, p_judge_model text, p_judge_tokens bigint[], p_judge_rates bigint[],
+    p_judge_lost boolean, p_taken_bytes bigint, p_taken_wakes int)
+  RETURNS bigint[]
+  LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT session_append_one(p_session, p_epoch, p_base_us, p_ids, p_types, p_bodies, p_roles, p_fragments, p_privates, p_consumed, p_status, p_open_k, p_close_k, p_tokens, p_tokens_k, p_model, p_action_ids, p_action_kinds, p_action_names, p_action_inputs, p_closed, p_release, p_wake_gen, p_due_us, p_again, p_context_bytes, p_token_nano, p_rates, p_paused, p_judge_model, p_judge_tokens, p_judge_rates, p_judge_lost, p_taken_bytes, p_taken_wakes, NULL)
+$$;
+REVOKE ALL ON FUNCTION session_append_one(text, bigint, bigint, text[], text[], text[], text[], text[], text[], bigint[], text, int, int, bigint[], int, text, text[], text[], text[], text[], text[], text, bigint, bigint, boolean, bigint, bigint, bigint[], boolean, text, bigint[], bigint[], boolean, bigint, int) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION session_append_one(text, bigint, bigint, text[], text[], text[], text[], text[], text[], bigint[], text, int, int, bigint[], int, text, text[], text[], text[], text[], text[], text, bigint, bigint, boolean, bigint, bigint, bigint[], boolean, text, bigint[], bigint[], boolean, bigint, int) TO roost_worker;

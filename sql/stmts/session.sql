@@ -60,7 +60,7 @@ SELECT worker_id, sessions, session, seq, type, body FROM worker_reap($1, $2::in
 SELECT * FROM session_take($1, $2::int, $3::bigint, $4::bigint, $5::boolean, $6::boolean, $7::int, $8::text[], $9::text[])
 
 -- What session_take gives, column by column, of sessions whose leases this worker has kept since their last turns (session_settle): their
--- items and agents only if they are not too large. One that is not in the answer has another owner, or none. LIMIT keeps each row's search by
+-- items only if they are not too large, or it runs, opened by a send (message_send): then it is taken whatever it weighs. One that is not in the answer has another owner, or none. LIMIT keeps each row's search by
 -- key, whatever was known of the tables when the plan was made, and the rows of a session together.
 -- in: worker, bytes of each, workspaces, sessions, epochs
 -- stmt: session_kept  for: worker
@@ -75,7 +75,7 @@ SELECT s.id, w.lease_epoch, s.organization_id, s.workspace_id, s.thread_id, s.st
   CROSS JOIN LATERAL (SELECT * FROM work k WHERE k.workspace_id = u.workspace AND k.session_id = u.session AND k.lease_epoch = u.epoch
                          AND k.lease_owner = $1 LIMIT 1) w
   CROSS JOIN LATERAL (SELECT * FROM session x WHERE x.id = w.session_id LIMIT 1) s
-  LEFT JOIN LATERAL (SELECT * FROM inbox n WHERE n.session_id = s.id AND s.context_bytes + 2 * s.inbox_bytes <= $2::bigint
+  LEFT JOIN LATERAL (SELECT * FROM inbox n WHERE n.session_id = s.id AND (s.context_bytes + 2 * s.inbox_bytes <= $2::bigint OR s.status = 'running')
                       ORDER BY n.inbox_seq) i ON true
 
 -- Their moment is over. Those that are still this worker's have something to be read.
@@ -133,7 +133,7 @@ SELECT s.wake_gen, i.inbox_seq, i.id, i.type, i.stem, i.role, i.fragment, i.on_r
 SELECT session_append_one($1, $2::bigint, $3::bigint, $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
        $9::text[], $10::bigint[], $11, $12::int, $13::int, $14::bigint[], $15::int, $16, $17::text[], $18::text[], $19::text[], $20::text[],
        $21::text[], $22, $23::bigint, $24::bigint, $25::boolean, $26::bigint, $27::bigint, $28::bigint[], $29::boolean, $30, $31::bigint[],
-       $32::bigint[], $33::boolean, $34::bigint, $35::int)
+       $32::bigint[], $33::boolean, $34::bigint, $35::int, $36::text[])
 
 -- Plain appends of several sessions: lib/store/appendq.c makes the arrays.
 -- stmt: session_append_many  for: worker  joins
@@ -141,7 +141,7 @@ SELECT session_append_many($1::text[], $2::bigint[], $3::bigint[], $4::int[], $5
        $9::bigint[], $10::boolean[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::int[], $16::bigint[], $17::int[],
        $18::int[], $19::int[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[],
        $26::text[], $27::text[], $28::int[], $29::text[], $30::bigint[], $31::int[], $32::int[], $33::text[],
-       $34::text[], $35::int[])
+       $34::text[], $35::int[], $36::text[])
 
 -- stmt: session_release  for: worker
 SELECT session_release($1, $2::bigint, $3::bigint)

@@ -132,6 +132,7 @@ fill(struct sess *s, int64_t base)
 		.judge_model = b->judged.model[0] != '\0' ? b->judged.model : NULL, .judge_rates = b->judged.rates,
 		.judge_lost = b->judged.lost, .release = s->keep == KEEP_YES ? "keep" : releases[s->plan.release], .wake_gen = t->wake_gen, .due_us = -1,
 		.context_bytes = context_bytes(t, b), .again = s->again, .troubled = t->attempts > 0,
+		.ready = s->keep == KEEP_YES && s->opening != NULL ? opening_texts(s->opening) : NULL,
 	};
 	if (s->plan.release == RELEASE_RETRY)
 		x->a.due_us = stamp_now(&s->wk->stamp, clock_mono_us()) + s->plan.delay_ms * 1000;
@@ -145,10 +146,14 @@ fill(struct sess *s, int64_t base)
 static void
 keep(struct sess *s)
 {
-	if (s->again)
+	if (s->again) {
 		s->keep = s->keep == KEEP_NO ? KEEP_NO : KEEP_DOUBT;
-	else
-		s->keep = s->plan.release == RELEASE_IDLE && s->batch.nev > 0 && kept_wanted(s->wk->work, s) ? KEEP_YES : KEEP_NO;
+		return;
+	}
+	opening_free(&s->opening);
+	s->keep = s->plan.release == RELEASE_IDLE && s->batch.nev > 0 && kept_wanted(s->wk->work, s) ? KEEP_YES : KEEP_NO;
+	if (s->keep == KEEP_YES && (s->ready_bytes = kept_ready(s->wk->work, s)) > 0)
+		s->opening = opening_new((struct batch_who){ s->t.thread_id, s->t.agent->name }, s->epoch);
 }
 
 static void
@@ -206,6 +211,22 @@ committed(struct sess *s, int64_t last_seq)
 	if (s->keep != KEEP_NO)
 		kept_put(s->wk->work, s, s->keep == KEEP_YES);
 	sess_fire(s, event);
+}
+
+void
+append_opened(struct sess *s, struct opening *opening, const struct inbox_item *message, int64_t opened_us)
+{
+	struct turn *t = &s->t;
+	int64_t last_seq;
+
+	sess_measure(s);
+	opening_take(opening, (struct batch_who){ t->thread_id, t->agent->name }, message, &s->batch, &s->plan);
+	last_seq = t->last_seq + s->batch.nev;
+	batch_stamp(&s->batch, opened_us, &t->totals);
+	publish(s, last_seq);
+	plan_committed(t, &s->batch, &s->plan, last_seq);
+	t->unasked = true;
+	sess_fire(s, TE_OPENED);
 }
 
 /*

@@ -306,6 +306,7 @@ begin(struct sess *s)
 		return;
 	}
 	s->requests++;
+	s->t.unasked = false;
 	rq.routes = route.routes;
 	rq.nroutes = route.nroutes;
 	rq.max_output_tokens = route.max_output_tokens;

@@ -25,6 +25,7 @@ struct beat {
 	int64_t sent_us;
 	int64_t next_ms;	/* when the next beat is due */
 	int64_t since_us;
+	int64_t renewed_us;	/* when the latest beat that was answered was sent */
 	unsigned connection;	/* the one that the latest beat went out on */
 	bool busy, registered, locked;
 	bool hands, open;	/* told: hands are reachable, it takes sessions, */
@@ -71,6 +72,7 @@ on_beat(void *ctx, const PGresult *r, const struct err *e)
 		b->next_ms = 0;
 		return;
 	}
+	b->renewed_us = b->sent_us;
 	if (b->since_us == 0)
 		b->since_us = pg_int(r, 0, 0);
 	if (!pg_bool(r, 0, 1) && b->registered) {
@@ -167,4 +169,10 @@ int64_t
 beat_since_us(const struct beat *b)
 {
 	return dbq_ready(b->db) && dbq_connections(b->db) == b->connection ? b->since_us : 0;
+}
+
+bool
+beat_sure(const struct beat *b)
+{
+	return beat_since_us(b) > 0 && clock_mono_us() - b->renewed_us < b->wk->conf.lease_s * 500000;
 }

@@ -21,4 +21,7 @@ bool beat_registered(const struct beat *b);
 /* Database time of the first beat on the present connection; 0: none yet, or no connection. Only who has one may judge others. */
 int64_t beat_since_us(const struct beat *b);
 
+/* Its lease is beyond doubt: it has been renewed on the present connection, less than half of it ago. */
+bool beat_sure(const struct beat *b);
+
 #endif

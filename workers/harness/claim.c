@@ -123,16 +123,27 @@ may_claim(struct work *w)
 static int64_t
 bytes_left(const struct work *w)
 {
-	int64_t taken = w->held + w->promised;
+	int64_t reserved, taken = w->held + w->promised;
 
+	(void)linger_reserved(w->linger, &reserved);
+	taken += reserved;
 	return taken < w->wk->conf.turn_bytes ? w->wk->conf.turn_bytes - taken : 0;
+}
+
+/* Turns that it has, and those for which room is kept. */
+static int
+turns_taken(const struct work *w)
+{
+	int64_t bytes;
+
+	return w->n + linger_reserved(w->linger, &bytes);
 }
 
 /* Take what has been due for age_ms. */
 static void
 claim(struct work *w, int64_t age_ms)
 {
-	int room = (int)w->wk->conf.turns_max - w->n;
+	int room = (int)w->wk->conf.turns_max - turns_taken(w);
 	int64_t bytes;
 
 	if (w->claiming > 0) {
@@ -167,7 +178,7 @@ claim_room(struct work *w, int n)
 {
 	int64_t bytes = bytes_left(w), each = bytes / 2 / n;	/* half of it: what is told meanwhile needs room too */
 
-	if (w->short_of || n + w->n + w->claiming > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
+	if (w->short_of || n + turns_taken(w) + w->claiming > w->wk->conf.turns_max || bytes < work_heavy_from(w) || !may_claim(w))
 		return -1;
 	return each < work_heavy_from(w) ? each : work_heavy_from(w);
 }
@@ -185,7 +196,7 @@ claim_rung(struct work *w)
 
 	if (w->claiming > 0)
 		return;		/* its answer comes back here */
-	if (g->others || w->short_of || g->n + w->n > w->wk->conf.turns_max || bytes < work_heavy_from(w)) {
+	if (g->others || w->short_of || g->n + turns_taken(w) > w->wk->conf.turns_max || bytes < work_heavy_from(w)) {
 		work_claim(w);
 		return;
 	}

@@ -50,6 +50,12 @@ compact_estimate(const struct turn *t, size_t more, bool waiting)
 	return tokens;
 }
 
+bool
+compact_fits(const struct turn *t, size_t message)
+{
+	return t->window <= 0 || compact_estimate(t, message, false) <= t->compact_at;
+}
+
 /* The latest message, of several items when it came in several: [*from, *to). Empty when there is none. */
 static void
 latest(const struct context *c, int *from, int *to)

@@ -14,6 +14,9 @@
 /* Tokens of the next request: the context, `more` bytes of new blocks, and with `waiting` the messages in the inbox. */
 int64_t compact_estimate(const struct turn *t, size_t more, bool waiting);
 
+/* Does a message of so many bytes leave it as it is? */
+bool compact_fits(const struct turn *t, size_t message);
+
 /* Is there anything that a summary could replace? under_way: the message that is being worked on stays in any case. */
 bool compact_possible(const struct turn *t, bool under_way);
 

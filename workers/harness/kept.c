@@ -3,8 +3,8 @@
  * one of them is answered by a read instead of a claim (session_kept), and when its moment is over it is given back with the others of
  * that time (session_settle).
  *
- * A kept session is idle, with an empty inbox as of its wake_gen, and its row in work names this worker: so whoever sends something is told
- * to ring here. It counts as no turn and no bytes. A ring that is lost is made up for by the look at the leases (work.c). Nothing here is
+ * A kept session is idle, with an empty inbox as of its wake_gen (or runs: a send may open the turn that was prepared for it), and its row in
+ * work names this worker: so whoever sends something is told to ring here. It counts as no turn and no bytes. A ring that is lost is made up for by the look at the leases (work.c). Nothing here is
  * needed for what is promised: each statement is fenced by owner and epoch, a lease that is gone is forgotten, one that is forgotten is
  * found by that look, and those of a worker that died are ended by the reaper (worker_reap) without a word.
  *
@@ -17,10 +17,12 @@
 
 #include "cleanup.h"
 #include "clock.h"
+#include "compact.h"
 #include "failpoint.h"
 #include "log.h"
 
 #define SETTLE_MAX 256		/* given back by one statement */
+#define RESERVED_PART 4		/* of all room, one part may be kept for those whose turn a send may open */
 #define LOOK_MS 250		/* how often some are */
 
 /* Parallel arrays of those in a state, the first n of its list. */
@@ -88,6 +90,21 @@ kept_wanted(const struct work *w, const struct sess *s)
 	    peers_favourite(&w->peers, s->t.id);
 }
 
+/* Without asking for room then: it is kept for a few, a part of what there is. */
+int64_t
+kept_ready(struct work *w, const struct sess *s)
+{
+	int64_t reserved, bytes = (int64_t)s->t.context.bytes + s->batch.bytes + 2 * OPENING_MESSAGE;
+	int n = linger_reserved(w->linger, &reserved);
+
+	if (!resume_plain(s) || !s->whole || s->t.ncalls > 0 || s->t.outcome.active || s->t.totals.budget_cents != 0 ||
+	    !compact_fits(&s->t, s->batch.bytes + OPENING_MESSAGE))
+		return 0;
+	if (n >= w->wk->conf.turns_max / RESERVED_PART || reserved + bytes > w->wk->conf.turn_bytes / RESERVED_PART || claim_room(w, 1) < bytes)
+		return 0;
+	return bytes;
+}
+
 static void
 on_look(void *ctx)
 {
@@ -109,13 +126,15 @@ ring(struct work *w, struct kept *k)
 }
 
 void
-kept_put(struct work *w, const struct sess *s, bool sure)
+kept_put(struct work *w, struct sess *s, bool sure)
 {
 	struct kept *k = linger_put(w->linger, s->workspace, s->t.id, s->epoch, s->t.wake_gen, clock_mono_ms() + (sure ? w->wk->conf.linger_ms : 0));
 
 	k->mark = w->mark;
 	k->xid = s->xid;
-	k->row = k->xid != 0 ? resume_row(s) : NULL;
+	k->row = resume_row(s);
+	if (k->row != NULL && ((struct sess_row *)k->row)->opening != NULL)
+		linger_reserve(w->linger, k, s->ready_bytes);
 	FAILPOINT(KEPT);
 	if (s->news)
 		ring(w, k);
@@ -168,25 +187,44 @@ give_back(struct work *w, struct kept *k)
 	w->claim_again = true;
 }
 
+/* The send has opened its turn, for which room was kept. A worker that leaves, or is alone with a suspect, takes it to give it up in the log. */
+static void
+accept_opened(struct work *w, struct kept *k, const PGresult *r, int i, int n)
+{
+	AUTO(opening) struct opening *opening = resume_opening(k);
+	struct sess *s = sess_new(w->wk, r, i);
+
+	sess_copy(s->opened, sizeof(s->opened), opening_span(opening));
+	s->came = "read";
+	s->t.drain = s->t.drain || standing_alone(w);
+	if (work_admit(w, s))
+		load_begin(s, r, i, n);
+}
+
 /* One that was read: n rows from row i on. */
 static void
 accept(struct work *w, const PGresult *r, int i, int n)
 {
 	struct kept *k = linger_find(w->linger, pg_str(r, i, 0));
 	struct sess *s;
-	bool again;
+	bool again, opened;
 
 	if (k == NULL || k->state != KEPT_READING)
 		return;		/* every lease has been lost meanwhile */
 	again = k->again;
 	k->again = false;
-	if (pg_int(r, i, PQfnumber(r, "bytes")) > w->kept_each || pg_int(r, i, 9) >= SUSPECT) {
+	opened = k->reserved > 0 && strcmp(pg_str(r, i, 5), "running") == 0;
+	if (!opened && (pg_int(r, i, PQfnumber(r, "bytes")) > w->kept_each || pg_int(r, i, 9) >= SUSPECT)) {
 		give_back(w, k);
 	} else if (pg_int(r, i, 8) == k->wake_gen) {
 		linger_move(w->linger, k, again ? KEPT_RUNG : KEPT_QUIET);
 	} else {
-		linger_drop(w->linger, k);
-		work_take(w, r, i, n);
+		if (opened) {
+			accept_opened(w, k, r, i, n);
+		} else {
+			linger_drop(w->linger, k);
+			work_take(w, r, i, n);
+		}
 		s = again ? work_find(w, pg_str(r, i, 0)) : NULL;
 		if (s != NULL)
 			sess_news(s);
@@ -218,6 +256,22 @@ on_read(void *ctx, const PGresult *r, const struct err *e)
 	claim_next(w, false);
 }
 
+/* All are given back but those whose turn may be open already. Returns how many of these are to be read now. */
+static int
+no_room(struct work *w)
+{
+	int n = 0;
+
+	for (struct kept *k = linger_first(w->linger, KEPT_RUNG), *next; k != NULL; k = next) {
+		next = TAILQ_NEXT(k, link);
+		if (k->reserved == 0)
+			give_back(w, k);
+		else
+			n++;
+	}
+	return n < CLAIM_MAX ? n : CLAIM_MAX;
+}
+
 void
 kept_read(struct work *w)
 {
@@ -231,10 +285,12 @@ kept_read(struct work *w)
 		return;
 	w->kept_each = claim_room(w, n);
 	if (w->kept_each < 0) {
-		while ((k = linger_first(w->linger, KEPT_RUNG)) != NULL)
-			give_back(w, k);
-		claim_next(w, false);
-		return;
+		w->kept_each = 0;
+		n = no_room(w);
+		if (n == 0) {
+			claim_next(w, false);
+			return;
+		}
 	}
 	for (int i = 0; i < n; i++)
 		linger_move(w->linger, linger_first(w->linger, KEPT_RUNG), KEPT_READING);

@@ -15,6 +15,8 @@ struct linger {
 	struct kept *buckets[BUCKETS];
 	struct kept_list lists[KEPT_STATES];
 	int n;
+	int reserved;		/* how many have room kept for them, */
+	int64_t reserved_bytes;	/* and that */
 	void (*forget)(void *row);
 };
 
@@ -85,6 +87,8 @@ linger_drop(struct linger *l, struct kept *k)
 	*at = k->chain;
 	TAILQ_REMOVE(&l->lists[k->state], k, link);
 	l->n--;
+	l->reserved -= k->reserved > 0;
+	l->reserved_bytes -= k->reserved;
 	if (k->row != NULL)
 		l->forget(k->row);
 	free(k);
@@ -125,6 +129,21 @@ int
 linger_count(const struct linger *l)
 {
 	return l->n;
+}
+
+void
+linger_reserve(struct linger *l, struct kept *k, int64_t bytes)
+{
+	l->reserved += (bytes > 0) - (k->reserved > 0);
+	l->reserved_bytes += bytes - k->reserved;
+	k->reserved = bytes;
+}
+
+int
+linger_reserved(const struct linger *l, int64_t *bytes)
+{
+	*bytes = l->reserved_bytes;
+	return l->reserved;
 }
 
 int

@@ -31,6 +31,7 @@ struct kept {
 	int64_t mark;		/* work.c: the last round that saw the lease */
 	bool again;		/* something came while it was being read or given back */
 	uint32_t xid;		/* what had written the session's row when it was left (xmin); 0: not known */
+	int64_t reserved;	/* bytes that its next turn may take without asking; 0: none are kept for it */
 	void *row;		/* and that row, in so far as the next turn needs it (resume.c); NULL: not known */
 };
 
@@ -54,6 +55,10 @@ void linger_ring(struct linger *l, struct kept *k);
 /* The first in a state, or NULL. */
 struct kept *linger_first(const struct linger *l, enum kept_state state);
 int linger_count(const struct linger *l);
+/* Room is kept for its next turn, until it is dropped. */
+void linger_reserve(struct linger *l, struct kept *k, int64_t bytes);
+/* For how many it is kept; *bytes: how much. */
+int linger_reserved(const struct linger *l, int64_t *bytes);
 /* From the first quiet one on, up to max whose time has come (all: whether or not it has) are to be given back. Returns how many. */
 int linger_due(struct linger *l, int64_t now_ms, bool all, int max);
 

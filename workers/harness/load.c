@@ -81,6 +81,11 @@ part_done(struct sess *s)
 		return;
 	}
 	s->whole = true;
+	if (s->t.unasked && !s->t.drain && !turn_interrupted(&s->t)) {
+		sess_measure(s);
+		sess_fire(s, TE_OPENED);
+		return;
+	}
 	if (s->t.context.bytes > CONTEXT_MAX) {
 		s->t.failed = true;
 		s->t.fail_retry = false;
@@ -95,6 +100,20 @@ failed(struct sess *s, const struct err *e)
 {
 	log_err("load_failed", e, "session", s->t.id, NULL);
 	s->load_failed = true;
+}
+
+#define OPENED_EVENTS 4
+
+/* A send has opened the turn with what the last one had prepared: its events are told now. r: newest first. */
+static void
+opened(struct sess *s, const PGresult *r)
+{
+	if (s->opened[0] == '\0' || strcmp(s->t.span_id, s->opened) != 0 || strcmp(pg_str(r, 0, 1), s->opened) != 0)
+		return;
+	s->t.unasked = true;
+	for (int i = OPENED_EVENTS - 1; i >= 0; i--)
+		if (i < PQntuples(r))
+			busq_publish(s->wk->bus, s->t.id, pg_str(r, i, 2), pg_int(r, i, 0), pg_str(r, i, 3), (size_t)PQgetlength(r, i, 3));
 }
 
 static void
@@ -113,6 +132,8 @@ on_tail(void *ctx, const PGresult *r, const struct err *e)
 		ev[i] = (struct tail_event){ .id = pg_str(r, i, 1), .type = pg_str(r, i, 2), .body = pg_str(r, i, 3) };
 	recover_tail(&s->t, ev, n);
 	free(ev);
+	if (n > 0)
+		opened(s, r);
 	part_done(s);
 }
 
@@ -315,12 +336,17 @@ load_begin(struct sess *s, const PGresult *claim, int i, int n)
 		part_done(s);
 }
 
-void
-load_told(struct sess *s, const struct told *m)
+/* Its context stands in the cache. */
+static void
+remember(struct sess *s)
 {
-	struct turn *t = &s->t;
-	struct inbox_item *item = xcalloc(1, sizeof(*item));
+	(void)ctxcache_take(s->wk->contexts, s->t.id, &s->t.context);
+	s->soon = linger_soon(s->t.context.ended_ms, clock_mono_ms(), s->wk->conf.linger_ms);
+}
 
+static void
+store_told(struct inbox_item *item, const struct told *m)
+{
 	item->seq = m->inbox_seq;
 	sess_copy(item->id, sizeof(item->id), m->id);
 	sess_copy(item->type, sizeof(item->type), "user.message");
@@ -328,11 +354,31 @@ load_told(struct sess *s, const struct told *m)
 	item->role = m->fragment != NULL ? 'u' : '\0';
 	item->fragment = xstrdup_opt(m->fragment);
 	item->wakes = true;
-	t->inbox = item;
+}
+
+void
+load_opened(struct sess *s, const struct told *m, struct opening *opening)
+{
+	struct inbox_item item = { 0 };
+
+	store_told(&item, m);
+	s->t.wake_gen = m->wake_gen;
+	remember(s);
+	s->whole = true;
+	append_opened(s, opening, &item, m->opened_us);
+	inbox_item_free(&item);
+}
+
+void
+load_told(struct sess *s, const struct told *m)
+{
+	struct turn *t = &s->t;
+
+	t->inbox = xcalloc(1, sizeof(*t->inbox));
+	store_told(t->inbox, m);
 	t->ninbox = 1;
 	t->wake_gen = m->wake_gen;
-	(void)ctxcache_take(s->wk->contexts, t->id, &t->context);
-	s->soon = linger_soon(t->context.ended_ms, clock_mono_ms(), s->wk->conf.linger_ms);
+	remember(s);
 	s->loading = 1;
 	part_done(s);
 }

@@ -212,12 +212,12 @@ is_idle(const struct turn *t)
 	return strcmp(t->status, "idle") == 0;
 }
 
-/* The end of a request without a use. What it cost is unknown, unless it failed before the provider began to answer, or it is told. */
+/* The end of a request without a use. What it cost is unknown, unless it was never made, failed before the provider began to answer, or is told. */
 static void
 span_cut(const struct turn *t, struct batch *b)
 {
 	batch_span_end(b, t->span_id, true, t->took_known ? &t->took : NULL, &t->rates);
-	if (!t->took_known && (!t->failed || t->fail_spent))
+	if (!t->took_known && !t->unasked && (!t->failed || t->fail_spent))
 		b->gap_ev = b->nev - 1;
 }
 

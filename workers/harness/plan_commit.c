@@ -131,7 +131,7 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 	}
 	/* a verdict asks for a revision or a last word; what was defined is answered by the request of this very batch */
 	t->owed |= owed && p->event == TE_REPLIED;
-	t->compacting = false;
+	t->compacting = t->unasked = false;
 	t->grading = p->grade && p->event == TE_START;
 	if (p->event == TE_START && !p->grade) {
 		t->rounds++;

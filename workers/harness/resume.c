@@ -11,6 +11,9 @@
  * itself, or is found by the look at the leases, and the turn's first append is fenced by the epoch.
  *
  * Whatever does not match, or a crash, costs a read: the message waits in the inbox under the lease.
+ *
+ * Where the worker has prepared the turn (opening.h) the send may have opened it: then all of this has been proved by the send itself, under
+ * the lock, the turn's beginning is in the log, and the model is asked at once. What is read instead shows a session that runs (kept.c).
  */
 #include "work_in.h"
 
@@ -18,19 +21,31 @@
 #include <string.h>
 
 #include "agents.h"
+#include "beat.h"
+#include "cleanup.h"
+#include "clock.h"
 #include "ctxcache.h"
 #include "failpoint.h"
 #include "told.h"
 #include "xalloc.h"
 
+#define LATE_US 1000000		/* a letter that is older has lain */
+
+bool
+resume_plain(const struct sess *s)
+{
+	const struct turn *t = &s->t;
+
+	return t->agent != NULL && s->files == NULL && t->attempts == 0 && t->ninbox == 0 && !t->paused;
+}
+
 void *
-resume_row(const struct sess *s)
+resume_row(struct sess *s)
 {
 	const struct turn *t = &s->t;
 	struct sess_row *row;
 
-	if (t->agent == NULL || s->files != NULL || t->attempts > 0 || t->ninbox > 0 || t->paused || t->totals.running_since_us != 0 ||
-	    strcmp(t->status, "idle") != 0)
+	if (!resume_plain(s) || t->totals.running_since_us != 0 || strcmp(t->status, "idle") != 0)
 		return NULL;
 	row = xcalloc(1, sizeof(*row));
 	memcpy(row->thread_id, t->thread_id, sizeof(row->thread_id));
@@ -40,6 +55,7 @@ resume_row(const struct sess *s)
 	row->totals.budget_cents = 0;		/* message_send sends to none that has one */
 	row->agent = agent_share(t->agent);
 	row->connection = dbq_connections(s->wk->db);
+	row->opening = steal(s->opening);
 	return row;
 }
 
@@ -49,7 +65,16 @@ resume_forget(void *p)
 	struct sess_row *row = p;
 
 	agent_free(&row->agent);
+	opening_free(&row->opening);
 	free(row);
+}
+
+struct opening *
+resume_opening(struct kept *k)
+{
+	struct sess_row *row = k->row;
+
+	return row != NULL ? steal(row->opening) : NULL;
 }
 
 /* Is it all there: the context whole, no call that waits, the catalogue that the send saw? */
@@ -66,11 +91,37 @@ known(const struct work *w, const struct kept *k, const struct told *m)
 	return c != NULL && c->seq == row->last_seq && !c->calls ? c : NULL;
 }
 
+/*
+ * Of what a send has opened the model is asked at once, fenced by nothing: not by who has stood still since, and whose lease may be another's.
+ * What it reads then (kept.c) is fenced. Nor by who is to ask nothing more.
+ */
+static bool
+timely(const struct work *w, int64_t opened_us)
+{
+	return !w->wk->draining && !standing_alone(w) && stamp_now(&w->wk->stamp, clock_mono_us()) - opened_us < LATE_US && beat_sure(w->wk->beat);
+}
+
+static void
+begin_opened(struct sess *s, const struct told *m, struct opening *opening)
+{
+	FAILPOINT(OPENED);
+	s->came = "opened";
+	load_opened(s, m, opening);
+}
+
+static void
+begin_told(struct sess *s, const struct told *m)
+{
+	FAILPOINT(KEPT_TOLD);
+	load_told(s, m);
+}
+
 bool
 kept_told(struct work *w, const char *session, const void *bytes, size_t len)
 {
 	struct kept *k = linger_find(w->linger, session);
 	const struct context *c;
+	AUTO(opening) struct opening *opening = NULL;
 	struct sess *s;
 	struct told m;
 	int64_t weight;
@@ -78,12 +129,16 @@ kept_told(struct work *w, const char *session, const void *bytes, size_t len)
 	if (k == NULL || !told_decode(bytes, len, &m) || !dbq_ready(w->wk->db) || (c = known(w, k, &m)) == NULL)
 		return false;
 	weight = (int64_t)c->bytes + 2 * (int64_t)strlen(m.stem);
-	if (weight > claim_room(w, 1))
+	if (m.opened_us != 0 ? k->reserved == 0 || !timely(w, m.opened_us) : weight > claim_room(w, 1))
 		return false;
-	FAILPOINT(KEPT_TOLD);
+	opening = m.opened_us != 0 ? resume_opening(k) : NULL;
 	s = sess_resume(w->wk, k->workspace, k->session, k->epoch, k->row, weight);
-	if (work_admit(w, s))		/* the lease is kept no longer: k is gone */
-		load_told(s, &m);
+	if (!work_admit(w, s))		/* the lease is kept no longer: k is gone */
+		;
+	else if (opening != NULL)
+		begin_opened(s, &m, opening);
+	else
+		begin_told(s, &m);
 	standing_pace(w);
 	return true;
 }

@@ -19,8 +19,8 @@
  * How much a request of this session may hold: the model's window less room for a reply, which is never more than half of it. And what it
  * costs: while the catalogue has not been read nobody knows, and the request will wait for it.
  */
-static void
-measure(struct sess *s)
+void
+sess_measure(struct sess *s)
 {
 	struct routes_model m;
 
@@ -46,7 +46,7 @@ decide(struct sess *s)
 	batch_init(&s->batch, who);
 	s->again = false;
 	s->tries = 0;
-	measure(s);
+	sess_measure(s);
 	plan_next(&s->t, &s->wk->limits, &s->batch, &s->plan);
 	sess_fire(s, s->plan.event);
 }
@@ -186,6 +186,7 @@ sess_free(struct sess *s)
 	loop_cancel(s->wk->loop, &s->stop_timer);
 	delta_free(&s->delta);
 	append_free(&s->sending);
+	opening_free(&s->opening);
 	batch_free(&s->batch);
 	turn_free(&s->t);
 	free(s->files);

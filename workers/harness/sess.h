@@ -8,6 +8,7 @@
 
 #include "delta.h"
 #include "harness.h"
+#include "opening.h"
 #include "turn.h"
 
 struct sess {
@@ -34,6 +35,8 @@ struct sess {
 	struct sending *sending;	/* append.c: the append under way */
 	int64_t sent_us;		/* when it was sent, for the clock */
 	struct loop_timer *retry;
+	struct opening *opening;	/* of the next turn, prepared with this append; NULL: not */
+	int64_t ready_bytes;		/* what that one may take */
 
 	char *present;			/* present.c: the files of the context that are still there, for this request */
 	bool present_wanted;		/* this request waits for that; */
@@ -56,6 +59,7 @@ struct sess {
 	bool soon;			/* its client came back soon after the turn before (linger.h) */
 	bool stray;			/* hands may still be at a call that the turn has given up, or will: a later epoch ends it */
 	bool whole;			/* the context is the log's, up to t.last_seq */
+	char opened[ID_MAX];		/* load.c: the request's start that was prepared: if the log ends with it, nobody has made it; or "" */
 	int64_t told_seq;		/* load.c: the event that carries context.told_tokens */
 };
 
@@ -66,6 +70,7 @@ struct sess_row {
 	struct totals totals;
 	struct agent *agent;		/* one of its holders */
 	unsigned connection;		/* on which that was heard (dbq_connections) */
+	struct opening *opening;	/* of the next turn, which the send may have written; NULL: none was prepared */
 };
 
 /* A claimed row (STMT_SESSION_CLAIM) becomes a session. */
@@ -89,15 +94,21 @@ void sess_retire(struct sess *s);
 void sess_copy(char *out, size_t size, const char *from);
 /* Change state (turn.def) and enter the new one. The only place where s->state is written. */
 void sess_fire(struct sess *s, enum turn_event event);
+/* What its model takes and costs, and what time it is: before a decision. */
+void sess_measure(struct sess *s);
 /* load.c: TS_LOADING, TS_READING and the look for interrupts in between. */
 void load_begin(struct sess *s, const PGresult *claim, int i, int n);	/* its rows of the claim: i and the n - 1 behind it */
 /* Without a question: its context stands in the cache, its inbox holds this one message. */
 struct told;
 void load_told(struct sess *s, const struct told *message);
+/* The same, and the send has written the opening of the turn. */
+void load_opened(struct sess *s, const struct told *message, struct opening *opening);
 void load_inbox(struct sess *s);
 void load_peek(struct sess *s);
 /* append.c: sends s->batch under s->plan and fires what follows. */
 void append_send(struct sess *s);
+/* This opening, with this message, is in the log since opened_us: what the turn did not send itself has been committed. */
+void append_opened(struct sess *s, struct opening *opening, const struct inbox_item *message, int64_t opened_us);
 void append_release(struct sess *s);
 void append_free(struct sending **x);
 void append_at_hand(struct append *a);	/* of one of these */
@@ -121,7 +132,9 @@ void work_gone(struct work *w, struct sess *s);
 void work_due_in(struct work *w, int64_t ms);
 /* kept.c: should the lease stay for a moment when this append ends the turn? It did, for sure or perhaps. */
 bool kept_wanted(const struct work *w, const struct sess *s);
-void kept_put(struct work *w, const struct sess *s, bool sure);
+/* If it stays: may the send of its next message open the turn? The room that it will take, or 0. */
+int64_t kept_ready(struct work *w, const struct sess *s);
+void kept_put(struct work *w, struct sess *s, bool sure);
 
 /* For a database answer that must find its session: count it in, and out at the start of the callback. */
 #define SESS_WAIT(s) ((s)->waiting++)

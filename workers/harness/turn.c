@@ -21,7 +21,7 @@ static const char *const state_names[TS_COUNT] = {
 };
 
 static const char *const event_names[TE_COUNT] = {
-	"loaded", "give_up", "start", "wake", "run", "close", "yield", "end", "committed", "replied", "finished", "failed",
+	"loaded", "opened", "give_up", "start", "wake", "run", "close", "yield", "end", "committed", "replied", "finished", "failed",
 	"judge", "interrupt", "drain", "tools", "settled", "more", "woken", "cut",
 };
 

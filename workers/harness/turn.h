@@ -21,7 +21,7 @@ enum turn_state {
 };
 
 enum turn_event {
-	TE_LOADED, TE_GIVE_UP, TE_START, TE_WAKE, TE_RUN, TE_CLOSE, TE_YIELD, TE_END, TE_COMMITTED, TE_REPLIED, TE_FINISHED, TE_FAILED,
+	TE_LOADED, TE_OPENED, TE_GIVE_UP, TE_START, TE_WAKE, TE_RUN, TE_CLOSE, TE_YIELD, TE_END, TE_COMMITTED, TE_REPLIED, TE_FINISHED, TE_FAILED,
 	TE_JUDGE, TE_INTERRUPT, TE_DRAIN, TE_TOOLS, TE_SETTLED, TE_MORE, TE_WOKEN, TE_CUT,
 	TE_COUNT
 };
@@ -98,6 +98,7 @@ struct turn {
 	int ninbox;
 
 	char span_id[ID_MAX];		/* an open model request, or "" */
+	bool unasked;			/* and nobody has made it: what it cost is nothing */
 	int rounds, retries;		/* model requests of this turn; failures in a row */
 	bool owed;			/* the log ends with something the model has not answered */
 	const char *stop;		/* BATCH_STOP_* when this turn ends now */

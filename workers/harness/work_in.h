@@ -85,8 +85,12 @@ void work_leave_if_done(struct work *w);
 void work_drain_soft(struct work *w, struct sess *s);
 
 /* resume.c: the row of a session that is idle now, as the worker knows it; NULL: it does not. */
-void *resume_row(const struct sess *s);
+void *resume_row(struct sess *s);
+/* Would that be all that its next turn needs? */
+bool resume_plain(const struct sess *s);
 void resume_forget(void *row);
+/* What was prepared for it, if anything: the caller's now. */
+struct opening *resume_opening(struct kept *k);
 
 /* kept.c */
 void kept_begin(struct work *w);
