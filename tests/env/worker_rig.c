@@ -31,6 +31,7 @@
 #include "told.h"
 #include "xalloc.h"
 
+#define WORKERS 32		/* of one program */
 #define BATCH 16
 
 struct fake_hands *rig_hands;
@@ -40,7 +41,7 @@ static PGconn *owner;
 static struct db *gw;
 static struct bus *bus;
 static struct bells *bells;
-static pid_t redis_pid, workers[16];
+static pid_t redis_pid, workers[WORKERS];
 static int nworkers;
 static pid_t provider_pid;
 static int provider_in = -1;
@@ -166,7 +167,7 @@ rig_worker(const char *settings)
 	AUTO(str) char *conf = xasprintf("%s/worker-%d.conf", rig_dir, nworkers), *log = xasprintf("%s/worker-%d.log", rig_dir, nworkers);
 	FILE *f = fopen(conf, "w");
 
-	must(f != NULL && nworkers < 16);
+	must(f != NULL && nworkers < WORKERS);
 	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_worker\nredis_socket = %s/redis.sock\nredis_timeout_ms = 1000\n"
 	    "hands_socket = %s/hands.sock\nlog_level = debug\n%s", rig_dir, rig_dir, rig_dir, settings);
 	if (bells != NULL)
@@ -504,9 +505,9 @@ rig_tell(const char *session)
 }
 
 int
-rig_told(const char *session)
+rig_came(const char *session, const char *how)
 {
-	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"came\":\"told\"'", rig_dir, session);
+	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"came\":\"%s\"'", rig_dir, session, how);
 	char line[32] = "0";
 	FILE *f = popen(cmd, "r");
 

@@ -57,11 +57,12 @@ void rig_note(void);							/* a session.updated */
 void rig_send(const char *session);
 /*
  * One message in the way of a gateway that tells the worker which keeps the session (told.h): it is put, false if it was refused; and its
- * owner is rung with its record. rig_told(): how many turns have begun by that, of what the workers' logs say.
+ * owner is rung with its record. rig_came(): how many turns have begun by that (how: "told", or "opened" by the send), or in another way, of
+ * what the workers' logs say.
  */
 bool rig_put(const char *session);
 void rig_tell(const char *session);
-int rig_told(const char *session);
+int rig_came(const char *session, const char *how);
 
 /* Wait until no worker works on the session and nothing is due; it may be kept for a moment. */
 void rig_settled(const char *session);

@@ -103,6 +103,32 @@ rings(void **state)
 	linger_free(&l);
 }
 
+/* Room that is kept for a turn is there until its lease is dropped. */
+static void
+reserved(void **state)
+{
+	struct linger *l = linger_new(NULL);
+	struct kept *a = put(l, 1, 0), *b = put(l, 2, 0);
+	int64_t bytes;
+
+	(void)state;
+	assert_int_equal(linger_reserved(l, &bytes), 0);
+	assert_int_equal(bytes, 0);
+	linger_reserve(l, a, 10);
+	linger_reserve(l, b, 5);
+	linger_reserve(l, a, 7);
+	assert_int_equal(linger_reserved(l, &bytes), 2);
+	assert_int_equal(bytes, 12);
+	linger_move(l, a, KEPT_READING);
+	put(l, 2, 9);				/* the one that was there is dropped */
+	assert_int_equal(linger_reserved(l, &bytes), 1);
+	assert_int_equal(bytes, 7);
+	linger_clear(l);
+	assert_int_equal(linger_reserved(l, &bytes), 0);
+	assert_int_equal(bytes, 0);
+	linger_free(&l);
+}
+
 static void
 soon(void **state)
 {
@@ -121,6 +147,7 @@ main(void)
 		cmocka_unit_test(kept_again),
 		cmocka_unit_test(due_in_order),
 		cmocka_unit_test(rings),
+		cmocka_unit_test(reserved),
 		cmocka_unit_test(soon),
 	};
 

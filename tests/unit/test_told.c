@@ -12,7 +12,7 @@
 #include "told.h"
 #include "xalloc.h"
 
-static const struct inbox_sent sent = { "work_1", true, 4294967295u, INT64_MAX, 12, 7 };
+static const struct inbox_sent sent = { "work_1", true, 4294967295u, INT64_MAX, 12, 7, 9 };
 
 static struct inbox_item
 item(const char *stem, const char *fragment)
@@ -32,7 +32,7 @@ there_and_back(void **state)
 	assert_true(told_encode(&sent, &with, &b));
 	assert_true(told_decode(b.data, b.len, &t));
 	assert_int_equal(t.prior, 4294967295u);
-	assert_true(t.wake_gen == INT64_MAX && t.inbox_seq == 12 && t.catalogue == 7);
+	assert_true(t.wake_gen == INT64_MAX && t.inbox_seq == 12 && t.catalogue == 7 && t.opened_us == 9);
 	assert_string_equal(t.id, "sevt_1");
 	assert_string_equal(t.stem, "{\"id\":\"sevt_1\"");
 	assert_string_equal(t.fragment, "[{}]");

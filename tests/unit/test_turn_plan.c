@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/batch.c workers/harness/policy.c workers/harness/plan.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/batch.c workers/harness/policy.c workers/harness/plan.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c workers/harness/opening.c */
 /*
  * The joint of a turn without a database: which events follow in which order, their bytes, and where a turn stands after reading the
  * end of its log.
@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "opening.h"
 #include "recover.h"
 #include "turn_scene.h"
 
@@ -541,6 +542,59 @@ recovers(void **state)
 	assert_true(t.owed);
 }
 
+/* What is prepared for a message is what the joint makes of it when it has come. */
+static void
+prepared(void **state)
+{
+	struct opening *o;
+	struct batch own;
+	struct plan made;
+	struct turn before;
+
+	(void)state;
+	fresh("idle");
+	o = opening_new(b.who, 41);
+	assert_string_equal(opening_texts(o)[3], "41");
+	arrive("user.message", "{}", NULL);
+	expect(TE_START, RELEASE_NO, RUNNING " user.message " START);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(strlen(opening_texts(o)[i]), strlen(b.ev[i < 2 ? i : 3].stem));
+	assert_non_null(strstr(opening_texts(o)[2], opening_span(o)));
+	opening_take(o, b.who, &t.inbox[0], &own, &made);
+	assert_int_equal(own.nev, b.nev);
+	batch_stamp(&own, 2000000, &t.totals);
+	batch_stamp(&b, 2000000, &t.totals);
+	for (int i = 0; i < b.nev; i++) {
+		assert_string_equal(own.ev[i].type, b.ev[i].type);
+		assert_int_equal(own.ev[i].role, b.ev[i].role);
+		assert_string_equal(own.ev[i].body + 7 + strlen(own.ev[i].id), b.ev[i].body + 7 + strlen(b.ev[i].id));	/* behind {"id":" and the id */
+		assert_true(own.ev[i].at_us == b.ev[i].at_us);
+	}
+	assert_string_equal(own.status, b.status);
+	assert_true(own.interval == b.interval && own.interval_ev == b.interval_ev && own.ntaken == b.ntaken && own.taken_bytes == b.taken_bytes);
+	assert_true(own.span_ev == b.span_ev && own.gap_ev == b.gap_ev && own.after.running_since_us == b.after.running_since_us);
+	assert_true(made.event == p.event && made.release == p.release && made.cut == p.cut && made.compact == p.compact);
+	assert_string_equal(made.span_id, opening_span(o));
+	before = t;
+	plan_committed(&t, &own, &made, 5);
+	assert_true(t.ninbox == 0 && t.rounds == 1 && !t.owed && strcmp(t.status, "running") == 0 && t.context.n == before.context.n + 1);
+	assert_string_equal(t.span_id, own.ev[3].id);
+	batch_free(&own);
+	opening_free(&o);
+
+	/* nobody has made the request: its end costs nothing, whatever it was cut off by */
+	for (int unasked = 0; unasked < 2; unasked++) {
+		fresh("running");
+		strcpy(t.span_id, "sevt_span");
+		t.unasked = unasked;
+		arrive("user.interrupt", NULL, NULL);
+		expect(TE_CLOSE, RELEASE_IDLE, END " user.interrupt " IDLE);
+		assert_int_equal(b.gap_ev, unasked ? -1 : 0);
+		plan_committed(&t, &b, &p, 9);
+		assert_false(t.unasked);
+	}
+}
+
 int
 main(void)
 {
@@ -549,6 +603,7 @@ main(void)
 		cmocka_unit_test(interrupts), cmocka_unit_test(failures), cmocka_unit_test(takeovers), cmocka_unit_test(progress_and_gaps),
 		cmocka_unit_test(drains), cmocka_unit_test(reply_that_ends), cmocka_unit_test(reply_with_calls), cmocka_unit_test(reply_that_asks),
 		cmocka_unit_test(reply_refused), cmocka_unit_test(golden), cmocka_unit_test(tool_bytes), cmocka_unit_test(recovers),
+		cmocka_unit_test(prepared), cmocka_unit_test(golden), cmocka_unit_test(tool_bytes), cmocka_unit_test(recovers),
 	};
 
 	return cmocka_run_group_tests_name("turn plan", tests, NULL, scene_end);

@@ -100,8 +100,8 @@ export const ways = {
 			SELECT workspace_id, id, clock_timestamp() FROM s`);
 		return { id, want: 'idle' };
 	},
-	// Its client comes back at once: the lease is kept after a turn, found by the next one, which is told or, where its message is too long for
-	// that, read; and given back at last. Not from the start: for a moment after a worker's end the others believe that it is the one to keep the
+	// Its client comes back at once: the lease is kept after a turn, found by the next one, which its message opens or, where that is longer, is
+	// told or, where it is too long for that, read; and given back at last. Not from the start: for a moment after a worker's end the others believe that it is the one to keep the
 	// session.
 	async back(x) {
 		const id = await session(x), held = `SELECT count(*) FROM work WHERE session_id = '${id}'`;
@@ -112,6 +112,7 @@ export const ways = {
 		};
 		await until('the lease is kept', () => turn(), 20_000);
 		await turn();
+		await turn('word '.repeat(1200));
 		await turn('word '.repeat(4000));
 		await until('nobody has the session', async () => (await sql(held))[0][0] === '0', 15_000);
 		return { id, want: 'idle' };
@@ -243,6 +244,7 @@ export const points = [
 	{ point: 'claim.after', way: 'plain' },
 	{ point: 'linger.kept', way: 'back' },
 	{ point: 'linger.told', way: 'back' },
+	{ point: 'linger.opened', way: 'back' },
 	{ point: 'linger.before_read', way: 'back' },
 	{ point: 'linger.before_settle', way: 'back' },
 	...at('append.before', { ...STEPS, releasing: 'nothing' }),

@@ -176,6 +176,8 @@ draw_tokens(struct append *a, int n)
 	}
 }
 
+static const char *const prepared[APPEND_READY] = { "{\"id\":\"a\",\"x\":\"{}\"", "b,\\", "", "7" };
+
 static void
 draw_append(struct trial *t, int n, int64_t base_us, bool runs)
 {
@@ -195,6 +197,8 @@ draw_append(struct trial *t, int n, int64_t base_us, bool runs)
 	a->taken = t->taken;
 	a->release = releases[draw(10)];
 	a->wake_gen = 5;
+	if (a->release && strcmp(a->release, "keep") == 0 && one_in(2))
+		a->ready = prepared;
 	a->context_bytes = draw(1000);
 	if (events > 0 && runs && one_in(2))
 		a->close_k = draw(events);
@@ -240,7 +244,7 @@ static char *
 rows(int side)
 {
 	return ask("SELECT string_agg(replace(r, 's%c_', 's_'), E'\\n' ORDER BY r) FROM ("
-	    " SELECT 'session ' || x::text AS r FROM session x WHERE id LIKE 's%c_%%'"
+	    " SELECT 'session ' || (to_jsonb(x) - 'prior')::text AS r FROM session x WHERE id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'event ' || x::text FROM event x WHERE session_id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'inbox ' || x::text FROM inbox x WHERE session_id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'meter ' || (to_jsonb(x) - 'recorded_at')::text FROM meter_event x WHERE session_id LIKE 's%c_%%'"
@@ -250,9 +254,9 @@ rows(int side)
 	    side, side, side, side, side, side, side, side);
 }
 
-static struct { int ok, refused[4], failed; } seen;
+static struct { int ok, refused[4], failed, prepared; } seen;
 
-/* An append says which transaction it has left in its session's row, unless it had been committed before. */
+/* An append says which transaction it has left in its session's row, unless it had been committed before; so does a row with a turn prepared. */
 static void
 same_xid(const struct trial *t)
 {
@@ -261,6 +265,12 @@ same_xid(const struct trial *t)
 
 	if (written ? t->xid != strtoul(xmin, NULL, 10) && !(t->xid == 0 && t->a.again) : t->xid != 0)
 		fail_msg("%s: said %u, is %s", t->session, t->xid, xmin);
+	if (written && t->a.ready) {
+		AUTO(str) char *prepares = ask("SELECT prior = xmin AND ready = ARRAY['{\"id\":\"a\",\"x\":\"{}\"', 'b,\\', '', '7'] FROM session WHERE id = '%s'", t->session);
+
+		assert_string_equal(prepares, "t");
+		seen.prepared++;
+	}
 }
 
 static void

@@ -87,7 +87,7 @@ append(int session, const char *id, const char *tokens)
 	now = xasprintf("%lld", (long long)number("SELECT us(clock_timestamp())"));
 	DBQ_RUN(q, STMT_SESSION_APPEND_ONE, on_append, xstrdup(id), name, "1", now, ids, "{agent.message}", "{b}", "{NULL}", "{NULL}", "{NULL}", "{}",
 	    NULL, NULL, NULL, tokens, "0", "m", NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, "f", NULL, "0", NULL,
-	    "f", NULL, NULL, NULL, "f", "0", "0");
+	    "f", NULL, NULL, NULL, "f", "0", "0", NULL);
 }
 
 static void

@@ -226,32 +226,56 @@ calls_of(const char *function)
 
 /* --- the same rows ----------------------------------------------------------------------------------------------------------- */
 
-static const struct { const char *what, *prepare; enum warmq_result result; const char *owner; bool facts; } kinds[] = {
-	{ "idle", NULL, WARMQ_DONE, "", false },
-	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", WARMQ_DONE, "", false },
+static const struct { const char *what, *prepare; enum warmq_result result; const char *owner; bool facts, opened; } kinds[] = {
+	{ "idle", NULL, WARMQ_DONE, "", false, false },
+	{ "idle, answered calls", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input, state) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}', 'answered')", WARMQ_DONE, "", false, false },
 	{ "running, leased", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
-	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", WARMQ_DONE, "wk", true },
+	    " UPDATE session SET status = 'running', at_work = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "leased, idle as yet", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%s', stamp(9), 'wk', 7, 5)", WARMQ_DONE, "wk", true, false },
 	{ "leased, with files", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET resources = '[1]' WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
+	    " UPDATE session SET resources = '[1]' WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
 	{ "leased, with outcomes", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET outcomes = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
+	    " UPDATE session SET outcomes = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
 	{ "leased, a reply is owed", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
-	    " UPDATE session SET paused = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false },
-	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", WARMQ_DONE, "", false },
-	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", WARMQ_DONE, "", false },
+	    " UPDATE session SET paused = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "due, not leased", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', stamp(9), 5)", WARMQ_DONE, "", false, false },
+	{ "due in an hour", "INSERT INTO work (workspace_id, session_id, due_at, bytes) VALUES ('w1', '%s', now() + interval '1 hour', 5)", WARMQ_DONE, "", false, false },
 	{ "running, a call opened", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%1$s', 'c', 1, 'confirm', 'b', '{}');"
-	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", WARMQ_DONE, "", false },
-	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", WARMQ_LOOK, "", false },
-	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", WARMQ_DONE, "", false },
-	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", WARMQ_LOOK, "", false },
-	{ "unknown", "DELETE FROM session WHERE id = '%s'", WARMQ_LOOK, "", false },
+	    " UPDATE session SET status = 'running' WHERE id = '%1$s'", WARMQ_DONE, "", false, false },
+	{ "idle, a call waits", "INSERT INTO action (session_id, tool_use_id, ordinal, kind, tool_name, input) VALUES ('%s', 'c', 1, 'confirm', 'b', '{}')", WARMQ_LOOK, "", false, false },
+	{ "archived", "UPDATE session SET archived_at = stamp(5) WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "terminated", "UPDATE session SET status = 'terminated' WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "with a budget", "UPDATE session SET budget_cents = 5 WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "one place left", "UPDATE session SET inbox_events = 19 WHERE id = '%s'", WARMQ_DONE, "", false, false },
+	{ "full", "UPDATE session SET inbox_events = 20 WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "full of bytes", "UPDATE session SET inbox_bytes = 99990 WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "of a suspended organization", "UPDATE session SET organization_id = 'away' WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "another workspace's", "UPDATE session SET workspace_id = 'w2' WHERE id = '%s'", WARMQ_LOOK, "", false, false },
+	{ "prepared", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'] WHERE id = '%1$s'", WARMQ_DONE, "wk", true, true },
+	{ "prepared under another lease", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '6'] WHERE id = '%1$s'", WARMQ_DONE, "wk", true, false },
+	{ "prepared, with files", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], resources = '[1]' WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "prepared, with outcomes", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], outcomes = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "prepared, a reply is owed", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], paused = true WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "prepared, something waits", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], inbox_events = 1 WHERE id = '%1$s'", WARMQ_DONE, "wk", true, false },
+	{ "prepared, no place left", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], inbox_events = 20 WHERE id = '%1$s'", WARMQ_LOOK, "", false, false },
+	{ "prepared, running", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], status = 'running' WHERE id = '%1$s'", WARMQ_DONE, "wk", false, false },
+	{ "prepared, archived", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], archived_at = stamp(5) WHERE id = '%1$s'", WARMQ_LOOK, "", false, false },
+	{ "prepared, with a budget", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], budget_cents = 5 WHERE id = '%1$s'", WARMQ_LOOK, "", false, false },
+	{ "prepared, suspended", "INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'], organization_id = 'away' WHERE id = '%1$s'", WARMQ_LOOK, "", false, false },
+	{ "prepared, written since", "BEGIN; INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch, bytes) VALUES ('w1', '%1$s', stamp(9), 'wk', 7, 5);"
+	    " UPDATE session SET prior = pg_current_xact_id()::xid, at_work = true, ready = ARRAY['{\"id\":\"r1\",\"a\":1', '{\"id\":\"r2\",\"a\":1', '{\"id\":\"r3\",\"a\":1', '7'] WHERE id = '%1$s'; COMMIT; BEGIN; UPDATE session SET title = 't' WHERE id = '%1$s'; COMMIT", WARMQ_DONE, "wk", true, false },
+	{ "unknown", "DELETE FROM session WHERE id = '%s'", WARMQ_LOOK, "", false, false },
 };
 #define KINDS ((int)(sizeof kinds / sizeof *kinds))
 
@@ -260,10 +284,13 @@ static char *
 rows(int side)
 {
 	return ask("SELECT string_agg(replace(r, 's%c_', 's_'), E'\\n' ORDER BY r) FROM ("
-	    " SELECT 'session ' || (to_jsonb(x) - 'prior')::text AS r FROM session x WHERE id LIKE 's%c_%%'"
+	    " SELECT 'session ' || (to_jsonb(x) - 'prior' - CASE WHEN running_since IS NULL THEN '{}' ELSE '{running_since,last_at,updated_at}'::text[] END)::text ||"
+	    " coalesce(us(last_at) - us(running_since) || ' ' || us(updated_at) - us(running_since), '') AS r FROM session x WHERE id LIKE 's%c_%%'"
+	    " UNION ALL SELECT 'event ' || (to_jsonb(x) - 'processed_at' - 'body')::text || replace(body, wire_stamp(processed_at), 'at')"
+	    " || us(processed_at) - (SELECT us(s.running_since) FROM session s WHERE s.id = session_id) FROM event x WHERE session_id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'inbox ' || (to_jsonb(x) - 'received_at')::text FROM inbox x WHERE session_id LIKE 's%c_%%'"
 	    " UNION ALL SELECT 'work ' || (to_jsonb(x) - 'due_at')::text || (due_at > now() + interval '1 minute') FROM work x WHERE session_id LIKE 's%c_%%') y",
-	    side, side, side, side);
+	    side, side, side, side, side);
 }
 
 static void
@@ -279,10 +306,13 @@ prepare(int kind, int side, char id[40])
 	run("%s", sql);
 }
 
-/* What a send says to a kept session's owner: which transaction it found in the row, and what it left there. */
+/* What a send says to a kept session's owner: which transaction it found in the row, what it left there, and when it has opened the turn. */
 static void
-same_facts(const char *what, const char *session, const char *before, const struct inbox_sent *sent, bool want)
+same_facts(int kind, const char *session, const char *before, const struct inbox_sent *sent)
 {
+	const char *what = kinds[kind].what;
+	bool want = kinds[kind].facts;
+	AUTO(str) char *at = ask("SELECT us(running_since) FROM session WHERE id = '%s'", session);
 	AUTO(str) char *said = xasprintf("%u %lld %lld %lld", sent->prior, (long long)sent->wake_gen, (long long)sent->inbox_seq,
 	    (long long)sent->catalogue);
 	AUTO(str) char *is = ask("SELECT '%s ' || wake_gen || ' ' || inbox_seq || ' ' || (SELECT generation FROM catalogue) FROM session WHERE id = '%s'",
@@ -290,6 +320,8 @@ same_facts(const char *what, const char *session, const char *before, const stru
 
 	if (sent->facts != want || (want && strcmp(said, is) != 0))
 		fail_msg("%s: said %d \"%s\", is \"%s\"", what, sent->facts, said, is);
+	if (sent->opened_us != (kinds[kind].opened ? atoll(at) : 0))
+		fail_msg("%s: opened at %lld, is %s", what, (long long)sent->opened_us, at);
 }
 
 static char *
@@ -320,7 +352,7 @@ sets_are_single_sends(void **state)
 		rc = inbox_send(gw, "w1", id, one.all, 1, &caps, &sent, &e);
 		if ((rc == 0) != (kinds[i].result == WARMQ_DONE) || (rc < 0 && e.kind != EK_CONFLICT) || strcmp(sent.owner, kinds[i].owner) != 0)
 			fail_msg("alone, %s: %d %s \"%s\"", kinds[i].what, rc, e.detail, sent.owner);
-		same_facts(kinds[i].what, id, before[i], &sent, kinds[i].facts);
+		same_facts(i, id, before[i], &sent);
 		free(before[i]);
 		free_messages(&one, 1);
 		prepare(i, 'B', id);
@@ -332,7 +364,7 @@ sets_are_single_sends(void **state)
 	for (int i = 0; i < KINDS; i++) {
 		if (m[i].send.item.result != kinds[i].result || strcmp(m[i].send.sent.owner, kinds[i].owner) != 0)
 			fail_msg("together, %s: %d \"%s\"", kinds[i].what, (int)m[i].send.item.result, m[i].send.sent.owner);
-		same_facts(kinds[i].what, m[i].session, before[i], &m[i].send.sent, kinds[i].facts);
+		same_facts(i, m[i].session, before[i], &m[i].send.sent);
 		free(before[i]);
 	}
 	a = rows('A');

@@ -123,7 +123,7 @@ append_at(int64_t epoch, int64_t ahead, const struct append *a)
 	if (DB_RUN(wk, STMT_SESSION_APPEND_ONE, &r, &e, session, DBN(epoch), DBN(atoll(now) + ahead), a->ids, a->types, a->bodies, a->nulls, a->nulls,
 	    a->nulls, consumed, a->status, a->open_k, a->close_k, a->tokens, a->tokens_k, "m", NULL, NULL, NULL, NULL, NULL,
 	    a->release, a->wake_gen, NULL, a->again ? a->again : "f", "17", "3", "{1,1,1,1,1}", "f", NULL, NULL, NULL, "f",
-	    bytes, wakes) < 0)
+	    bytes, wakes, NULL) < 0)
 		fail_msg("%s", e.detail);
 	return word_of(pg_str(r, 0, 0));
 }
