@@ -25,6 +25,7 @@
 #include "../../env/stream_rig.h"
 
 #define STREAMS_MAX 40
+#define SESSIONS 300		/* more than hub.c compares with the log at a time (PART) */
 #define PING_MS 4000		/* far from what comes at once, on the busiest machine */
 #define AT_ONCE_MS (PING_MS / 2)
 
@@ -163,6 +164,34 @@ a_lost_publication_arrives(void **state)
 	assert_in_range(sr_expect(&c, "\"n\":250,"), 0, PING_MS + AT_ONCE_MS);
 	assert_int_equal(sr_count(&c, "event: lost\n"), 250);
 	sr_hang_up(&c);
+}
+
+/* More sessions than are compared with the log at a time: none of them is left out of the round. */
+static void
+lost_publications_of_many_sessions_arrive(void **state)
+{
+	const struct conf usual = sr_conf;
+	static struct sr_client c[SESSIONS];
+	int64_t t0;
+
+	sr_conf.sse_max = sr_conf.sse_max_org = sr_conf.sse_max_key = SESSIONS;
+	for (int i = 0; i < SESSIONS; i++) {
+		sr_new_session();
+		c[i] = sr_open_stream("");
+	}
+	sr_sql("INSERT INTO event (session_id, seq, id, type, thread_id, processed_at, body)"
+	    " SELECT id, 1, 'sevt_011111111111111111111111', 'lost', thread_id, now(), '{\"id\":\"sevt_011111111111111111111111\",\"type\":\"lost\"}'"
+	    " FROM session WHERE last_seq = 0");
+	sr_sql("UPDATE session SET last_seq = 1 WHERE last_seq = 0");
+	t0 = clock_mono_ms();
+	for (int i = 0; i < SESSIONS; i++) {
+		sr_expect(&c[i], "event: lost\n");
+		assert_int_equal(sr_count(&c[i], "event: lost\n"), 1);
+	}
+	assert_in_range(clock_mono_ms() - t0, 0, PING_MS + AT_ONCE_MS);
+	for (int i = 0; i < SESSIONS; i++)
+		sr_hang_up(&c[i]);
+	sr_conf = usual;
 }
 
 static void
@@ -478,7 +507,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(checks_in_order), T(headers_and_ping), T(live_and_gapless),
 		T(without_streams_it_reads_nothing),
-		T(a_lost_publication_arrives), T(large_bodies_come_from_the_log),
+		T(a_lost_publication_arrives), T(lost_publications_of_many_sessions_arrive), T(large_bodies_come_from_the_log),
 		T(redis_dies), T(previews), T(previews_with_holes), T(ends),
 		T(a_revoked_key_loses_its_streams), T(a_silent_reader_is_cut),
 		T(a_late_reader_gets_everything), T(full), T(shares),
