@@ -553,6 +553,38 @@ no_room(void **state)
 	fake_hands_amnesia(rig_hands);
 }
 
+/* What comes behind the opening is seen by a worker, too, that has no room to be told of it with the turn: its inbox is read by itself. */
+static void
+no_room_behind(void **state)
+{
+	pid_t worker = rig_worker(SETTINGS "turns_max = 4\n");
+	int last;
+
+	(void)state;
+	keep("sesn_full2");
+	for (int i = 0; i < 3; i++) {
+		AUTO(str) char *id = xasprintf("sesn_busy%d", i);
+
+		rig_session(id, "roost-scripted");
+		rig_message("bash {\"command\":\"hold\"}\n\nDone here.");
+		rig_send(id);
+		rig_hands_has("call", id, 1);
+	}
+	assert_true(is_ready("sesn_full2"));
+	last = rig_last_seq("sesn_full2");
+	rig_signal(worker, SIGSTOP);
+	put("sesn_full2");
+	put("sesn_full2");
+	rig_signal(worker, SIGCONT);
+	rig_wait("2 0 idle", "SELECT concat_ws(' ', (SELECT count(*) FROM event WHERE session_id = s.id AND type = 'agent.message' AND seq > %d), inbox_events,"
+	    " status) FROM session s WHERE id = 'sesn_full2'", last);
+	rig_same_log("sesn_full2", last, OPEN " a.message M:end u.message M:start" CLOSE);
+	no_gap("sesn_full2");
+	rig_check("sesn_full2");
+	rig_signal(worker, SIGKILL);
+	fake_hands_amnesia(rig_hands);
+}
+
 /* Postgres goes down hard behind a send and comes back: the turn is in the log, and goes on. */
 static void
 postgres_restarts(void **state)
@@ -597,6 +629,7 @@ main(void)
 		cmocka_unit_test_teardown(killed, rig_clear),
 		cmocka_unit_test_teardown(drained, rig_clear),
 		cmocka_unit_test_teardown(no_room, rig_clear),
+		cmocka_unit_test_teardown(no_room_behind, rig_clear),
 		cmocka_unit_test_teardown(postgres_restarts, rig_clear),
 	};
 
