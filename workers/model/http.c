@@ -367,10 +367,10 @@ first_expired(struct http *h, int64_t now)
 	struct http_xfer *x;
 
 	TAILQ_FOREACH(x, &h->all, all) {
-		if (x->moved && x->ev)
+		if (x->moved && x->ev)	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
 			x->last = now;
 		x->moved = false;
-		if (expired(x, now))	/* NOLINT(clang-analyzer-unix.Malloc): what is freed has left the list */
+		if (expired(x, now))
 			return x;
 	}
 	return NULL;
