@@ -55,7 +55,7 @@ struct uploads {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;		/* one ended, or a finisher is free */
 	struct upload *list;
-	int n;
+	int n;				/* threads: more than are on the list while some end */
 	bool busy[FINISHERS];
 	struct gw_thread finisher[FINISHERS];
 };
@@ -344,17 +344,19 @@ check(struct upload *u, struct err *e)
 	return blob_room(c->blob_dir, u->announced > 0 ? u->announced : 0, c->blob_spare_mb << 20, e);
 }
 
-/* A slot, under the lock. */
+/* A slot, under the lock. Who is on the list has one: not a thread whose client has its answer already and may come back before it has ended. */
 static int
 admit(struct uploads *all, struct upload *u, struct err *e)
 {
-	int mine = 0;
+	int mine = 0, taken = 0;
 
-	for (const struct upload *o = all->list; o; o = o->next)
+	for (const struct upload *o = all->list; o; o = o->next) {
 		mine += strcmp(o->r.who.organization_id, u->r.who.organization_id) == 0;
+		taken++;
+	}
 	if (mine >= u->r.conf->uploads_org_max)
 		return err_set(e, EK_LIMIT, 0, "Too many uploads of this organization at the same time");
-	if (all->n >= u->r.conf->uploads_max)
+	if (taken >= u->r.conf->uploads_max)
 		return err_set(e, EK_OVERLOADED, 0, "Too many uploads at the same time");
 	u->next = all->list;
 	all->list = u;
