@@ -107,11 +107,15 @@ flight_lands(struct flight *f, struct gw_thread *t)
 }
 
 void
-flight_over(struct flights *all, struct flight *f, struct park *park)
+flight_answered(struct flight *f, struct park *park)
 {
-	FCGX_Request *fcgi = f->fcgi;
+	park_done(park, f->fcgi);
+	f->fcgi = NULL;
+}
 
+void
+flight_over(struct flights *all, struct flight *f)
+{
 	arena_reset(f->arena);
 	put(all, f);
-	park_done(park, fcgi);
 }

@@ -28,8 +28,9 @@ void flights_free(struct flights **all);
 /* The thread's request takes off: its thread has another arena from now on. flight_back(): it has not been taken after all. */
 struct flight *flight_off(struct flights *all, struct gw_thread *t, const struct gw_req *r, FCGX_Request *fcgi, int64_t start_us);
 void flight_back(struct flights *all, struct gw_thread *t, struct flight *f);
-/* It goes on in this thread; then it is over: answered, and its connection the park's again. */
+/* It goes on in this thread; is answered: the reply leaves, and its connection is the park's again; is over: what is in its arena is gone. */
 void flight_lands(struct flight *f, struct gw_thread *t);
-void flight_over(struct flights *all, struct flight *f, struct park *park);
+void flight_answered(struct flight *f, struct park *park);
+void flight_over(struct flights *all, struct flight *f);
 
 #endif

@@ -22,7 +22,7 @@ int once_may_send(const struct dedupe_id *id);
 
 /*
  * The rest of a request whose handler left it to be done later (r->later or r->write, together.h), now that it is known how that went.
- * What it notes is the caller's to tell, before the reply.
+ * What it notes is the caller's to tell.
  */
 int once_sent(struct gw_req *r, struct err *e);
 

@@ -25,7 +25,8 @@ finish(struct reads *all, struct gw_thread *t, struct flight *f)
 	flight_lands(f, t);
 	serve_again(t, &f->r, &f->q, f->fcgi, f->start_us);
 	db_later_free(&f->q);
-	flight_over(all->flights, f, all->park);
+	flight_answered(f, all->park);
+	flight_over(all->flights, f);
 }
 
 static void

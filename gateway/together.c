@@ -38,10 +38,13 @@ static void
 reply(struct together *all, struct flight *f)
 {
 	respond(&f->r, f->fcgi, &f->e, "", f->start_us);
-	flight_over(all->flights, f, all->park);
+	flight_answered(f, all->park);
 }
 
-/* All doorbells leave before the first reply is written, so that their workers are at it meanwhile. */
+/*
+ * The replies leave first: a worker that hears of a message is busy at once, and on few cores the reply would wait for it (acknowledged
+ * 0.9x, the turn 0.99x). A crash behind them leaves messages without a doorbell, which a worker's poll finds within a second.
+ */
 static void
 finish_sends(struct together *all, struct gw_thread *t, const struct warmq_item *first)
 {
@@ -54,10 +57,12 @@ finish_sends(struct together *all, struct gw_thread *t, const struct warmq_item 
 		go_on(f, t);
 		end = after_take(&f->r, end);
 	}
+	for (const struct warmq_item *i = first; i; i = i->next)
+		reply(all, i->ticket);
 	after_tell_all(notes, t->bells, t->bus);
 	for (; first; first = next) {
-		next = first->next;	/* it is in the flight's arena */
-		reply(all, first->ticket);
+		next = first->next;	/* it is in the flight's arena, as are the notes */
+		flight_over(all->flights, first->ticket);
 	}
 }
 
@@ -71,6 +76,7 @@ finish_writes(struct together *all, struct gw_thread *t, const struct warmq_item
 		go_on(f, t);
 		after_tell(&f->r);
 		reply(all, f);
+		flight_over(all->flights, f);
 	}
 }
 
