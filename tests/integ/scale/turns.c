@@ -48,8 +48,9 @@ static const char head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r
     "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[],"
     "\"model\":\"drip\",\"stop_reason\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n"
     "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+#define WORDS "a few words "
 static const char delta[] =
-    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"a few words \"}}\n\n";
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"" WORDS "\"}}\n\n";
 static const char tail[] = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n"
     "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"
     "\"usage\":{\"output_tokens\":9}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
@@ -263,8 +264,8 @@ static void
 many_turns(void **state)
 {
 	pid_t worker = rig_worker("log_level = info\nturns_max = 4000\npoll_ms = 200\n");
-	long base, peak;
-	double cpu, began, each, rate;
+	long base, peak, before;
+	double cpu, began, each, said, rate;
 
 	send_all(1, 20);
 	wait_for(&shared->active, 20);
@@ -272,6 +273,7 @@ many_turns(void **state)
 	rig_wait("20", "SELECT count(*) FROM event WHERE type = 'session.status_idle'");
 	shared->finish = 0;
 	base = status_kb(worker, "VmRSS:");
+	before = shared->deltas;
 	began = (double)clock_mono_ms();
 	send_all(21, 20 + turns);
 	wait_for(&shared->active, turns);
@@ -279,8 +281,9 @@ many_turns(void **state)
 	cpu = cpu_each(worker, &rate);
 	peak = status_kb(worker, "VmRSS:");
 	each = (double)(peak - base) / turns;
-	print_message("%d streams of %d deltas/s, %.0f deltas/s arrived: %.1f us CPU a delta, %.1f kB a turn (worker %ld kB, %ld kB before)\n", turns,
-	    shared->rate, rate, cpu, each, peak, base);
+	said = (double)(shared->deltas - before) * (double)strlen(WORDS) / turns / 1024;	/* the longer it lasts, the more */
+	print_message("%d streams of %d deltas/s, %.0f deltas/s arrived: %.1f us CPU a delta, %.1f kB a turn and %.1f kB of reply so far "
+	    "(worker %ld kB, %ld kB before)\n", turns, shared->rate, rate, cpu, each - said, said, peak, base);
 	shared->finish = 1;
 	for (int i = 0; i < 8; i++) {
 		AUTO(str) char *n = rig_sql("SELECT count(*) FROM event WHERE type = 'session.status_idle'");
