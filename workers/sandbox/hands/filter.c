@@ -193,16 +193,15 @@ add_nodes(scmp_filter_ctx ctx)
 	return rc;
 }
 
-/* What hands calls beyond what tools may: namespaces and mounts. Clone's namespaces are told apart by the tools' own filter. */
-static const char *const own[] = {
-	"clone", "clone3", "unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "mount_setattr", "sethostname",
-	"setdomainname", "personality",
-};
-
 int
 filter_self(struct err *e)
 {
 #ifndef __SANITIZE_ADDRESS__		/* which calls what it likes */
+	/* Beyond what tools may: namespaces and mounts. Clone's namespaces are told apart by the tools' own filter. */
+	static const char *const own[] = {
+		"clone", "clone3", "unshare", "setns", "mount", "umount2", "pivot_root", "open_tree", "move_mount", "mount_setattr",
+		"sethostname", "setdomainname", "personality",
+	};
 	AUTO(scmp) scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	size_t i;
 	int rc;
