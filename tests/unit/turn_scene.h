@@ -56,14 +56,14 @@ scene_end(void **state)
 }
 
 /* Something waits in the inbox. */
-static struct inbox_item *
+static struct arrival *
 arrive(const char *type, const char *fragment, const char *refers)
 {
-	struct inbox_item *item;
+	struct arrival *item;
 
 	t.inbox = xrealloc(t.inbox, (size_t)(t.ninbox + 1) * sizeof(*item));
 	item = &t.inbox[t.ninbox++];
-	*item = (struct inbox_item){ .seq = ++inbox_seq, .wakes = true, .role = 'u', .fragment = fragment ? xstrdup(fragment) : NULL };
+	*item = (struct arrival){ .seq = ++inbox_seq, .wakes = true, .role = 'u', .fragment = fragment ? xstrdup(fragment) : NULL };
 	strcpy(item->id, "sevt_in");
 	strcpy(item->type, type);
 	strcpy(item->refers_to, refers ? refers : "");

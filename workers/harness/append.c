@@ -214,7 +214,7 @@ committed(struct sess *s, int64_t last_seq)
 }
 
 void
-append_opened(struct sess *s, struct opening *opening, const struct inbox_item *message, int64_t opened_us)
+append_opened(struct sess *s, struct opening *opening, const struct arrival *message, int64_t opened_us)
 {
 	struct turn *t = &s->t;
 	int64_t last_seq;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arrivals.h"
 #include "clock.h"
 #include "jw.h"
 #include "xalloc.h"
@@ -40,15 +41,6 @@ batch_free(struct batch *b)
 	free(b->taken);
 	free(b->actions);
 	memset(b, 0, sizeof(*b));
-}
-
-void
-inbox_item_free(struct inbox_item *item)
-{
-	free(item->stem);
-	free(item->fragment);
-	free(item->deny_message);
-	memset(item, 0, sizeof(*item));
 }
 
 static struct event *
@@ -456,7 +448,7 @@ batch_error(struct batch *b, const char *type, const char *message, const char *
 }
 
 void
-batch_flush(struct batch *b, const struct inbox_item *item)
+batch_flush(struct batch *b, const struct arrival *item)
 {
 	b->taken = xrealloc(b->taken, (size_t)(b->ntaken + 1) * sizeof(b->taken[0]));
 	b->taken[b->ntaken++] = item->seq;
@@ -465,7 +457,7 @@ batch_flush(struct batch *b, const struct inbox_item *item)
 }
 
 void
-batch_inbox(struct batch *b, const struct inbox_item *item, bool keep_fragment)
+batch_inbox(struct batch *b, const struct arrival *item, bool keep_fragment)
 {
 	struct event *ev = event_add(b, item->id, item->type);
 

@@ -140,29 +140,14 @@ void batch_outcome_end(struct batch *b, const struct outcome_end *end, const str
 /* session.error; retry: retrying, exhausted or terminal. */
 void batch_error(struct batch *b, const char *type, const char *message, const char *retry);
 
-/* Move an inbox item into the log. keep_fragment false: the model does not see it. */
-struct inbox_item;
 /* Drop the events from nev on, and the status and interval they stood for. */
 void batch_truncate(struct batch *b, int nev);
 
-void batch_inbox(struct batch *b, const struct inbox_item *item, bool keep_fragment);
+struct arrival;
+/* Move an inbox item (arrivals.h) into the log. keep_fragment false: the model does not see it. */
+void batch_inbox(struct batch *b, const struct arrival *item, bool keep_fragment);
 /* Forget an inbox item without logging it (contract 3.5: queued inputs are flushed). */
-void batch_flush(struct batch *b, const struct inbox_item *item);
-
-/* An item that waits in a session's inbox, as the database has it. */
-struct inbox_item {
-	int64_t seq;
-	char id[ID_MAX];
-	char type[40];
-	char *stem;
-	char role;		/* 'u' or 0 */
-	char *fragment;
-	bool wakes;
-	char refers_to[ID_MAX];	/* tool use id that an answer answers, or "" */
-	bool deny;		/* a confirmation that denies */
-	char *deny_message;	/* or NULL */
-};
-void inbox_item_free(struct inbox_item *item);
+void batch_flush(struct batch *b, const struct arrival *item);
 
 /*
  * Give event k the stamp base + k, finish the bodies, compute the totals after this append. May be called again.

@@ -41,7 +41,7 @@ compact_estimate(const struct turn *t, size_t more, bool waiting)
 
 	tokens += (int64_t)(more / 4);
 	for (int i = 0; i < t->ninbox && waiting; i++) {
-		const struct inbox_item *item = &t->inbox[i];
+		const struct arrival *item = &t->inbox[i];
 		struct model_item text = { 'u', item->fragment, item->fragment != NULL ? strlen(item->fragment) : 0 };
 
 		if (item->fragment != NULL)

@@ -30,7 +30,7 @@ enum { IN_SEQ, IN_ID, IN_TYPE, IN_STEM, IN_ROLE, IN_FRAGMENT, IN_ON_RECEIPT, IN_
 #define CLAIM_INBOX 24
 
 static void
-store_item(struct inbox_item *item, const PGresult *r, int i, int at)
+store_item(struct arrival *item, const PGresult *r, int i, int at)
 {
 	const char *answer = pg_str(r, i, at + IN_ANSWER), *role = pg_str(r, i, at + IN_ROLE);
 
@@ -52,7 +52,7 @@ static void
 store_inbox(struct turn *t, const PGresult *r, int from, int n, int at)
 {
 	for (int i = 0; i < t->ninbox; i++)
-		inbox_item_free(&t->inbox[i]);
+		arrival_free(&t->inbox[i]);
 	t->ninbox = 0;
 	t->inbox = xrealloc(t->inbox, (size_t)(n + 1) * sizeof(t->inbox[0]));
 	for (int i = from; i < from + n; i++)
@@ -345,7 +345,7 @@ remember(struct sess *s)
 }
 
 static void
-store_told(struct inbox_item *item, const struct told *m)
+store_told(struct arrival *item, const struct told *m)
 {
 	item->seq = m->inbox_seq;
 	sess_copy(item->id, sizeof(item->id), m->id);
@@ -359,14 +359,14 @@ store_told(struct inbox_item *item, const struct told *m)
 void
 load_opened(struct sess *s, const struct told *m, struct opening *opening)
 {
-	struct inbox_item item = { 0 };
+	struct arrival item = { 0 };
 
 	store_told(&item, m);
 	s->t.wake_gen = m->wake_gen;
 	remember(s);
 	s->whole = true;
 	append_opened(s, opening, &item, m->opened_us);
-	inbox_item_free(&item);
+	arrival_free(&item);
 }
 
 void

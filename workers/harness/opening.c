@@ -59,7 +59,7 @@ opening_span(const struct opening *o)
 }
 
 void
-opening_take(struct opening *o, struct batch_who who, const struct inbox_item *message, struct batch *out, struct plan *plan)
+opening_take(struct opening *o, struct batch_who who, const struct arrival *message, struct batch *out, struct plan *plan)
 {
 	struct event span;
 

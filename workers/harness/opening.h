@@ -32,6 +32,6 @@ const char *const *opening_texts(const struct opening *o);
 const char *opening_span(const struct opening *o);
 
 /* The append that the send has made of it with this message, not stamped, and the plan that it stands for. The opening is empty then. */
-void opening_take(struct opening *o, struct batch_who who, const struct inbox_item *message, struct batch *out, struct plan *plan);
+void opening_take(struct opening *o, struct batch_who who, const struct arrival *message, struct batch *out, struct plan *plan);
 
 #endif

@@ -20,84 +20,6 @@
 #define INTERRUPTED_TEXT "The work was interrupted."
 #define SQUEEZE_MAX 3		/* a summary of an eighth of the history, and no less */
 
-/* --- the inbox, by meaning ---------------------------------------------------------------------------------------------------- */
-
-static bool
-is_type(const struct inbox_item *item, const char *type)
-{
-	return strcmp(item->type, type) == 0;
-}
-
-static struct call *
-call_of(const struct turn *t, const struct inbox_item *item)
-{
-	if (item->refers_to[0] == '\0')
-		return NULL;
-	for (int i = 0; i < t->ncalls; i++)
-		if (strcmp(t->calls[i].id, item->refers_to) == 0)
-			return &t->calls[i];
-	return NULL;
-}
-
-static const struct inbox_item *
-answer_to(const struct turn *t, const struct call *c)
-{
-	for (int i = 0; i < t->ninbox; i++)
-		if (strcmp(t->inbox[i].refers_to, c->id) == 0)
-			return &t->inbox[i];
-	return NULL;
-}
-
-/* What the model reads next: messages. Answers and interrupts have their own rules. */
-static bool
-is_message(const struct inbox_item *item)
-{
-	return item->refers_to[0] == '\0' && !is_type(item, "user.interrupt") && !is_type(item, "session.updated") &&
-	    (item->wakes || item->fragment != NULL);
-}
-
-/* What is recorded and has no effect: updates, an interrupt of nothing, an answer to a call that an interrupt has ended. */
-static bool
-is_note(const struct turn *t, const struct inbox_item *item)
-{
-	return !is_message(item) && call_of(t, item) == NULL;
-}
-
-static int
-put_items(const struct turn *t, struct batch *b, bool messages)
-{
-	int n = 0;
-
-	for (int i = 0; i < t->ninbox; i++) {
-		const struct inbox_item *item = &t->inbox[i];
-
-		if (messages ? !is_message(item) : !is_note(t, item))
-			continue;
-		batch_inbox(b, item, item->refers_to[0] == '\0');
-		n++;
-	}
-	return n;
-}
-
-/* What the model has to answer. A system message by itself is nothing to answer. */
-static int
-count_messages(const struct turn *t)
-{
-	int n = 0;
-
-	for (int i = 0; i < t->ninbox; i++)
-		n += is_message(&t->inbox[i]) && !is_type(&t->inbox[i], "system.message");
-	return n;
-}
-
-static void
-flush_messages(const struct turn *t, struct batch *b)
-{
-	for (int i = 0; i < t->ninbox; i++)
-		if (!is_note(t, &t->inbox[i]))
-			batch_flush(b, &t->inbox[i]);
-}
-
 /* --- calls --------------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -125,7 +47,7 @@ plan_deny(struct call *c)
 
 /* A custom tool's answer is its result; a confirmation frees its call or settles it with the rejection. */
 static void
-consume_answer(struct batch *b, struct call *c, const struct inbox_item *answer)
+consume_answer(struct batch *b, struct call *c, const struct arrival *answer)
 {
 	batch_inbox(b, answer, c->custom);
 	if (c->custom) {
@@ -146,11 +68,11 @@ consume_answers(struct turn *t, struct batch *b)
 
 	for (int i = 0; i < t->ncalls; i++) {
 		struct call *c = &t->calls[i];
-		const struct inbox_item *answer;
+		const struct arrival *answer;
 
 		if (c->state != CALL_WAITING)
 			continue;
-		answer = answer_to(t, c);
+		answer = arrival_for(t, c);
 		if (answer == NULL)
 			break;
 		consume_answer(b, c, answer);
@@ -196,7 +118,7 @@ still_waiting(const struct turn *t)
 	int n = 0;
 
 	for (int i = 0; i < t->ncalls; i++)
-		if (t->calls[i].next == CALL_WAITING && answer_to(t, &t->calls[i]) == NULL)
+		if (t->calls[i].next == CALL_WAITING && arrival_for(t, &t->calls[i]) == NULL)
 			ids[n++] = t->calls[i].id;
 	if (n > 0)
 		stop = batch_requires_action(ids, n);
@@ -247,7 +169,7 @@ end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
 {
 	for (int i = 0; i < t->ncalls; i++) {
 		struct call *c = &t->calls[i];
-		const struct inbox_item *answer = c->state == CALL_WAITING ? answer_to(t, c) : NULL;
+		const struct arrival *answer = c->state == CALL_WAITING ? arrival_for(t, c) : NULL;
 
 		if (answer != NULL)
 			consume_answer(b, c, answer);
@@ -262,7 +184,7 @@ end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
 	if (t->outcome.active)
 		end_outcome(t, b, OUTCOME_INTERRUPTED, INTERRUPTED_TEXT);
 	for (int i = 0; i < t->ninbox; i++)
-		if (is_note(t, &t->inbox[i]))
+		if (arrival_is_note(t, &t->inbox[i]))
 			batch_inbox(b, &t->inbox[i], false);
 	batch_idle(b, BATCH_STOP_END, turn_running(t));
 	p->event = TE_CLOSE;
@@ -273,8 +195,8 @@ static void
 close_exhausted(struct turn *t, struct batch *b, struct plan *p, const char *type, const char *message)
 {
 	batch_error(b, type, message, "exhausted");
-	put_items(t, b, false);
-	flush_messages(t, b);
+	arrivals_put(t, b, false);
+	arrivals_flush(t, b);
 	batch_idle(b, BATCH_STOP_EXHAUSTED, turn_running(t));
 	p->event = TE_CLOSE;
 	p->release = RELEASE_IDLE;
@@ -301,7 +223,7 @@ go_pause(struct turn *t, struct batch *b, struct plan *p)
 	bool news = consume_answers(t, b) > 0;
 
 	news |= put_results(t, b) > 0;
-	put_items(t, b, false);
+	arrivals_put(t, b, false);
 	if (!is_idle(t) || !t->paused || news)
 		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
 	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
@@ -405,11 +327,11 @@ go_wait(struct turn *t, struct batch *b, struct plan *p)
 	bool news = false;
 
 	for (int i = 0; i < t->ninbox; i++)
-		news |= call_of(t, &t->inbox[i]) != NULL;
+		news |= arrival_call(t, &t->inbox[i]) != NULL;
 	consume_answers(t, b);
 	if (!partial)
 		put_results(t, b);
-	put_items(t, b, false);
+	arrivals_put(t, b, false);
 	stop = still_waiting(t);
 	p->release = RELEASE_IDLE;
 	if (!partial)
@@ -432,7 +354,7 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 	}
 	consume_answers(t, b);
 	if (!begun) {
-		put_items(t, b, false);
+		arrivals_put(t, b, false);
 		batch_running(b);
 	}
 	put_results(t, b);
@@ -441,7 +363,7 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 		return;
 	}
 	if (begun)
-		put_items(t, b, false);
+		arrivals_put(t, b, false);
 	if (t->window > 0 && compact_estimate(t, b->bytes, true) > t->compact_at &&
 	    compact_possible(t, t->owed || t->ncalls > 0)) {
 		/* messages wait until the summary is there, and are read word for word */
@@ -451,7 +373,7 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 		close_exhausted(t, b, p, "compaction_limit_reached_error", TOO_LONG);
 		return;
 	} else {
-		put_items(t, b, true);
+		arrivals_put(t, b, true);
 	}
 	batch_span_start(b, p->span_id);
 	p->event = TE_START;
@@ -474,7 +396,7 @@ go_grade(struct turn *t, struct batch *b, struct plan *p)
 		go_pause(t, b, p);
 		return;
 	}
-	put_items(t, b, false);
+	arrivals_put(t, b, false);
 	if (!turn_running(t))
 		batch_running(b);
 	if (o->start_id[0] == '\0')
@@ -490,8 +412,8 @@ go_close(struct turn *t, struct batch *b, struct plan *p)
 {
 	if (t->outcome.active && turn_interrupted(t))
 		end_outcome(t, b, OUTCOME_INTERRUPTED, INTERRUPTED_TEXT);
-	put_items(t, b, false);
-	put_items(t, b, true);		/* a system message by itself: the next turn's request is the first to see it */
+	arrivals_put(t, b, false);
+	arrivals_put(t, b, true);		/* a system message by itself: the next turn's request is the first to see it */
 	b->stop_details = t->stop_details;
 	if (!is_idle(t))
 		batch_idle(b, t->stop != NULL ? t->stop : BATCH_STOP_END, turn_running(t));
@@ -509,7 +431,7 @@ foresee(struct turn *t, int *waiting)
 	*waiting = 0;
 	for (int i = 0; i < t->ncalls; i++) {
 		struct call *c = &t->calls[i];
-		const struct inbox_item *answer = c->state == CALL_WAITING ? answer_to(t, c) : NULL;
+		const struct arrival *answer = c->state == CALL_WAITING ? arrival_for(t, c) : NULL;
 
 		if (c->state == CALL_READY || c->state == CALL_LOST)
 			free_to_run++;
@@ -528,7 +450,7 @@ foresee(struct turn *t, int *waiting)
 static bool
 owes(const struct turn *t)
 {
-	return t->owed || t->span_id[0] != '\0' || t->ncalls > 0 || count_messages(t) > 0;
+	return t->owed || t->span_id[0] != '\0' || t->ncalls > 0 || arrivals_to_answer(t) > 0;
 }
 
 static void

@@ -17,7 +17,7 @@ is_idle(const struct turn *t)
 }
 
 static bool
-takes(const struct batch *b, const struct inbox_item *item)
+takes(const struct batch *b, const struct arrival *item)
 {
 	for (int k = 0; k < b->ntaken; k++)
 		if (b->taken[k] == item->seq)
@@ -29,7 +29,7 @@ void
 plan_sent(struct turn *t, const struct batch *b)
 {
 	for (int i = 0; i < t->ninbox; i++) {
-		struct inbox_item *item = &t->inbox[i];
+		struct arrival *item = &t->inbox[i];
 
 		if (!takes(b, item))
 			continue;
@@ -46,7 +46,7 @@ drop_taken(struct turn *t, const struct batch *b)
 
 	for (int i = 0; i < t->ninbox; i++) {
 		if (takes(b, &t->inbox[i]))
-			inbox_item_free(&t->inbox[i]);
+			arrival_free(&t->inbox[i]);
 		else
 			t->inbox[kept++] = t->inbox[i];
 	}

@@ -108,7 +108,7 @@ void load_peek(struct sess *s);
 /* append.c: sends s->batch under s->plan and fires what follows. */
 void append_send(struct sess *s);
 /* This opening, with this message, is in the log since opened_us: what the turn did not send itself has been committed. */
-void append_opened(struct sess *s, struct opening *opening, const struct inbox_item *message, int64_t opened_us);
+void append_opened(struct sess *s, struct opening *opening, const struct arrival *message, int64_t opened_us);
 void append_release(struct sess *s);
 void append_free(struct sending **x);
 void append_at_hand(struct append *a);	/* of one of these */

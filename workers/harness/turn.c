@@ -134,7 +134,7 @@ turn_free(struct turn *t)
 		free(t->calls[i].content);
 	}
 	for (int i = 0; i < t->ninbox; i++)
-		inbox_item_free(&t->inbox[i]);
+		arrival_free(&t->inbox[i]);
 	context_clear(&t->context);
 	outcome_clear(&t->outcome);
 	free(t->calls);

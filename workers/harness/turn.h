@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "arrivals.h"
 #include "batch.h"
 #include "outcome.h"
 #include "policy.h"
@@ -94,7 +95,7 @@ struct turn {
 
 	struct call *calls;
 	int ncalls;
-	struct inbox_item *inbox;	/* read and not consumed */
+	struct arrival *inbox;	/* read and not consumed */
 	int ninbox;
 
 	char span_id[ID_MAX];		/* an open model request, or "" */
