@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c workers/harness/plan.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c workers/harness/opening.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c workers/harness/opening.c */
 /*
  * The joint of a turn without a database: which events follow in which order, their bytes, and where a turn stands after reading the
  * end of its log.
@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "opening.h"
 #include "recover.h"
 #include "turn_scene.h"
@@ -110,13 +111,13 @@ wakes(void **state)
 	arrive("user.custom_tool_result", "{}", "a");
 	arrive("user.message", "{}", NULL);
 	expect(TE_START, RELEASE_NO, "user.custom_tool_result user.tool_confirmation " RUNNING " agent.tool_result user.message " START);
-	assert_int_equal(plan_closed(&t, ids, 4), 2);
+	assert_int_equal(calls_closed(&t, ids, 4), 2);
 	fresh("idle");
 	call("a", CALL_WAITING, false, true);
 	arrive("user.tool_confirmation", NULL, "a");
 	arrive("user.message", "{}", NULL);
 	expect(TE_WAKE, RELEASE_NO, "user.tool_confirmation " RUNNING);
-	assert_int_equal(plan_closed(&t, ids, 4), 0);
+	assert_int_equal(calls_closed(&t, ids, 4), 0);
 	plan_committed(&t, &b, &p, 3);
 	assert_int_equal(t.calls[0].state, CALL_READY);
 	assert_int_equal(t.ninbox, 1);
@@ -164,7 +165,7 @@ interrupts(void **state)
 	arrive("user.custom_tool_result", "{}", "a");
 	arrive("user.interrupt", NULL, NULL);
 	expect(TE_CLOSE, RELEASE_IDLE, "user.custom_tool_result agent.tool_result user.interrupt " IDLE);
-	assert_non_null(strstr(b.ev[1].stem, PLAN_INTERRUPTED));
+	assert_non_null(strstr(b.ev[1].stem, CALL_TEXT_INTERRUPTED));
 	assert_non_null(strstr(b.ev[3].stem, "\"stop_reason\":{\"type\":\"end_turn\"},\"stop_details\":null"));
 	/* an answer to a call that the interrupt has ended is recorded, and the model does not see it */
 	fresh("idle");

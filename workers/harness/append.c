@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "id.h"
@@ -103,7 +104,7 @@ fill_lists(struct sending *x)
 		x->calls[i] = (struct append_call){ c->id, c->custom ? "custom" : "confirm", c->name, c->input };
 	}
 	x->closed = xcalloc((size_t)t->ncalls + 1, sizeof(*x->closed));
-	x->a.nclosed = plan_closed(t, x->closed, t->ncalls);
+	x->a.nclosed = calls_closed(t, x->closed, t->ncalls);
 	x->a.events = x->events;
 	x->a.nevents = b->nev;
 	x->a.calls = x->calls;

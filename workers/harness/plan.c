@@ -13,118 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "compact.h"
 #include "xalloc.h"
 
 #define BACKOFF_MAX_MS 30000
 #define INTERRUPTED_TEXT "The work was interrupted."
 #define SQUEEZE_MAX 3		/* a summary of an eighth of the history, and no less */
-
-/* --- calls --------------------------------------------------------------------------------------------------------------------- */
-
-static void
-outcome(struct call *c, char *content, bool is_error)
-{
-	free(c->content);
-	c->content = content;
-	c->is_error = is_error;
-}
-
-void
-plan_reject(struct call *c, const char *deny_message)
-{
-	if (deny_message != NULL && deny_message[0] != '\0')
-		outcome(c, xasprintf("Permission to use %s has been rejected. Rejection message: %s", c->name, deny_message), true);
-	else
-		outcome(c, xasprintf("Permission to use %s has been rejected.", c->name), true);
-}
-
-void
-plan_deny(struct call *c)
-{
-	outcome(c, xasprintf("Permission to use %s has been denied.", c->name), true);
-}
-
-/* A custom tool's answer is its result; a confirmation frees its call or settles it with the rejection. */
-static void
-consume_answer(struct batch *b, struct call *c, const struct arrival *answer)
-{
-	batch_inbox(b, answer, c->custom);
-	if (c->custom) {
-		c->next = CALL_GONE;
-	} else if (answer->deny) {
-		plan_reject(c, answer->deny_message);
-		c->next = CALL_DONE;
-	} else {
-		c->next = CALL_READY;
-	}
-}
-
-/* Answers are taken in call order: a gap keeps the later ones waiting. Returns how many were taken. */
-static int
-consume_answers(struct turn *t, struct batch *b)
-{
-	int n = 0;
-
-	for (int i = 0; i < t->ncalls; i++) {
-		struct call *c = &t->calls[i];
-		const struct arrival *answer;
-
-		if (c->state != CALL_WAITING)
-			continue;
-		answer = arrival_for(t, c);
-		if (answer == NULL)
-			break;
-		consume_answer(b, c, answer);
-		n++;
-	}
-	return n;
-}
-
-static int
-put_results(struct turn *t, struct batch *b)
-{
-	int n = 0;
-
-	for (int i = 0; i < t->ncalls; i++) {
-		struct call *c = &t->calls[i];
-
-		if (c->next != CALL_DONE)
-			continue;
-		batch_tool_result(b, c->id, c->content, c->is_error);
-		c->next = CALL_GONE;
-		n++;
-	}
-	return n;
-}
-
-int
-plan_closed(const struct turn *t, const char **ids, int max)
-{
-	int n = 0;
-
-	for (int i = 0; i < t->ncalls && n < max; i++)
-		if ((t->calls[i].custom || t->calls[i].confirm) && t->calls[i].next == CALL_GONE)
-			ids[n++] = t->calls[i].id;
-	return n;
-}
-
-/* The stop reason that names what the client still owes; NULL when it owes nothing. The caller frees. */
-static char *
-still_waiting(const struct turn *t)
-{
-	const char **ids = xcalloc((size_t)t->ncalls + 1, sizeof(*ids));
-	char *stop = NULL;
-	int n = 0;
-
-	for (int i = 0; i < t->ncalls; i++)
-		if (t->calls[i].next == CALL_WAITING && arrival_for(t, &t->calls[i]) == NULL)
-			ids[n++] = t->calls[i].id;
-	if (n > 0)
-		stop = batch_requires_action(ids, n);
-	free(ids);
-	return stop;
-}
 
 /* --- the cases ----------------------------------------------------------------------------------------------------------------- */
 
@@ -172,11 +67,11 @@ end_by_interrupt(struct turn *t, struct batch *b, struct plan *p)
 		const struct arrival *answer = c->state == CALL_WAITING ? arrival_for(t, c) : NULL;
 
 		if (answer != NULL)
-			consume_answer(b, c, answer);
+			call_answer(b, c, answer);
 		if (c->next == CALL_GONE)
 			continue;
 		if (c->next != CALL_DONE)
-			batch_tool_result(b, c->id, PLAN_INTERRUPTED, true);
+			batch_tool_result(b, c->id, CALL_TEXT_INTERRUPTED, true);
 		else
 			batch_tool_result(b, c->id, c->content, c->is_error);
 		c->next = CALL_GONE;
@@ -220,9 +115,9 @@ plan_at_cap(const struct turn *t, int64_t more)
 static void
 go_pause(struct turn *t, struct batch *b, struct plan *p)
 {
-	bool news = consume_answers(t, b) > 0;
+	bool news = calls_answer(t, b) > 0;
 
-	news |= put_results(t, b) > 0;
+	news |= calls_put_results(t, b) > 0;
 	arrivals_put(t, b, false);
 	if (!is_idle(t) || !t->paused || news)
 		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
@@ -309,7 +204,7 @@ leave(struct turn *t, struct batch *b, struct plan *p)
 static void
 go_run(struct turn *t, struct batch *b, struct plan *p)
 {
-	consume_answers(t, b);
+	calls_answer(t, b);
 	if (!turn_running(t))
 		batch_running(b);
 	p->event = b->nev > 0 ? TE_WAKE : TE_RUN;
@@ -328,11 +223,11 @@ go_wait(struct turn *t, struct batch *b, struct plan *p)
 
 	for (int i = 0; i < t->ninbox; i++)
 		news |= arrival_call(t, &t->inbox[i]) != NULL;
-	consume_answers(t, b);
+	calls_answer(t, b);
 	if (!partial)
-		put_results(t, b);
+		calls_put_results(t, b);
 	arrivals_put(t, b, false);
-	stop = still_waiting(t);
+	stop = calls_stop(t);
 	p->release = RELEASE_IDLE;
 	if (!partial)
 		batch_idle(b, stop != NULL ? stop : BATCH_STOP_END, turn_running(t));
@@ -352,12 +247,12 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 		go_pause(t, b, p);
 		return;
 	}
-	consume_answers(t, b);
+	calls_answer(t, b);
 	if (!begun) {
 		arrivals_put(t, b, false);
 		batch_running(b);
 	}
-	put_results(t, b);
+	calls_put_results(t, b);
 	if (begun && t->rounds >= lim->rounds_max) {
 		close_exhausted(t, b, p, "tool_use_limit_reached_error", "The turn used its whole number of model requests.");
 		return;
@@ -421,31 +316,6 @@ go_close(struct turn *t, struct batch *b, struct plan *p)
 	p->release = RELEASE_IDLE;
 }
 
-/* What the answers at hand would free, without writing: counts by the state that would follow. */
-static int
-foresee(struct turn *t, int *waiting)
-{
-	bool gap = false;
-	int free_to_run = 0;
-
-	*waiting = 0;
-	for (int i = 0; i < t->ncalls; i++) {
-		struct call *c = &t->calls[i];
-		const struct arrival *answer = c->state == CALL_WAITING ? arrival_for(t, c) : NULL;
-
-		if (c->state == CALL_READY || c->state == CALL_LOST)
-			free_to_run++;
-		if (c->state != CALL_WAITING)
-			continue;
-		gap |= answer == NULL;
-		if (gap)
-			++*waiting;
-		else
-			free_to_run += c->confirm && !answer->deny;
-	}
-	return free_to_run;
-}
-
 /* Does the model owe a reply? Also when its request was cut off. */
 static bool
 owes(const struct turn *t)
@@ -456,7 +326,7 @@ owes(const struct turn *t)
 static void
 choose(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *p)
 {
-	int waiting, runnable = foresee(t, &waiting);
+	int waiting, runnable = calls_foresee(t, &waiting);
 
 	if (runnable > 0 && (waiting == 0 || !is_idle(t)))
 		go_run(t, b, p);
@@ -514,13 +384,13 @@ put_call(struct turn *t, struct batch *b, const struct model_block *block, enum 
 	if (c->custom || c->confirm) {
 		c->state = CALL_WAITING;
 	} else if (rule.kind == TOOL_UNKNOWN) {
-		outcome(c, xasprintf("There is no tool named %s.", block->name), true);
+		call_outcome(c, xasprintf("There is no tool named %s.", block->name), true);
 		c->state = CALL_DONE;
 	} else if (rule.verdict == VERDICT_DENY) {
-		plan_deny(c);
+		call_deny(c);
 		c->state = CALL_DONE;
 	} else if (block->bad_input) {
-		outcome(c, xstrdup("Invalid tool input: it was cut off or is not a JSON object."), true);
+		call_outcome(c, xstrdup("Invalid tool input: it was cut off or is not a JSON object."), true);
 		c->state = CALL_DONE;
 	}
 	c->next = c->state;
@@ -560,15 +430,15 @@ plan_reply(struct turn *t, const struct model_reply *reply, const enum tool_verd
 	free(t->stop_details);
 	b->stop_details = t->stop_details = xstrdup_opt(reply->refusal);
 	out->firm = reply->stop == MODEL_REFUSAL;
-	if ((!quiet && !out->firm) || foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
+	if ((!quiet && !out->firm) || calls_foresee(t, &waiting) > 0 || (waiting == 0 && (t->ncalls > 0 || grade_due(t))))
 		return;
 	out->cut = b->nev;
 	out->event = TE_FINISHED;
 	out->release = quiet ? RELEASE_IDLE : RELEASE_NO;
 	if (waiting > 0) {
-		char *stop = still_waiting(t);
+		char *stop = calls_stop(t);
 
-		put_results(t, b);
+		calls_put_results(t, b);
 		batch_idle(b, stop, turn_running(t));
 		free(stop);
 	} else {

@@ -63,15 +63,4 @@ void plan_sent(struct turn *t, const struct batch *b);
 /* The database has taken the batch: the turn follows. */
 void plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq);
 
-/* Ids of calls that this batch ends and that have an action row. Returns how many. */
-int plan_closed(const struct turn *t, const char **ids, int max);
-
-/* Settle a call with the text of contract C-9 (the client said no; deny_message may be NULL) or C-2 (policy said no). */
-void plan_reject(struct call *c, const char *deny_message);
-void plan_deny(struct call *c);
-
-#define PLAN_INTERRUPTED "Tool execution was interrupted before completion. Please retry."
-#define PLAN_UNKNOWN "The outcome of this tool call is unknown: the process that ran it stopped before it could report. It has not been " \
-	"run again. Check what it has done before you repeat it."
-
 #endif

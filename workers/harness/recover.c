@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "jspan.h"
-#include "plan.h"
 #include "xalloc.h"
 
 /* The string at a key, decoded; NULL when there is none. The caller frees. */
@@ -79,7 +79,7 @@ open_call(struct turn *t, const struct tail_event *ev, struct jspan body)
 	if (c->custom || c->confirm) {
 		c->state = CALL_WAITING;
 	} else if (member_is(body, "evaluated_permission", "deny")) {
-		plan_deny(c);
+		call_deny(c);
 		c->state = CALL_DONE;
 	}
 }
@@ -93,7 +93,7 @@ confirmation(struct turn *t, struct jspan body)
 	if (c == NULL || !c->confirm)
 		return;
 	if (member_is(body, "result", "deny")) {
-		plan_reject(c, words);
+		call_reject(c, words);
 		c->state = CALL_DONE;
 	} else {
 		c->state = strcmp(t->status, "idle") == 0 ? CALL_READY : CALL_LOST;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "calls.h"
 #include "failpoint.h"
 #include "frame.h"
 #include "jx.h"
@@ -55,7 +56,7 @@ on_outcome(struct call *c, const json_t *doc)
 	const char *state = jx_str(doc, "state"), *content = jx_str(doc, "content");
 
 	if (state != NULL && strcmp(state, "unknown") == 0)
-		settle(c, PLAN_UNKNOWN, true);
+		settle(c, CALL_TEXT_UNKNOWN, true);
 	else
 		settle(c, content != NULL ? content : "", jx_bool(doc, "is_error", 0));
 }
@@ -94,7 +95,7 @@ on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *
 		break;
 	case HANDS_DOWN:
 		s->stray = true;
-		settle(c, c->asked ? PLAN_UNKNOWN : TEXT_DOWN, true);
+		settle(c, c->asked ? CALL_TEXT_UNKNOWN : TEXT_DOWN, true);
 		break;
 	}
 	advance(s);
@@ -193,7 +194,7 @@ on_stop_late(void *ctx)
 	hands_forget(s->wk->hands, s);
 	for (int i = 0; i < s->t.ncalls; i++)
 		if (s->t.calls[i].state == CALL_RUNNING)
-			settle(&s->t.calls[i], PLAN_INTERRUPTED, true);
+			settle(&s->t.calls[i], CALL_TEXT_INTERRUPTED, true);
 	advance(s);
 }
 
