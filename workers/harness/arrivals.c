@@ -30,12 +30,7 @@ is_type(const struct arrival *item, const char *type)
 struct call *
 arrival_call(const struct turn *t, const struct arrival *item)
 {
-	if (item->refers_to[0] == '\0')
-		return NULL;
-	for (int i = 0; i < t->ncalls; i++)
-		if (strcmp(t->calls[i].id, item->refers_to) == 0)
-			return &t->calls[i];
-	return NULL;
+	return item->refers_to[0] != '\0' ? turn_call(t, item->refers_to) : NULL;
 }
 
 const struct arrival *

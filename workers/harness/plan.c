@@ -23,12 +23,6 @@
 
 /* --- the cases ----------------------------------------------------------------------------------------------------------------- */
 
-static bool
-is_idle(const struct turn *t)
-{
-	return strcmp(t->status, "idle") == 0;
-}
-
 /* The end of a request without a use. What it cost is unknown, unless it was never made, failed before the provider began to answer, or is told. */
 static void
 span_cut(const struct turn *t, struct batch *b)
@@ -119,7 +113,7 @@ go_pause(struct turn *t, struct batch *b, struct plan *p)
 
 	news |= calls_put_results(t, b) > 0;
 	arrivals_put(t, b, false);
-	if (!is_idle(t) || !t->paused || news)
+	if (!turn_idle(t) || !t->paused || news)
 		batch_idle(b, BATCH_STOP_BUDGET, turn_running(t));
 	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
 	p->release = RELEASE_IDLE;
@@ -217,7 +211,7 @@ go_run(struct turn *t, struct batch *b, struct plan *p)
 static void
 go_wait(struct turn *t, struct batch *b, struct plan *p)
 {
-	bool partial = is_idle(t);
+	bool partial = turn_idle(t);
 	char *stop;
 	bool news = false;
 
@@ -278,7 +272,7 @@ go_ask(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 static bool
 grade_due(const struct turn *t)
 {
-	return t->outcome.active && (t->stop == NULL || strcmp(t->stop, BATCH_STOP_END) == 0) && (!is_idle(t) || t->paused);
+	return t->outcome.active && (t->stop == NULL || strcmp(t->stop, BATCH_STOP_END) == 0) && (!turn_idle(t) || t->paused);
 }
 
 /* The evaluation begins, or goes on where a failure or another worker's end has left it. */
@@ -310,7 +304,7 @@ go_close(struct turn *t, struct batch *b, struct plan *p)
 	arrivals_put(t, b, false);
 	arrivals_put(t, b, true);		/* a system message by itself: the next turn's request is the first to see it */
 	b->stop_details = t->stop_details;
-	if (!is_idle(t))
+	if (!turn_idle(t))
 		batch_idle(b, t->stop != NULL ? t->stop : BATCH_STOP_END, turn_running(t));
 	p->event = b->nev > 0 ? TE_CLOSE : TE_GIVE_UP;
 	p->release = RELEASE_IDLE;
@@ -328,7 +322,7 @@ choose(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 {
 	int waiting, runnable = calls_foresee(t, &waiting);
 
-	if (runnable > 0 && (waiting == 0 || !is_idle(t)))
+	if (runnable > 0 && (waiting == 0 || !turn_idle(t)))
 		go_run(t, b, p);
 	else if (waiting > 0)
 		go_wait(t, b, p);
@@ -343,7 +337,7 @@ choose(struct turn *t, const struct plan_limits *lim, struct batch *b, struct pl
 void
 plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *out)
 {
-	bool open = !is_idle(t) || t->ncalls > 0;
+	bool open = !turn_idle(t) || t->ncalls > 0;
 
 	*out = (struct plan){ .event = TE_GIVE_UP };
 	for (int i = 0; i < t->ncalls; i++)

@@ -11,12 +11,6 @@
 #include "outcome.h"
 
 static bool
-is_idle(const struct turn *t)
-{
-	return strcmp(t->status, "idle") == 0;
-}
-
-static bool
 takes(const struct batch *b, const struct arrival *item)
 {
 	for (int k = 0; k < b->ntaken; k++)
@@ -66,9 +60,7 @@ drop_gone(struct turn *t)
 			t->calls[kept++] = *c;
 			continue;
 		}
-		free(c->name);
-		free(c->input);
-		free(c->content);
+		turn_call_clear(c);
 	}
 	t->ncalls = kept;
 }
@@ -87,7 +79,7 @@ plan_progress(const struct batch *b, const struct plan *p)
 void
 plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int64_t last_seq)
 {
-	bool was_idle = is_idle(t), compacted = false, owed = false;
+	bool was_idle = turn_idle(t), compacted = false, owed = false;
 
 	for (int i = 0; i < b->nev; i++) {
 		const struct event *ev = &b->ev[i];
@@ -124,7 +116,7 @@ plan_committed(struct turn *t, const struct batch *b, const struct plan *p, int6
 	t->squeeze = !p->compact ? 0 : t->failed && t->fail_long ? t->squeeze + 1 : t->squeeze;
 	t->failed = t->fail_long = t->fail_spent = t->took_known = false;
 	memcpy(t->span_id, p->span_id, sizeof(t->span_id));
-	if (is_idle(t) || was_idle) {
+	if (turn_idle(t) || was_idle) {
 		t->rounds = t->retries = 0;
 		t->owed = false;
 		t->stop = NULL;

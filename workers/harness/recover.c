@@ -37,28 +37,17 @@ member_is(struct jspan body, const char *key, const char *text)
 	return jspan_get(body, key, &v) && jspan_is(v, text);
 }
 
-static struct call *
-find_call(struct turn *t, const char *id)
-{
-	for (int i = 0; id != NULL && i < t->ncalls; i++)
-		if (strcmp(t->calls[i].id, id) == 0)
-			return &t->calls[i];
-	return NULL;
-}
-
 static void
 drop_call(struct turn *t, struct jspan body, const char *key)
 {
 	AUTO(str) char *id = member(body, key);
-	struct call *c = find_call(t, id);
+	struct call *c = turn_call(t, id);
 	int at = c != NULL ? (int)(c - t->calls) : -1;
 
 	t->owed = true;		/* a result: the model has to read it */
 	if (c == NULL)
 		return;
-	free(c->name);
-	free(c->input);
-	free(c->content);
+	turn_call_clear(c);
 	memmove(c, c + 1, (size_t)(t->ncalls - at - 1) * sizeof(*c));
 	t->ncalls--;
 }
@@ -88,7 +77,7 @@ static void
 confirmation(struct turn *t, struct jspan body)
 {
 	AUTO(str) char *id = member(body, "tool_use_id"), *words = member(body, "deny_message");
-	struct call *c = find_call(t, id);
+	struct call *c = turn_call(t, id);
 
 	if (c == NULL || !c->confirm)
 		return;
@@ -96,7 +85,7 @@ confirmation(struct turn *t, struct jspan body)
 		call_reject(c, words);
 		c->state = CALL_DONE;
 	} else {
-		c->state = strcmp(t->status, "idle") == 0 ? CALL_READY : CALL_LOST;
+		c->state = turn_idle(t) ? CALL_READY : CALL_LOST;
 	}
 }
 
@@ -165,7 +154,7 @@ recover_tail(struct turn *t, const struct tail_event *ev, int n)
 {
 	bool before;
 
-	before = t->owed = strcmp(t->status, "idle") != 0;
+	before = t->owed = !turn_idle(t);
 	for (int i = n - 1; i >= 0; i--)
 		replay(t, &ev[i], &before);
 	for (int i = 0; i < t->ncalls; i++)

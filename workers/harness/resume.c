@@ -45,7 +45,7 @@ resume_row(struct sess *s)
 	const struct turn *t = &s->t;
 	struct sess_row *row;
 
-	if (!resume_plain(s) || t->totals.running_since_us != 0 || strcmp(t->status, "idle") != 0)
+	if (!resume_plain(s) || t->totals.running_since_us != 0 || !turn_idle(t))
 		return NULL;
 	row = xcalloc(1, sizeof(*row));
 	memcpy(row->thread_id, t->thread_id, sizeof(row->thread_id));

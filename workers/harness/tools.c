@@ -35,19 +35,8 @@ hint(struct sess *s, const char *op, const char *call)
 static void
 settle(struct call *c, const char *content, bool is_error)
 {
-	free(c->content);
-	c->content = xstrdup(content);
-	c->is_error = is_error;
+	call_outcome(c, xstrdup(content), is_error);
 	c->state = CALL_DONE;
-}
-
-static struct call *
-find(struct sess *s, const char *id)
-{
-	for (int i = 0; i < s->t.ncalls; i++)
-		if (strcmp(s->t.calls[i].id, id) == 0)
-			return &s->t.calls[i];
-	return NULL;
 }
 
 static void
@@ -76,7 +65,7 @@ static void
 on_reply(void *owner, const char *id, enum hands_outcome outcome, const json_t *doc)
 {
 	struct sess *s = owner;
-	struct call *c = find(s, id);
+	struct call *c = turn_call(&s->t, id);
 
 	sess_at_hand(s);
 	FAILPOINT_IN(CALL_DONE, turn_state_name(s->state));

@@ -100,6 +100,30 @@ turn_call_add(struct turn *t, const char *id, const char *name, const char *inpu
 	return c;
 }
 
+struct call *
+turn_call(const struct turn *t, const char *id)
+{
+	for (int i = 0; id != NULL && i < t->ncalls; i++)
+		if (strcmp(t->calls[i].id, id) == 0)
+			return &t->calls[i];
+	return NULL;
+}
+
+void
+turn_call_clear(struct call *c)
+{
+	free(c->name);
+	free(c->input);
+	free(c->content);
+	c->name = c->input = c->content = NULL;
+}
+
+bool
+turn_idle(const struct turn *t)
+{
+	return strcmp(t->status, "idle") == 0;
+}
+
 bool
 turn_running(const struct turn *t)
 {
@@ -128,11 +152,8 @@ turn_calls_in(const struct turn *t, enum call_state state)
 void
 turn_free(struct turn *t)
 {
-	for (int i = 0; i < t->ncalls; i++) {
-		free(t->calls[i].name);
-		free(t->calls[i].input);
-		free(t->calls[i].content);
-	}
+	for (int i = 0; i < t->ncalls; i++)
+		turn_call_clear(&t->calls[i]);
 	for (int i = 0; i < t->ninbox; i++)
 		arrival_free(&t->inbox[i]);
 	context_clear(&t->context);

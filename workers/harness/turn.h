@@ -132,6 +132,12 @@ void context_replace(struct context *c, const char *blocks);
 /* Forget everything; *c is empty. */
 void context_clear(struct context *c);
 struct call *turn_call_add(struct turn *t, const char *id, const char *name, const char *input);
+/* By its id; NULL: there is none, or id is NULL. */
+struct call *turn_call(const struct turn *t, const char *id);
+/* Release what a call owns; its place in the turn is the caller's to close. */
+void turn_call_clear(struct call *c);
+/* Does the row say idle? */
+bool turn_idle(const struct turn *t);
 /* Is the billed interval open? */
 bool turn_running(const struct turn *t);
 /* Does the inbox hold an interrupt? */
