@@ -33,6 +33,9 @@ struct plan {
 
 void plan_next(struct turn *t, const struct plan_limits *lim, struct batch *b, struct plan *out);
 
+/* The agent has come to an end: is the outcome still to be evaluated? A refusal is no work to evaluate. */
+bool plan_grade_due(const struct turn *t);
+
 /* Contract 9.3: has the session consumed what its budget allows, with `more` nano-dollars that no append has counted yet? */
 bool plan_at_cap(const struct turn *t, int64_t more);
 
