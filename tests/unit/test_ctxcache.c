@@ -1,4 +1,4 @@
-/* link: workers/harness/ctxcache.c workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c */
+/* link: workers/harness/ctxcache.c workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/batch_status.c workers/harness/batch_events.c workers/harness/batch_stamp.c workers/harness/policy.c */
 /* The cache of contexts: what is given back comes out once, the oldest goes when bytes run out, nothing leaks (asan). */
 #include <setjmp.h>
 #include <stdarg.h>

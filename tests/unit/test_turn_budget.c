@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/judge.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/batch_status.c workers/harness/batch_events.c workers/harness/batch_stamp.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/judge.c */
 /*
  * A session at its budget's cap (contract 9.3), calls that are judged (4.2) and system messages, at the joint of a turn and without a
  * database: what is written, what stays in the inbox, what goes on when the cap is raised.

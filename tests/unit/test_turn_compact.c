@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/batch_status.c workers/harness/batch_events.c workers/harness/batch_stamp.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c */
 /*
  * A context that fills its model's window, at the joint of a turn and without a database: when it is summarised, of what, what waits
  * meanwhile, and what happens when it does not fit even so.

@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c workers/harness/opening.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/batch_status.c workers/harness/batch_events.c workers/harness/batch_stamp.c workers/harness/policy.c workers/harness/calls.c workers/harness/plan.c workers/harness/plan_reply.c workers/harness/plan_commit.c workers/harness/compact.c workers/harness/recover.c workers/harness/opening.c */
 /*
  * The joint of a turn without a database: which events follow in which order, their bytes, and where a turn stands after reading the
  * end of its log.

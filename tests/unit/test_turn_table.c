@@ -1,4 +1,4 @@
-/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/policy.c */
+/* link: workers/harness/turn.c workers/harness/outcome.c workers/model/context.c workers/model/filesrc.c workers/harness/arrivals.c workers/harness/batch.c workers/harness/batch_status.c workers/harness/batch_events.c workers/harness/batch_stamp.c workers/harness/policy.c */
 /* The state table of a turn: each pair of state and event, every state reachable, every state with a way out, none declared twice. */
 #include <setjmp.h>
 #include <stdarg.h>
