@@ -1,4 +1,4 @@
-/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
+/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/anthropic_stream.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
 /* Content that stands in the blob store: what each dialect makes of it, what stands in for what cannot be read, and what is not touched. */
 #include <setjmp.h>
 #include <stdarg.h>

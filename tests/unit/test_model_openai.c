@@ -1,4 +1,4 @@
-/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
+/* link: workers/model/adapter.c workers/model/anthropic.c workers/model/anthropic_stream.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
 /* The Chat Completions adapter: requests written from the Messages API's blocks, streams of many servers at every cut. */
 #include <setjmp.h>
 #include <stdarg.h>

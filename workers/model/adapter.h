@@ -1,6 +1,6 @@
 /*
- * adapter: one provider dialect over HTTP: how a request is written and how its stream is read. One file each (anthropic.c,
- * openai.c); a new dialect is a file, a row in adapter.c and a value in the provider table.
+ * adapter: one provider dialect over HTTP: how a request is written and how its stream is read. One each in anthropic.c and
+ * openai.c, with files beside for their streams; a new dialect is such a file, a row in adapter.c and a value in the provider table.
  *
  * A request body is a head, which names the route's model and carries what a provider may refuse, and a tail, which is the
  * conversation and the same for every route of a dialect, so that falling back copies nothing.

@@ -1,4 +1,4 @@
-/* link: workers/model/model.c workers/model/http.c workers/model/adapter.c workers/model/anthropic.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/scripted.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
+/* link: workers/model/model.c workers/model/http.c workers/model/adapter.c workers/model/anthropic.c workers/model/anthropic_stream.c workers/model/openai.c workers/model/openai_messages.c workers/model/openai_stream.c workers/model/scripted.c workers/model/reply.c workers/model/failure.c workers/model/context.c workers/model/filesrc.c workers/model/sse.c */
 /*
  * The model client against the fake provider over loopback: both dialects and the scripted model play the same conversation, every
  * fault ends as the contract's error, routes fall back before output and never after, and cancelling is safe at every moment. Needs
