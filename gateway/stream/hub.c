@@ -1,6 +1,6 @@
 /*
- * hub: see hub.h. Order and previews are hub_watch's, descriptors hub_io's, reads of the log hub_feed's; here are time, the mailbox
- * and who is told what.
+ * hub: see hub.h. Order and previews are hub_watch's, descriptors hub_io's, reads of the log hub_feed's; here are subscribers and time: who
+ * comes and goes, when what is read, compared, pinged.
  *
  * Promises: the loop thread never blocks; whatever was committed reaches every open stream within sse_ping_ms, even when Redis or
  * the publisher died, because each round compares with the log; a key that would not be let in any more loses its streams in the
@@ -8,51 +8,35 @@
  */
 #include "hub.h"
 
-#include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "busq.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "hub_feed.h"
 #include "hub_io.h"
+#include "hub_live.h"
+#include "hub_mail.h"
 #include "hub_marks.h"
 #include "hub_preview.h"
 #include "hub_replay.h"
+#include "hub_round.h"
 #include "hub_share.h"
 #include "hub_watch.h"
 #include "log.h"
 #include "xalloc.h"
 
 #define SLOTS 50			/* pings are spread over this many moments of a round */
-#define ROW_MAX 32			/* events that are written together */
 #define SILENCE_MS 15000		/* nobody hears nothing for so long (contract 3.9) */
-#define PART 256			/* sessions that are compared with the log at a time, roughly */
 #define UP_MS 1000			/* a stream that starts so soon after Redis came up may have missed something before it was registered */
 #define BLIND_ROUND_MS 1000		/* rounds while Redis is away */
 #define RETRY "retry: %d\n\n"
 #define RETRY_MS 1000			/* a restart takes about that long */
 #define RETRY_SPREAD_MS 2000		/* and not all come back in one moment */
 #define REFUSED "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"Authentication failed\"}}\n\n"
-
-enum mail_kind { MAIL_JOIN, MAIL_LEAVE, MAIL_START };
-
-/* A message from a door. A join is its sender's, who waits; the others are freed here. */
-struct mail {
-	struct mail *next;
-	enum mail_kind kind;
-	struct hub_sub *sub;
-	sem_t *answered;
-	struct hub_start start;
-	char session[ID_MAX], organization_id[ID_MAX], key_id[ID_MAX];
-	const char *greedy;		/* of a join that was refused for it: who holds too much */
-};
 
 struct hub {
 	struct loop *loop;
@@ -67,16 +51,13 @@ struct hub {
 	struct hub_out out;
 	struct hub_sub *slots[SLOTS];
 	int slot_new, slot_ping;
-	struct hub_part part;		/* of the watches, which the round compares next */
-	bool asked;			/* the one before it is not answered yet */
+	struct hub_round round;
 	struct buf ping;
 	struct loop_timer *ping_timer, *round_timer, *deadline;
 	int count;			/* subscribers, joining ones included */
 	bool redis_up, stopping;
 	int64_t up_ms;			/* when Redis was up last */
-	pthread_mutex_t lock;		/* guards mails and mails_tail, all that other threads touch */
-	struct mail *mails, **mails_tail;
-	int bell;
+	struct hub_mailbox box;		/* all that other threads touch */
 };
 
 static void on_round(void *ctx);
@@ -206,17 +187,6 @@ on_log_fetched(void *ctx, const char *session, int n)
 	reap(h);
 }
 
-/* The session's own last event was lost with its publisher: it gets one of ours. */
-static void
-gone(struct hub *h, struct hub_watch *w)
-{
-	char id[ID_MAX], now[CLOCK_TEXT], body[160];
-	int n = snprintf(body, sizeof body, "{\"id\":\"%s\",\"type\":\"session.deleted\",\"processed_at\":\"%s\"}", id_new("sevt_", id),
-	    clock_format(clock_wall_us(), now));
-
-	hub_watch_deleted(w, body, (size_t)n, &h->out);
-}
-
 static void
 on_log_moved(void *ctx, const char *session, int64_t last_seq)
 {
@@ -226,7 +196,7 @@ on_log_moved(void *ctx, const char *session, int64_t last_seq)
 	if (!w)
 		return;
 	if (last_seq < 0)
-		gone(h, w);
+		hub_live_gone(w, &h->out);
 	else if (last_seq > w->known)
 		w->known = last_seq;
 	catch_up(h, w);
@@ -255,55 +225,6 @@ previews_cut(struct hub *h)
 		hub_preview_cut(w);
 }
 
-/* A preview that nobody asked for. One without text cuts, which is for those who ask later too. */
-static bool
-idle_preview(const struct hub_watch *w, const struct entry_event *ev)
-{
-	return ev->seq == 0 && ev->len > 0 && !hub_preview_asked(w);
-}
-
-/* What is no event of the log that others may follow: a preview, and the end. */
-static bool
-apart(const struct entry_event *ev)
-{
-	return ev->seq == 0 || strcmp(ev->type, "session.deleted") == 0;
-}
-
-static void
-tell_apart(struct hub *h, struct hub_watch *w, const struct entry_event *ev, bool again)
-{
-	if (ev->seq > 0 && ev->len > 0)
-		hub_watch_deleted(w, ev->body, ev->len, &h->out);
-	else if (ev->seq > 0)
-		gone(h, w);
-	else if (!again)
-		hub_preview(w, ev->type, ev->body, ev->len, &h->out);
-}
-
-/* Events in a row together. again: its previews were told before. */
-static void
-tell(struct hub *h, struct hub_watch *w, struct entry_events *all, bool again)
-{
-	struct hub_event row[ROW_MAX];
-	struct entry_event ev;
-	int n = 0;
-
-	while (entry_events_next(all, &ev)) {
-		if (idle_preview(w, &ev))
-			continue;
-		if (n == ROW_MAX || (n > 0 && apart(&ev))) {
-			hub_watch_live(w, row, n, &h->out);
-			n = 0;
-		}
-		if (apart(&ev))
-			tell_apart(h, w, &ev, again);
-		else
-			row[n++] = (struct hub_event){ ev.seq, ev.type, ev.body, ev.len };
-	}
-	if (n > 0)
-		hub_watch_live(w, row, n, &h->out);
-}
-
 static void
 on_entry(void *ctx, const struct busq_field *fields, int n)
 {
@@ -321,7 +242,7 @@ on_entry(void *ctx, const struct busq_field *fields, int n)
 		previews_cut(h);
 	if (!(w = hub_table_find(&h->watches, all.session)))
 		return;
-	tell(h, w, &all, mark == MARK_AGAIN);
+	hub_live_tell(w, &all, mark == MARK_AGAIN, &h->out);
 	catch_up(h, w);
 	reap(h);
 }
@@ -348,75 +269,12 @@ on_redis(void *ctx, bool up)
 
 /* --- time ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Compare one part of the watches with the log; false: nobody follows any of them. */
-static bool
-compare(struct hub *h, struct hub_part part)
-{
-	size_t watches = 1, subs = 1;
-	const char **sessions, **keys;
-	int64_t *seen;
-	int n = 0, nkeys = 0;
-
-	for (struct hub_watch *w = NULL; (w = hub_table_next_of(&h->watches, part, w)); watches++)
-		for (struct hub_sub *s = w->subs; s; s = s->next)
-			subs++;
-	sessions = xcalloc(watches, sizeof *sessions);
-	seen = xcalloc(watches, sizeof *seen);
-	keys = xcalloc(subs, sizeof *keys);
-	for (struct hub_watch *w = NULL; (w = hub_table_next_of(&h->watches, part, w));) {
-		int before = nkeys;
-
-		for (struct hub_sub *s = w->subs; s; s = s->next)
-			if (s->fd >= 0 && !s->dead)
-				keys[nkeys++] = s->key->id;
-		if (nkeys == before)
-			continue;
-		seen[n] = hub_watch_seen(w);
-		if (seen[n] < 0)
-			seen[n] = w->known;	/* nobody follows just now; the session may be gone all the same */
-		sessions[n++] = w->session;
-	}
-	if (n > 0)
-		hub_feed_compare(h->feed, n, sessions, seen, nkeys, keys);
-	free(sessions);
-	free(keys);
-	free(seen);
-	return n > 0;
-}
-
-/* One part is asked for when the one before is answered: libpq's buffers keep the size of the largest. */
-static void
-compare_next(struct hub *h)
-{
-	while (h->part.at < h->part.of) {
-		h->asked = true;
-		if (compare(h, (struct hub_part){ h->part.at++, h->part.of }))
-			return;
-		h->asked = false;
-	}
-}
-
-static void
-compare_all(struct hub *h)
-{
-	if (h->part.at < h->part.of || h->asked)
-		return;			/* the round before is not over */
-	h->part = (struct hub_part){ 0, 1 };
-	while (h->part.of < HUB_PARTS_MAX && h->watches.count / h->part.of > PART)
-		h->part.of *= 2;
-	compare_next(h);
-}
-
-/* Without Postgres the rest of the round is left to the next one. */
 static void
 on_compared(void *ctx, bool ok)
 {
 	struct hub *h = ctx;
 
-	h->asked = false;
-	if (!ok)
-		h->part.at = h->part.of;
-	compare_next(h);
+	hub_round_answered(&h->round, ok);
 }
 
 /* Who has no subscribers reads nothing of what is published. */
@@ -442,7 +300,7 @@ on_round(void *ctx)
 
 	h->round_timer = NULL;
 	if (h->watches.count > 0)
-		compare_all(h);
+		hub_round_begin(&h->round);
 	if (h->count == 0)
 		unhear(h);
 	if (!h->redis_up && ms > BLIND_ROUND_MS)
@@ -481,7 +339,7 @@ goodbye(struct hub_sub *s, int slot)
 /* --- the mailbox --------------------------------------------------------------------------------------------------------------- */
 
 static void
-do_join(struct hub *h, struct mail *m)
+do_join(struct hub *h, struct hub_mail *m)
 {
 	struct hub_share *organization, *key;
 	struct hub_sub *s;
@@ -507,7 +365,7 @@ do_join(struct hub *h, struct mail *m)
 }
 
 static void
-do_start(struct hub *h, struct mail *m)
+do_start(struct hub *h, struct hub_mail *m)
 {
 	struct hub_sub *s = m->sub;
 
@@ -543,23 +401,16 @@ static void
 on_bell(void *ctx, int fd, uint32_t events)
 {
 	struct hub *h = ctx;
-	struct mail *m, *next;
-	uint64_t rings;
+	struct hub_mail *m, *next;
 
-	(void)!read(fd, &rings, sizeof rings);
-	pthread_mutex_lock(&h->lock);
-	m = h->mails;
-	h->mails = NULL;
-	h->mails_tail = &h->mails;
-	pthread_mutex_unlock(&h->lock);
-	for (; m; m = next) {
+	for (m = hub_mailbox_take(&h->box); m; m = next) {
 		next = m->next;
-		if (m->kind == MAIL_JOIN) {
+		if (m->kind == HUB_MAIL_JOIN) {
 			do_join(h, m);
-			sem_post(m->answered);		/* m is not ours any more */
+			hub_mail_answer(m);
 			continue;
 		}
-		if (m->kind == MAIL_START)
+		if (m->kind == HUB_MAIL_START)
 			do_start(h, m);
 		else
 			hub_io_kill(m->sub, "left");
@@ -568,34 +419,15 @@ on_bell(void *ctx, int fd, uint32_t events)
 	reap(h);
 }
 
-static void
-post(struct hub *h, struct mail *m)
-{
-	static const uint64_t one = 1;
-
-	m->next = NULL;
-	pthread_mutex_lock(&h->lock);
-	*h->mails_tail = m;
-	h->mails_tail = &m->next;
-	pthread_mutex_unlock(&h->lock);
-	(void)!write(h->bell, &one, sizeof one);
-}
-
 struct hub_sub *
 hub_join(struct hub *h, const struct hub_guest *guest, struct err *e)
 {
-	struct mail m = { .kind = MAIL_JOIN };
-	sem_t answered;
+	struct hub_mail m = { .kind = HUB_MAIL_JOIN };
 
 	snprintf(m.session, sizeof m.session, "%s", guest->session);
 	snprintf(m.organization_id, sizeof m.organization_id, "%s", guest->organization_id);
 	snprintf(m.key_id, sizeof m.key_id, "%s", guest->key_id);
-	sem_init(&answered, 0, 0);
-	m.answered = &answered;
-	post(h, &m);
-	while (sem_wait(&answered) < 0)
-		;			/* EINTR */
-	sem_destroy(&answered);
+	hub_mailbox_ask(&h->box, &m);
 	if (m.greedy)
 		err_set(e, EK_LIMIT, 0, "This %s has too many open event streams; close one first.", m.greedy);
 	else if (!m.sub)
@@ -606,22 +438,22 @@ hub_join(struct hub *h, const struct hub_guest *guest, struct err *e)
 void
 hub_leave(struct hub *h, struct hub_sub *s)
 {
-	struct mail *m = xcalloc(1, sizeof *m);
+	struct hub_mail *m = xcalloc(1, sizeof *m);
 
-	m->kind = MAIL_LEAVE;
+	m->kind = HUB_MAIL_LEAVE;
 	m->sub = s;
-	post(h, m);
+	hub_mailbox_post(&h->box, m);
 }
 
 void
 hub_start(struct hub *h, struct hub_sub *s, const struct hub_start *with)
 {
-	struct mail *m = xcalloc(1, sizeof *m);
+	struct hub_mail *m = xcalloc(1, sizeof *m);
 
-	m->kind = MAIL_START;
+	m->kind = HUB_MAIL_START;
 	m->sub = s;
 	m->start = *with;
-	post(h, m);
+	hub_mailbox_post(&h->box, m);
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------------- */
@@ -660,12 +492,10 @@ hub_new(struct loop *loop, const struct conf *c)
 	h->io = (struct hub_io){ .loop = loop, .queue_max = c->sse_queue_bytes, .held_max = c->sse_held_bytes, .drained = on_drained,
 	    .after = reap, .ctx = h };
 	hub_frame_text(&h->ping, HUB_PING, sizeof HUB_PING - 1);
-	pthread_mutex_init(&h->lock, NULL);
-	h->mails_tail = &h->mails;
-	h->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	must(h->bell >= 0);
-	loop_watch(loop, h->bell, EPOLLIN, on_bell, h);
+	hub_mailbox_init(&h->box);
+	loop_watch(loop, h->box.bell, EPOLLIN, on_bell, h);
 	h->feed = hub_feed_new(loop, c, &fn);
+	h->round = (struct hub_round){ .watches = &h->watches, .feed = h->feed };
 	h->replay = hub_replay_new(loop, c, &h->io, on_replayed, h);
 	round_in(h, BLIND_ROUND_MS);
 	return h;
@@ -690,8 +520,8 @@ hub_free(struct hub **hp)
 	reap(h);
 	hub_table_free(&h->watches);
 	hub_replay_free(&h->replay);
-	loop_unwatch(h->loop, h->bell);
-	close(h->bell);
+	loop_unwatch(h->loop, h->box.bell);
+	hub_mailbox_close(&h->box);
 	buf_free(&h->ping);
 	free(h);
 }

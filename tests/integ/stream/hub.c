@@ -1,4 +1,4 @@
-/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_share.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c gateway/head.c gateway/refusal.c */
+/* link: tests/env/stream_rig.c gateway/stream/hub.c gateway/stream/hub_live.c gateway/stream/hub_mail.c gateway/stream/hub_round.c gateway/stream/hub_io.c gateway/stream/hub_feed.c gateway/stream/hub_replay.c gateway/stream/hub_share.c gateway/stream/hub_watch.c gateway/stream/hub_preview.c gateway/stream/hub_marks.c gateway/stream/hub_frame.c gateway/stream/door.c gateway/stream/target.c gateway/auth.c gateway/head.c gateway/refusal.c */
 /*
  * The stream process's parts, in this program, against a real Postgres and a real Redis: what must reach an open stream, and what must
  * end it. Resuming: replay.c; what may die: faults.c. Waits for events with deadlines.
