@@ -36,7 +36,7 @@ static const struct { const char *name; enum action action; } actions[] = {
 
 struct rule {
 	enum action action;
-	char where[40];		/* "": everywhere */
+	char where[64];		/* "": everywhere; places with '+' between them: in all of them at once */
 	int ms;
 	enum err_kind kind;
 	bool once;
@@ -236,10 +236,23 @@ note_met(enum failpoint id, const char *where)
 }
 
 static bool
+is(const char *place, size_t len, const char *name)
+{
+	return name != NULL && strlen(name) == len && memcmp(name, place, len) == 0;
+}
+
+static bool
 is_here(const struct rule *r, const char *where)
 {
-	return r->where[0] == '\0' || (where != NULL && strcmp(r->where, where) == 0) || (scope != NULL && strcmp(r->where, scope) == 0) ||
-	    strcmp(r->where, program_invocation_short_name) == 0;
+	for (const char *p = r->where, *end; *p != '\0'; p = *end == '+' ? end + 1 : end) {
+		size_t len;
+
+		end = strchrnul(p, '+');
+		len = (size_t)(end - p);
+		if (!is(p, len, where) && !is(p, len, scope) && !is(p, len, program_invocation_short_name))
+			return false;
+	}
+	return true;
 }
 
 static struct rule

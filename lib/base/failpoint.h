@@ -9,11 +9,11 @@
  *
  * The control file is the setting failpoint_file; it is read again whenever it changes, also while it is absent. One line each:
  *
- *   NAME[/WHERE] kill|exit|sleep:MS|error[:KIND]|shift:MS [WHEN] [SEED]      # comment
+ *   NAME[/WHERE[+WHERE..]] kill|exit|sleep:MS|error[:KIND]|shift:MS [WHEN] [SEED]      # comment
  *
  * shift is for clocks (FAILPOINT_SHIFT), always; WHERE is then a program's name, like roost-worker.
  * WHERE limits it to a program (roost-opener), to what FAILPOINT_IN() says, for instance a session, or to what FAILPOINT_SCOPE() said last in
- * this thread: a worker says the state of the turn that it is at. WHEN: always (default) · once (over all processes: who comes first makes
+ * this thread: a worker says the state of the turn that it is at; several with a + all at once. WHEN: always (default) · once (over all processes: who comes first makes
  * FILE.NAME[.WHERE]) · @N (the Nth time in each process) · a
  * probability like 0.05, drawn from SEED. KIND: a name of err.def, default UNAVAILABLE; where no error can be returned it does nothing.
  * Each happening appends `NAME ACTION PID` to FILE.log; a place that is come to, struck or not, its `NAME/SCOPE` to FILE.met, once in each

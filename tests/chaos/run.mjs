@@ -9,7 +9,7 @@ import { cases } from './lib/cases.mjs';
 import { random, shuffle } from './lib/clients.mjs';
 import { arm, disarm, reached } from './lib/failpoints.mjs';
 import { faults, heal } from './lib/faults.mjs';
-import { check, failpointNames, healthy, quiet, until, violations } from './lib/instance.mjs';
+import { check, failpointNames, healthy, quiet, until, violations, whole } from './lib/instance.mjs';
 import { Actor } from './lib/load.mjs';
 import { discover, fromOutside, missed, part, QUICK, someOf, today, unlisted } from './lib/matrix.mjs';
 import { over, points, ways } from './lib/points.mjs';
@@ -103,13 +103,18 @@ for (const p of shuffled(pairs).filter((v) => some('PAIRS').test(v.point)))
 
 // A worker stands in a state of the turn, a gateway dies of a message for it.
 async function fromTheOutside({ point, state, way }) {
-	const { create } = clients, entered = `turn.enter/${state}`;
-	let session;
-	clients.create = async (...args) => (session = await create.apply(clients, args));
-	arm(`${entered} sleep:700 once`);
+	const { create } = clients;
+	let session, entered;
+	clients.create = async (...args) => {
+		session = await create.apply(clients, args);
+		entered = `turn.enter/${state}+${session?.id}`;	// of this one: the turn of the test before may be at its end still
+		arm(`${entered} sleep:700 once`);
+		return session;
+	};
 	try {
 		const life = ways[way](x);
-		await until(`${state} is entered`, () => reached(entered));
+		life.catch(() => undefined);		// heard of below, if what comes first has not failed
+		await until(`${state} is entered`, () => entered && reached(entered));
 		arm(`${point} kill once`);
 		await clients.say(session.id, 'and this');
 		await until(`${point} is reached`, () => reached(point));
@@ -130,7 +135,7 @@ for (const r of shuffled(races).filter((v) => some('RACE').test(`${v.f} ${v.name
 	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
 
 for (const c of shuffled(Array(Number(process.env.REPEAT ?? 1)).fill(cases).flat()).filter((v) => wanted('CASES', v)))
-	await test(`${c.f}: ${c.name}`, () => c.run(x).finally(disarm), c.needs);
+	await test(`${c.f}: ${c.name}`, () => whole().then(() => c.run(x)).finally(disarm), c.needs);
 
 // Faults under load: between two of them a session of its own must work.
 let playing = true;
@@ -139,6 +144,7 @@ const cast = Array.from({ length: 6 }, (_, i) => new Actor(clients, x.stage, see
 for (const f of shuffled(faults).filter((v) => wanted('FAULTS', v))) {
 	await test(`${f.f}: ${f.name}`, async () => {
 		const wrong = clients.wrong.length;
+		await whole();
 		await f.strike({ rng, ...x });
 		const began = performance.now();
 		await until('a new session works', async () => {

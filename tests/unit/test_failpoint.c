@@ -113,6 +113,12 @@ deaths(void **state)
 	control("append.before/HERE exit\nmodel.before/THERE exit\n");
 	assert_int_equal(WEXITSTATUS(child(FP_APPEND)), 70);
 	assert_int_equal(child(FP_MODEL), 0);
+	failpoint_scope("asking");
+	control("append.before/HERE+asking exit\nmodel.before/HERE+closing exit\ncall.before/asking+HERE exit\n");
+	assert_int_equal(WEXITSTATUS(child(FP_APPEND)), 70);
+	assert_int_equal(child(FP_MODEL), 0);
+	assert_int_equal(WEXITSTATUS(child(FP_CALL)), 70);
+	failpoint_scope(NULL);
 }
 
 static void

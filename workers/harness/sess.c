@@ -98,7 +98,7 @@ sess_fire(struct sess *s, enum turn_event event)
 	}
 	s->state = (enum turn_state)to;
 	FAILPOINT_SCOPE(turn_state_name(s->state));
-	FAILPOINT(TURN);
+	FAILPOINT_IN(TURN, s->t.id);
 	enter[to](s);
 }
 

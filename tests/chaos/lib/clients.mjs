@@ -154,7 +154,9 @@ class Reader {
 			try {
 				if (await this.#once()) return;
 			} catch { /* cut: again */ }
-			if (!this.stopping) await pause(100);
+			if (this.stopping) return;
+			this.sub = undefined;		// what this one lacks the next one lists
+			await pause(100);
 		}
 	}
 

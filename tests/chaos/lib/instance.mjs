@@ -136,7 +136,13 @@ export function redisMany(commands) {
 // The name of the worker that a service is at the moment: its bell's. (Its log says it too, but a moment later.)
 export function workerOf(service) {
 	const fds = `/proc/${pidOf(service)}/fd`;
-	const socket = (fd) => readlinkSync(`${fds}/${fd}`).match(/^socket:\[(\d+)\]$/)?.[1];
+	const socket = (fd) => {
+		try {
+			return readlinkSync(`${fds}/${fd}`).match(/^socket:\[(\d+)\]$/)?.[1];
+		} catch {
+			return undefined;	// it has just been closed
+		}
+	};
 	let inodes;
 	try {
 		inodes = new Set(readdirSync(fds).map(socket));
@@ -149,9 +155,15 @@ export function workerOf(service) {
 
 // The service of the worker that carries most of the load: work is packed onto the first one (workers/harness/peers.h).
 export async function busiest() {
-	const names = new Map(services('worker').map((s) => [workerOf(s), s]));
-	const rows = await sql(`SELECT w.id FROM worker w LEFT JOIN work k ON k.lease_owner = w.id GROUP BY w.id ORDER BY count(k.session_id) DESC, w.started_at`);
-	return rows.map(([id]) => names.get(id)).find(Boolean) ?? services('worker')[0];
+	let all = [];
+	const known = await until('who has the work is known', async () => {
+		const rows = await sql(`SELECT w.id, count(k.session_id) FROM worker w LEFT JOIN work k ON k.lease_owner = w.id GROUP BY w.id
+			ORDER BY 2 DESC, w.started_at`);
+		const names = new Map(services('worker').map((s) => [workerOf(s), s]));
+		all = rows.map(([id]) => names.get(id)).filter(Boolean);
+		return (rows[0]?.[1] > 0 ? names.get(rows[0][0]) : all[0]) ?? false;
+	}, 2000).catch(() => undefined);	// it is dead perhaps, and its work is still to be taken over
+	return known ?? all[0] ?? services('worker')[0];
 }
 
 // --- settings ----------------------------------------------------------------------------------------------------------------------------
@@ -195,6 +207,12 @@ export async function healthy(ms = 60_000) {
 		return h.code === 200 && (h.age_ms ?? 0) <= performance.now() - began &&
 			['redis', 'worker', 'hands', 'egress'].every((part) => [undefined, 'ok'].includes(h.checks[part]?.status));
 	}, ms);
+}
+
+// Whatever went before: every process is there, and serves.
+export async function whole() {
+	await until('every service runs', () => services().every((s) => pidOf(s) > 1), 60_000);
+	await healthy();
 }
 
 // --- looking -----------------------------------------------------------------------------------------------------------------------------
