@@ -10,8 +10,9 @@
  * them through, to lead; without one the thread itself goes on leading when it is back, and nobody was woken. One that is held up all the
  * same (a peer that stalls inside a request) is joined by another one after STALL_MS to STALL_MS + LOOK_MS.
  *
- * Stopping: all wait for what happens; the listening socket closes first, then requests that are already on the wire are answered (QUIET_MS
- * without one, at most DRAIN_MS in all). A crash at any point costs nginx a connection, which it retries elsewhere.
+ * Stopping: all wait for what happens; the listening socket takes nobody more, then requests that are already on the wire are answered, also
+ * on connections that nobody had looked at yet (QUIET_MS without one, at most DRAIN_MS in all). A crash at any point costs nginx a
+ * connection, which it retries elsewhere.
  */
 #include "park.h"
 
@@ -264,11 +265,10 @@ park_open(const char *socket_path, const char *group, struct err *e)
 	return p;
 }
 
-/* Take every waiting connection; each is parked until its first byte. */
+/* Take every waiting connection; each is parked until its first byte. errno says why there is no more. */
 static void
-accept_all(struct park *p)
+take_connections(struct park *p)
 {
-	static const struct timespec breath = { .tv_nsec = 100000000 };
 	const struct timeval limit = { .tv_sec = PEER_TIMEOUT_S };
 	int fd;
 
@@ -281,6 +281,14 @@ accept_all(struct park *p)
 		if (watch(p, EPOLL_CTL_ADD, fd) < 0)
 			close(fd);
 	}
+}
+
+static void
+accept_all(struct park *p)
+{
+	static const struct timespec breath = { .tv_nsec = 100000000 };
+
+	take_connections(p);
 	if (errno != EAGAIN && errno != EWOULDBLOCK) {
 		log_warn("accept_failed", "error", strerror(errno), NULL);
 		(void)nanosleep(&breath, NULL);		/* out of descriptors: the listener stays readable, do not spin */
@@ -397,6 +405,8 @@ park_stop(struct park *p)
 {
 	(void)epoll_ctl(p->epoll, EPOLL_CTL_DEL, p->listener, NULL);
 	(void)unlink(p->path);
+	(void)shutdown(p->listener, SHUT_RD);	/* who comes now is refused, and asks elsewhere; who has come is answered */
+	take_connections(p);
 	atomic_store(&p->stop_ms, clock_mono_ms());
 	atomic_store(&p->stopping, true);
 }
