@@ -103,7 +103,7 @@ rig_start(void)
 	hands = xasprintf("%s/hands.sock", rig_dir);
 	owner = PQconnectdb(admin);
 	must(PQstatus(owner) == CONNECTION_OK);
-	gw = db_open(gateway, DB_GW, 5000);
+	gw = db_open(gateway, DB_GW, RIG_MS);
 	start_redis();
 	must(conf_load(&c, "/dev/null", &e) == 0);
 	snprintf(c.redis_socket, sizeof(c.redis_socket), "%s/redis.sock", rig_dir);

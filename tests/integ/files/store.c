@@ -40,8 +40,8 @@ start(void **state)
 	snprintf(store, sizeof store, "%s/blobs", pgr_dir);
 	gw_dsn = pgr_dsn("roost_gw");
 	wk_dsn = pgr_dsn("roost_worker");
-	gw = db_open(gw_dsn, DB_GW, 5000);
-	wk = db_open(wk_dsn, DB_WORKER, 5000);
+	gw = db_open(gw_dsn, DB_GW, 40000);
+	wk = db_open(wk_dsn, DB_WORKER, 40000);
 	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org'), ('org2', 'Two')"));
 	free(ask("INSERT INTO organization (id, name, state) VALUES ('org3', 'Three', 'suspended')"));
 	free(ask("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One'), ('w2', 'org', 'Two'), ('w3', 'org2', 'Three')"));

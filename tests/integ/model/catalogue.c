@@ -124,7 +124,7 @@ start(void **state)
 	assert_int_equal(roostctl(NULL, keys), 0);
 	owner = PQconnectdb(admin_dsn);
 	assert_int_equal(PQstatus(owner), CONNECTION_OK);
-	gw = db_open(gw_dsn, DB_GW, 5000);
+	gw = db_open(gw_dsn, DB_GW, 40000);
 	loop = loop_new();
 	q = dbq_new(loop, worker_dsn, DB_WORKER, 5000);
 	return 0;

@@ -94,7 +94,7 @@ start(void **state)
 
 	pgr_start("sendq");
 	dsn = pgr_dsn("roost_gw");
-	gw = db_open(dsn, DB_GW, 5000);
+	gw = db_open(dsn, DB_GW, 40000);
 	log_open("sendq", LOG_WARN_LEVEL);
 	run("ALTER DATABASE roost SET track_functions = 'all'");
 	run("INSERT INTO organization (id, name) VALUES ('org', 'Org')");

@@ -34,8 +34,8 @@ start(void **state)
 	pgr_start("store");
 	gw_dsn = pgr_dsn("roost_gw");
 	worker_dsn = pgr_dsn("roost_worker");
-	gw = db_open(gw_dsn, DB_GW, 5000);
-	wk = db_open(worker_dsn, DB_WORKER, 5000);
+	gw = db_open(gw_dsn, DB_GW, 40000);
+	wk = db_open(worker_dsn, DB_WORKER, 40000);
 	free(ask("INSERT INTO organization (id, name) VALUES ('org', 'Org')"));
 	free(ask("INSERT INTO workspace (id, organization_id, name) VALUES ('w1', 'org', 'One'), ('w2', 'org', 'Two')"));
 	return 0;

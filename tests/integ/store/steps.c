@@ -27,7 +27,7 @@ start(void **state)
 
 	pgr_start("steps");
 	dsn = pgr_dsn("roost_gw");
-	db = db_open(dsn, DB_GW, 5000);
+	db = db_open(dsn, DB_GW, 40000);
 	run("INSERT INTO organization (id, name) VALUES ('o', 'O')");
 	run("INSERT INTO workspace (id, organization_id, name) VALUES ('w', 'o', 'W')");
 	return 0;

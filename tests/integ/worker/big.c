@@ -24,7 +24,7 @@
 #define SMALL 20
 #define MOST_MB 512		/* one such session at a time takes about 400 MB at its peak, one after another */
 #define AFTER_MB 200		/* what is large goes back to the system; contexts that are kept for the next turn remain (context_cache_bytes) */
-#define SETTINGS "lease_s = 10\nbeat_ms = 1000\npoll_ms = 100\ncontext_cache_bytes = 67108864\n"
+#define SETTINGS "lease_s = 60\nbeat_ms = 1000\npoll_ms = 100\ncontext_cache_bytes = 67108864\npg_timeout_ms = 60000\n"
 
 static int
 start(void **state)
