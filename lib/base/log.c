@@ -3,7 +3,8 @@
  * When stderr blocks the process blocks with it: the supervisor's logger reads at once.
  *
  * A process that says so gathers lines below `warn` and writes many at once: each write wakes the logger, which costs more than a request's
- * line is worth. What is gathered is lost when the process is killed, as the last second of nginx's access log is.
+ * line is worth. What is gathered is lost when the process is killed, as the last second of nginx's access log is. At level debug nothing
+ * is gathered: who looks for a cause has every line at once, the last one too.
  */
 #include "log.h"
 
@@ -92,6 +93,8 @@ flush_all(void)
 void
 log_gather(void)
 {
+	if (lowest_level == LOG_DEBUG_LEVEL)
+		return;
 	gathered.on = true;
 	(void)atexit(flush_all);
 }

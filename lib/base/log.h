@@ -22,7 +22,8 @@ enum log_level log_level_of(const char *name);
 
 /*
  * From now on lines below `warn` may wait for others: the process calls log_flush(age) now and then, which writes them when the oldest has
- * waited so long; 0: at once. A line of `warn` or above takes all with it, exit() too; kill -9 loses what waits.
+ * waited so long; 0: at once. A line of `warn` or above takes all with it, exit() too; kill -9 loses what waits. Not at the level debug
+ * (log_open comes before): there each line is written at once.
  */
 void log_gather(void);
 void log_flush(int64_t age_ms);

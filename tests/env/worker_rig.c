@@ -504,20 +504,6 @@ rig_tell(const char *session)
 	ring_told(session, sent.owner[0] != '\0' ? sent.owner : NULL, record.data, record.len);
 }
 
-int
-rig_came(const char *session, const char *how)
-{
-	AUTO(str) char *cmd = xasprintf("cat %s/worker-*.log | grep '\"turn_done\".*%s' | grep -c '\"came\":\"%s\"'", rig_dir, session, how);
-	char line[32] = "0";
-	FILE *f = popen(cmd, "r");
-
-	must(f != NULL);
-	if (fgets(line, sizeof(line), f) == NULL)
-		line[0] = '0';
-	(void)pclose(f);
-	return atoi(line);
-}
-
 void
 rig_send(const char *session)
 {
@@ -537,6 +523,63 @@ void
 rig_settled(const char *session)
 {
 	rig_wait("t", "SELECT NOT at_work OR status = 'idle' AND inbox_events = 0 FROM session WHERE id = '%s'", session);
+}
+
+/* Does this line of a worker's log say that a turn of the session is over, which came so (NULL: any) and left the log at seq (-1: any)? */
+static bool
+says_over(const char *line, const char *session, const char *how, int seq)
+{
+	AUTO(str) char *turn = xasprintf("\"event\":\"turn_done\",\"session\":\"%s\",", session);
+	AUTO(str) char *came = xasprintf("\"came\":\"%s\"}\n", how != NULL ? how : ""), *at = xasprintf("\"seq\":\"%d\",", seq);
+
+	return strstr(line, turn) != NULL && strstr(line, "}\n") != NULL && (how == NULL || strstr(line, came) != NULL) &&
+	    (seq < 0 || strstr(line, at) != NULL);
+}
+
+/* How many lines say so; how the first of these turns came. */
+static int
+turns_over(const char *session, const char *how, int seq, char came[16])
+{
+	size_t cap = 0;
+	char *line = NULL;
+	int n = 0;
+
+	for (int i = 0; i < nworkers; i++) {
+		AUTO(str) char *path = xasprintf("%s/worker-%d.log", rig_dir, i);
+		FILE *f = fopen(path, "r");
+
+		while (f != NULL && getline(&line, &cap, f) > 0)
+			if (says_over(line, session, how, seq) && n++ == 0)
+				(void)sscanf(strstr(line, "\"came\":\""), "\"came\":\"%15[a-z]", came);
+		if (f != NULL)
+			(void)fclose(f);
+	}
+	free(line);
+	return n;
+}
+
+const char *
+rig_done(const char *session)
+{
+	int64_t end = clock_mono_ms() + RIG_MS;
+	static char came[16];
+	int seq;
+
+	rig_settled(session);
+	for (seq = rig_last_seq(session); turns_over(session, NULL, seq, came) == 0; doze())
+		if (clock_mono_ms() > end) {
+			logs();
+			fail_msg("no worker says that the turn of %s is over at seq %d", session, seq);
+		}
+	return came;
+}
+
+int
+rig_came(const char *session, const char *how)
+{
+	char came[16];
+
+	return turns_over(session, how, -1, came);
 }
 
 char *

@@ -57,15 +57,19 @@ void rig_note(void);							/* a session.updated */
 void rig_send(const char *session);
 /*
  * One message in the way of a gateway that tells the worker which keeps the session (told.h): it is put, false if it was refused; and its
- * owner is rung with its record. rig_came(): how many turns have begun by that (how: "told", or "opened" by the send), or in another way, of
- * what the workers' logs say.
+ * owner is rung with its record.
  */
 bool rig_put(const char *session);
 void rig_tell(const char *session);
-int rig_came(const char *session, const char *how);
 
-/* Wait until no worker works on the session and nothing is due; it may be kept for a moment. */
+/* Wait until no turn of the session is under way and nothing is due, as the database has it; it may be kept for a moment. Its worker may
+ * not know it yet: a ring that comes now finds it at the turn. */
 void rig_settled(const char *session);
+/* And until the worker whose turn it was has said so: a ring finds it kept, or given back. How that turn came: "claim", "read", "told"
+ * along with the ring, or "opened" by the send; good until the next call. Not where another has written the end of the log. */
+const char *rig_done(const char *session);
+/* How many of its turns that are over came so. */
+int rig_came(const char *session, const char *how);
 /* The types of the log after seq `after`, abbreviated: S: session.status_, T: session.thread_status_, M: span.model_request_, a. agent.,
  * u. user., s. session. The caller frees. */
 char *rig_log(const char *session, int after);

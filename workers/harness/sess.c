@@ -54,7 +54,7 @@ decide(struct sess *s)
 static void
 gone(struct sess *s)
 {
-	log_info("turn_done", "session", s->t.id, "status", s->t.status, "ms", LOGN(clock_mono_ms() - s->began_ms),
+	log_info("turn_done", "session", s->t.id, "status", s->t.status, "seq", LOGN(s->t.last_seq), "ms", LOGN(clock_mono_ms() - s->began_ms),
 	    "requests", LOGN(s->requests), "tools", LOGN(s->tools), "came", s->came, NULL);
 	tools_pause(s);
 	work_gone(s->wk->work, s);

@@ -1,4 +1,4 @@
-/* link: tests/env/worker_rig.c tests/env/fake_hands.c */
+/* link: tests/env/kept_rig.c tests/env/worker_rig.c tests/env/fake_hands.c */
 /*
  * Sessions whose leases a worker keeps for a moment after a turn: who is kept, what comes for them, their ends, and whoever dies, leaves,
  * stops, has no room or loses Postgres meanwhile. A claim takes a number from lease_epoch, so a lease that has the same epoch after another
@@ -15,14 +15,9 @@
 
 #include <cmocka.h>
 
-#include "../../env/worker_rig.h"
-#include "buf.h"
+#include "../../env/kept_rig.h"
 #include "cleanup.h"
 #include "xalloc.h"
-
-#define TURN "S:running T:running u.message M:start a.message M:end T:idle s.usage S:idle"
-#define COMMON "lease_s = 2\nbeat_ms = 300\npoll_ms = 200\n"
-#define LONG COMMON "linger_ms = 60000\n"
 
 static int
 start(void **state)
@@ -30,14 +25,6 @@ start(void **state)
 	(void)state;
 	rig_start();
 	return 0;
-}
-
-static void
-say(const char *session)
-{
-	rig_message("hello");
-	rig_send(session);
-	rig_settled(session);
 }
 
 static char *
@@ -48,36 +35,12 @@ epoch_of(const char *session)
 
 #define same_epoch(session, want) do { AUTO(str) char *got_ = epoch_of(session); assert_string_equal(got_, (want)); } while (0)
 
-/* A session that is kept, its client coming back at once: after the second turn, or a later one where the machine was slow. Its epoch. */
+/* A session that is kept. Its epoch. */
 static char *
 kept(const char *session)
 {
-	char *epoch;
-
-	rig_session(session, "roost-scripted");
-	say(session);
-	for (int tries = 20;; tries--) {
-		say(session);
-		epoch = epoch_of(session);
-		if (epoch[0] != '\0')
-			return epoch;
-		assert_int_not_equal(tries, 0);
-		free(epoch);
-	}
-}
-
-/* Each message has one turn of its own, and one answer. */
-static void
-all_answered(const char *session)
-{
-	AUTO(str) char *turns = rig_sql("SELECT count(*) FROM event WHERE session_id = '%s' AND type = 'user.message'", session);
-	struct buf want = BUF_INIT(0);
-
-	for (int i = atoi(turns); i > 0; i--)
-		buf_printf(&want, "%s%s", TURN, i > 1 ? " " : "");
-	rig_same_log(session, 0, want.data);
-	buf_free(&want);
-	rig_wait("0", "SELECT inbox_events FROM session WHERE id = '%s'", session);
+	kept_keep(session, "roost-scripted", kept_leased);
+	return epoch_of(session);
 }
 
 /* It was kept no longer, and nothing was written about that. */
@@ -93,24 +56,23 @@ over(const char *session, int last_seq)
 static void
 turns(void **state)
 {
-	pid_t worker = rig_worker(LONG);
+	pid_t worker = rig_worker(KEPT_LONG);
 	AUTO(str) char *epoch = NULL, *last = NULL;
 
 	(void)state;
 	rig_session("sesn_kept", "roost-scripted");
-	say("sesn_kept");
+	kept_read("sesn_kept");
 	rig_wait("0", "SELECT count(*) FROM work");	/* who has come once is not waited for */
-	say("sesn_kept");
+	kept_stay("sesn_kept", kept_leased);
 	epoch = epoch_of("sesn_kept");
-	assert_string_not_equal(epoch, "");
 	rig_wait("idle", "SELECT wire_status(status, inbox_wakes, at_work) FROM session WHERE id = 'sesn_kept'");
 	last = rig_sql("SELECT last_value FROM lease_epoch");
 	for (int i = 0; i < 5; i++) {
-		say("sesn_kept");
+		kept_read("sesn_kept");
 		same_epoch("sesn_kept", epoch);
 	}
 	rig_wait(last, "SELECT last_value FROM lease_epoch");
-	all_answered("sesn_kept");
+	kept_answered("sesn_kept");
 	rig_check("sesn_kept");
 
 	/* a doorbell that was lost: the worker looks at its leases */
@@ -125,10 +87,11 @@ turns(void **state)
 static void
 custom_tool(void **state)
 {
-	pid_t worker = rig_worker(LONG);
+	pid_t worker = rig_worker(KEPT_LONG);
 	AUTO(str) char *epoch = NULL, *call = NULL;
 
 	(void)state;
+	free(kept("sesn_first"));	/* the worker hears */
 	rig_session("sesn_tool", "roost-scripted");
 	rig_message("weather {\"city\":\"Bern\"}\n\nThere.");
 	rig_send("sesn_tool");
@@ -148,14 +111,14 @@ custom_tool(void **state)
 static void
 expires(void **state)
 {
-	pid_t worker = rig_worker(COMMON "linger_ms = 1500\n");
+	pid_t worker = rig_worker(KEPT_LEASE "linger_ms = 1500\n");
 	int last;
 
 	(void)state;
 	free(kept("sesn_exp"));
 	last = rig_last_seq("sesn_exp");
 	over("sesn_exp", last);
-	say("sesn_exp");
+	kept_read("sesn_exp");
 	rig_check("sesn_exp");
 	rig_signal(worker, SIGTERM);
 }
@@ -164,7 +127,7 @@ expires(void **state)
 static void
 races_with_its_end(void **state)
 {
-	pid_t worker = rig_worker(COMMON "linger_ms = 300\n");
+	pid_t worker = rig_worker(KEPT_LEASE "linger_ms = 300\n");
 	AUTO(str) char *answered = NULL;
 
 	(void)state;
@@ -172,7 +135,7 @@ races_with_its_end(void **state)
 	for (int i = 0; i < 40; i++) {
 		AUTO(str) char *now = rig_sql("SELECT us(clock_timestamp())");
 
-		say("sesn_race");
+		kept_read("sesn_race");
 		if (i % 2 == 1)		/* it is given back between 300 and 550 ms after its turn */
 			rig_wait("t", "SELECT us(clock_timestamp()) > %s + 300000 + %d", now, i * 7000);
 	}
@@ -184,12 +147,12 @@ races_with_its_end(void **state)
 static void
 never(void **state)
 {
-	pid_t worker = rig_worker(COMMON "linger_ms = 0\n");
+	pid_t worker = rig_worker(KEPT_LEASE "linger_ms = 0\n");
 
 	(void)state;
 	rig_session("sesn_never", "roost-scripted");
 	for (int i = 0; i < 4; i++) {
-		say("sesn_never");
+		kept_read("sesn_never");
 		rig_wait("0", "SELECT count(*) FROM work");
 	}
 	rig_signal(worker, SIGTERM);
@@ -198,7 +161,7 @@ never(void **state)
 static void
 drained(void **state)
 {
-	pid_t worker = rig_worker(LONG);
+	pid_t worker = rig_worker(KEPT_LONG);
 	int last;
 
 	(void)state;
@@ -215,14 +178,14 @@ drained(void **state)
 static void
 bounded(void **state)
 {
-	pid_t worker = rig_worker(LONG "linger_max = 2\n");
+	pid_t worker = rig_worker(KEPT_LONG "linger_max = 2\n");
 
 	(void)state;
 	free(kept("sesn_ba"));
 	free(kept("sesn_bb"));
 	rig_session("sesn_bc", "roost-scripted");
 	for (int i = 0; i < 4; i++) {
-		say("sesn_bc");
+		kept_read("sesn_bc");
 		rig_wait("0", "SELECT count(*) FROM work WHERE session_id = 'sesn_bc'");
 	}
 	rig_wait("2", "SELECT count(*) FROM work");
@@ -233,25 +196,26 @@ bounded(void **state)
 static void
 killed(void **state)
 {
-	pid_t worker = rig_worker(LONG);
-	int last;
+	pid_t worker = rig_worker(KEPT_LONG);
+	int last, last_c;
 
 	(void)state;
 	free(kept("sesn_ka"));
 	free(kept("sesn_kb"));
 	free(kept("sesn_kc"));
 	last = rig_last_seq("sesn_ka");
+	last_c = rig_last_seq("sesn_kc");
 	rig_signal(worker, SIGKILL);
 	rig_message("and this?");
 	rig_send("sesn_kb");
 	rig_wait("running", "SELECT wire_status(status, inbox_wakes, at_work) FROM session WHERE id = 'sesn_kb'");
-	worker = rig_worker(LONG);
+	worker = rig_worker(KEPT_LONG);
 	rig_settled("sesn_kb");
-	all_answered("sesn_kb");
+	kept_answered("sesn_kb");
 	over("sesn_ka", last);
-	over("sesn_kc", last);
-	say("sesn_kc");
-	all_answered("sesn_kc");
+	over("sesn_kc", last_c);
+	kept_read("sesn_kc");
+	kept_answered("sesn_kc");
 	for (const char *const *id = (const char *const[]){ "sesn_ka", "sesn_kb", "sesn_kc", NULL }; *id != NULL; id++)
 		rig_check(*id);
 	rig_signal(worker, SIGTERM);
@@ -261,7 +225,7 @@ killed(void **state)
 static void
 stopped(void **state)
 {
-	pid_t old = rig_worker(LONG), worker;
+	pid_t old = rig_worker(KEPT_LONG), worker;
 	int last;
 
 	(void)state;
@@ -271,16 +235,16 @@ stopped(void **state)
 	rig_signal(old, SIGSTOP);
 	rig_message("and this?");
 	rig_send("sesn_sb");
-	worker = rig_worker(LONG);
+	worker = rig_worker(KEPT_LONG);
 	rig_settled("sesn_sb");
 	over("sesn_sa", last);
 	rig_signal(old, SIGCONT);
 	rig_wait("2", "SELECT count(*) FROM worker");	/* it knows that it had been declared dead */
 	for (int i = 0; i < 3; i++) {
-		say("sesn_sa");
-		say("sesn_sb");
+		kept_read("sesn_sa");
+		kept_read("sesn_sb");
 	}
-	all_answered("sesn_sa");
+	kept_answered("sesn_sa");
 	rig_check("sesn_sa");
 	rig_check("sesn_sb");
 	rig_signal(old, SIGTERM);
@@ -290,7 +254,7 @@ stopped(void **state)
 static void
 archived_deleted_updated(void **state)
 {
-	pid_t worker = rig_worker(LONG);
+	pid_t worker = rig_worker(KEPT_LONG);
 	AUTO(str) char *epoch = kept("sesn_upd"), *name = NULL;
 	int last = rig_last_seq("sesn_upd");
 
@@ -305,8 +269,8 @@ archived_deleted_updated(void **state)
 	rig_note();
 	rig_send("sesn_upd");
 	rig_settled("sesn_upd");
-	say("sesn_upd");
-	rig_same_log("sesn_upd", last, "s.updated " TURN);
+	kept_read("sesn_upd");
+	rig_same_log("sesn_upd", last, "s.updated " KEPT_TURN);
 	name = rig_sql("SELECT body::jsonb->>'agent_name' FROM event WHERE session_id = 'sesn_upd' AND type = 'session.thread_status_running'"
 	    " ORDER BY seq DESC LIMIT 1");
 	assert_string_equal(name, "Other");
@@ -339,7 +303,7 @@ hold(const char *session)
 static void
 no_room(void **state)
 {
-	pid_t worker = rig_worker(LONG "turns_max = 2\n");
+	pid_t worker = rig_worker(KEPT_LONG "turns_max = 2\n");
 
 	(void)state;
 	free(kept("sesn_full"));
@@ -352,7 +316,7 @@ no_room(void **state)
 	rig_settled("sesn_full");
 	rig_settled("sesn_holds");
 	rig_settled("sesn_holds2");
-	all_answered("sesn_full");
+	kept_answered("sesn_full");
 	rig_check("sesn_full");
 	fake_hands_amnesia(rig_hands);
 	rig_signal(worker, SIGTERM);
@@ -362,7 +326,7 @@ no_room(void **state)
 static void
 stray_call(void **state)
 {
-	pid_t worker = rig_worker(LONG);
+	pid_t worker = rig_worker(KEPT_LONG);
 	AUTO(str) char *path = xasprintf("%s/hands.sock", rig_dir);
 
 	(void)state;
@@ -382,7 +346,7 @@ stray_call(void **state)
 static void
 too_large(void **state)
 {
-	pid_t worker = rig_worker(LONG "turn_bytes = 1048576\n");
+	pid_t worker = rig_worker(KEPT_LONG "turn_bytes = 1048576\n");
 	AUTO(str) char *epoch = kept("sesn_large"), *last = rig_sql("SELECT last_value FROM lease_epoch"), *text = xcalloc(1, 200001);
 
 	(void)state;
@@ -391,7 +355,7 @@ too_large(void **state)
 	rig_message(text);
 	rig_send("sesn_large");
 	rig_settled("sesn_large");
-	all_answered("sesn_large");
+	kept_answered("sesn_large");
 	rig_wait("t", "SELECT last_value > %s FROM lease_epoch", last);
 	rig_check("sesn_large");
 	rig_signal(worker, SIGTERM);
@@ -401,7 +365,7 @@ too_large(void **state)
 static void
 postgres_restarts(void **state)
 {
-	pid_t worker = rig_worker(COMMON "linger_ms = 60000\n");
+	pid_t worker = rig_worker(KEPT_LONG);
 	AUTO(str) char *cmd = xasprintf("tests/env/postgres halt %s && tests/env/postgres resume %s", rig_dir, rig_dir);
 	int last;
 
@@ -413,7 +377,7 @@ postgres_restarts(void **state)
 	rig_wait("t", "SELECT session_message('w1', 'sesn_pg', '{sevt_pg}', ARRAY['{\"id\":\"sevt_pg\",\"type\":\"user.message\",\"content\":[]'],"
 	    " '{NULL}', 60, 60, 1000, 1000000) IS NOT NULL");
 	rig_settled("sesn_pg");
-	all_answered("sesn_pg");
+	kept_answered("sesn_pg");
 	rig_check("sesn_pg");
 	rig_signal(worker, SIGTERM);
 	rig_wait("0", "SELECT count(*) FROM work WHERE lease_owner IS NOT NULL");
