@@ -48,7 +48,7 @@ struct outputs {
 	struct waiter *waiters;		/* for its end */
 };
 
-/* Where lists are kept; those of a predecessor are taken up. EK_UNAVAILABLE. */
+/* Where lists are kept (outputs_list.c); those of a predecessor are taken up. EK_UNAVAILABLE. */
 int outputs_open(struct hands *h, struct err *e);
 
 /*
