@@ -1,14 +1,16 @@
 // Content that comes from files (contract 2.3 content blocks, 2.6): what the client sees, and what the model is sent, in both dialects.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readdirSync, unlinkSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { toFile } from '@anthropic-ai/sdk';
 import { TOOLSET, client, log, makeAgent, makeEnvironment, unique } from '../lib/client.mjs';
+import { stateDir } from '../lib/ctl.mjs';
 import { LAB, requests } from '../lib/provider.mjs';
 import { call, script, text } from '../lib/script.mjs';
 import { refused } from '../lib/sdkerror.mjs';
+import { sql } from '../lib/sql.mjs';
 import { until } from '../lib/until.mjs';
 import { Watch, ofType } from '../lib/watch.mjs';
 
@@ -31,16 +33,10 @@ before(async () => {
 	}
 });
 
-// Take these bytes out of the blob store.
-function removeBlob(bytes) {
-	const store = path.join(process.env.ROOST_VAR, 'lib/blobs');
-	for (const part of readdirSync(store)) {
-		for (const id of readdirSync(path.join(store, part))) {
-			const file = path.join(store, part, id);
-			if (readFileSync(file).equals(bytes)) return unlinkSync(file);
-		}
-	}
-	throw new Error('these bytes are not in the store');
+// Where the blob store has the bytes of a file.
+async function blobOf(f) {
+	const [[id]] = await sql('SELECT blob_id FROM file WHERE id = :\'id\'', { id: f.id });
+	return path.join(stateDir(), 'blobs', id.slice(0, 2), id);
 }
 
 // The content that the model got with this marker, of the last request.
@@ -88,8 +84,7 @@ describe('files as content', { concurrency: 4 }, () => {
 		const use = await until('the call', async () => (await log(c, s.id)).find((e) => e.type === 'agent.custom_tool_use'));
 		await until('it waits', async () => (await c.beta.sessions.retrieve(s.id)).status === 'idle');
 		await w.send({ type: 'user.custom_tool_result', custom_tool_use_id: use.id, content: [text('here'), image(png)] });
-		await w.until('agent.message');
-		await w.until('session.status_idle');
+		await w.finish();		// its first words and its wait may have been streamed too
 		w.close();
 		const result = (await sent(marker)).find((b) => b.type === 'tool_result');
 		assert.deepEqual(result.content, [text('here'), { type: 'image', source: { type: 'base64', media_type: 'image/png', data: PNG.toString('base64') } }]);
@@ -102,8 +97,10 @@ describe('files as content', { concurrency: 4 }, () => {
 		const w = await Watch.open(c, s.id);
 		const marker = unique('marker');
 		await w.turn(send([image(png), document(csv), text(marker)]));
+		const blob = await blobOf(png);
+		assert.ok(readFileSync(blob).equals(bytes));
 		await c.beta.files.delete(png.id);
-		removeBlob(bytes);		// as the store does some time after the last file with them was deleted
+		rmSync(blob, { force: true });		// as the store does some time after the last file with them was deleted
 		const turn = await w.turn(send([text(`and now? ${marker}`)]));
 		w.close();
 		assert.equal(ofType(turn, 'session.error').length, 0);

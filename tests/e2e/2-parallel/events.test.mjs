@@ -290,7 +290,7 @@ describe('events', { concurrency: true }, () => {
 	test('many events in one request, and many requests at once, each once and in order', async () => {
 		const v = await Watch.begin(b);
 		const batches = await Promise.all(Array.from({ length: 10 }, (_, i) => v.send(...Array.from({ length: 5 }, (_, k) => message(`${i}.${k}`)))));
-		await v.until((e) => e.type === 'session.status_idle' && ofType(v.events, 'user.message').length === 50, { what: 'idle after all 50' });
+		await v.idleAfter(50);
 		const listed = await v.assertSameAsLog();
 		assertLog(listed);
 		const order = ids(ofType(listed, 'user.message'));

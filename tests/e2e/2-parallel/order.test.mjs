@@ -107,7 +107,7 @@ describe('canonical order', { concurrency: true }, () => {
 		await w.send(message(Array.from({ length: 4000 }, (_, i) => `word${i}`).join(' ')));
 		await w.until('span.model_request_start');
 		await w.send(message('one more'));
-		await w.until((e) => e.type === 'session.status_idle' && ofType(w.events, 'user.message').length === 2, { what: 'idle after both' });
+		await w.idleAfter(2);
 		const listed = await log(c, w.id);
 		assertLog(listed);
 		assert.match(logShape(listed), /^RrUsmeUsmeiud$|^RrUsmeiudRrUsmeiud$/);

@@ -47,7 +47,7 @@ describe('usage', { concurrency: true }, () => {
 		const w = await Watch.begin(b);
 		await w.turn(script(['three words here', bash('sleep 0.7')]));
 		const { s, events } = await check(w.id);
-		assert.ok(s.usage.active_seconds >= 0.7 && s.usage.active_seconds < 10);
+		assert.ok(s.usage.active_seconds >= 0.7);
 		assert.ok(s.usage.input_tokens > 0 && s.usage.output_tokens > 0);
 		assert.ok(ofType(events, 'span.model_request_end')[0].model_usage.output_tokens >= 3);
 		w.close();
@@ -114,7 +114,7 @@ describe('usage', { concurrency: true }, () => {
 		await w.send(interrupt());
 		await w.idle();
 		const { s } = await check(w.id);
-		assert.ok(s.usage.active_seconds < 10);
+		assert.ok(s.usage.active_seconds < 60, 'not for the time that its command asked for');
 		w.close();
 	});
 

@@ -109,10 +109,12 @@ describe('streams that come again', () => {
 			turns++;
 		};
 		for (const kind of ['stream', 'redis', 'stream', 'nginx', 'postgres', 'stream']) {
+			const connections = raw.connections;
 			await turn();
 			for (const name of services().filter((x) => x === kind || x.startsWith(`${kind}-`))) await killService(name);
 			await turn();
 			await healthy();
+			if (['stream', 'nginx'].includes(kind)) await until('the raw reader has come again', () => raw.connections > connections);
 		}
 		await until('the session is idle', async () => (await patient.beta.sessions.retrieve(s.id)).status === 'idle', 60_000);
 		const listed = await log(patient, s.id);

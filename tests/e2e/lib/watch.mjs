@@ -76,6 +76,17 @@ export class Watch {
 		return this.until('session.status_idle', options);
 	}
 
+	// The idle that has n user messages before it: the one of a turn that ended while others were on their way is not it.
+	idleAfter(n, options) {
+		return this.until((e) => e.type === 'session.status_idle' && ofType(this.events.slice(0, this.events.indexOf(e)), 'user.message').length === n,
+			{ what: `idle after ${n} messages`, ...options });
+	}
+
+	// The idle that ends a turn, whatever it waited for before.
+	finish(options) {
+		return this.until((e) => e.type === 'session.status_idle' && e.stop_reason.type === 'end_turn', { what: 'the end of the turn', ...options });
+	}
+
 	// The stream's own end, as the server makes it.
 	async end(ms = DEADLINE) {
 		let timer;
