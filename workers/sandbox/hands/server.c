@@ -23,6 +23,7 @@
 #include "jw.h"
 #include "jx.h"
 #include "log.h"
+#include "request.h"
 #include "session.h"
 #include "xalloc.h"
 
@@ -161,6 +162,32 @@ server_error(struct hands *h, uint64_t conn, int64_t n, const char *kind, const 
 }
 
 void
+server_unknown(struct hands *h, uint64_t conn, int64_t n)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_kstr(&w, "state", "unknown");
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
+server_status(struct hands *h, uint64_t conn, int64_t n)
+{
+	struct buf b = { 0 };
+	struct jw w;
+
+	begin(&w, &b, n);
+	jw_kbool(&w, "ok", true);
+	jw_kint(&w, "sandboxes", h->boxes);
+	jw_kstr(&w, "backend", cg_backend(h->cg));
+	end(&w);
+	send_reply(h, conn, &b);
+}
+
+void
 server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh)
 {
 	struct buf b = { 0 };
@@ -205,241 +232,19 @@ server_result(struct hands *h, uint64_t conn, int64_t n, bool attach, const stru
 	send_reply(h, conn, &b);
 }
 
-/* --- requests --- */
-
-/* A name that may go into paths and logs: letters, digits, - and _. */
-static bool
-good_name(const char *text)
-{
-	size_t n = text ? strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") : 0;
-
-	return n > 0 && n < SESSION_ID_MAX && text[n] == '\0';
-}
-
-struct request {
-	struct hands *h;
-	uint64_t conn;
-	int64_t n, epoch;
-	const char *session, *call;
-	const json_t *doc;
-	struct session *s;
-};
-
-static void
-op_provision(struct request *r)
-{
-	struct err e = ERR_INIT;
-	bool fresh;
-
-	if (session_files(r->s, json_object_get(r->doc, "files"), &e) < 0) {
-		server_error(r->h, r->conn, r->n, "invalid", e.pub);
-		return;
-	}
-	if (session_provision(r->s, &fresh, &e) < 0) {
-		log_err("sandbox_refused", &e, "session", r->session, NULL);
-		server_error(r->h, r->conn, r->n, e.kind == EK_LIMIT ? "busy" : "failed", e.pub);
-	} else if (box_is_ready(r->s->box)) {
-		server_provisioned(r->h, r->conn, r->n, fresh);
-	} else {
-		waiter_add(&r->s->provisions, r->conn, r->n, false);
-	}
-}
-
-static void
-attach(struct request *r, struct call *c, bool by_result)
-{
-	c->forget = false;
-	if (c->state == CALL_DONE)
-		server_result(r->h, r->conn, r->n, by_result, c);
-	else
-		waiter_add(&c->waiters, r->conn, r->n, by_result);
-}
-
-static void
-op_call(struct request *r)
-{
-	struct call *c = call_find(r->s, r->call);
-	const char *tool = jx_str(r->doc, "tool");
-	struct err e = ERR_INIT;
-	struct input in;
-	char text[600];
-
-	if (c) {
-		attach(r, c, false);
-	} else if (session_files(r->s, json_object_get(r->doc, "files"), &e) < 0) {
-		server_error(r->h, r->conn, r->n, "invalid", e.pub);
-	} else if (!tool) {
-		server_error(r->h, r->conn, r->n, "invalid", "tool: must be a string");
-	} else if (input_check(tool, json_object_get(r->doc, "input"), r->call, &in, &e) < 0) {
-		snprintf(text, sizeof text, "Invalid input for %.64s: %s", tool, e.pub);
-		call_refused(r->s, r->call, text, r->conn, r->n);
-	} else {
-		call_start(r->s, r->call, &in, r->conn, r->n);
-	}
-}
-
-static void
-op_result(struct request *r)
-{
-	struct call *c = call_find(r->s, r->call);
-	struct buf b = { 0 };
-	struct jw w;
-
-	if (c) {
-		attach(r, c, true);
-		return;
-	}
-	begin(&w, &b, r->n);
-	jw_kstr(&w, "state", "unknown");
-	end(&w);
-	send_reply(r->h, r->conn, &b);
-}
-
-static void
-op_ack(struct request *r)
-{
-	struct call *c = call_find(r->s, r->call);
-
-	FAILPOINT(HANDS_ACK);
-	if (c)
-		call_ack(c);
-	server_ok(r->h, r->conn, r->n);
-}
-
-static void
-op_cancel(struct request *r)
-{
-	struct call *c = call_find(r->s, r->call);
-
-	server_ok(r->h, r->conn, r->n);
-	FAILPOINT(HANDS_CANCEL);
-	if (c)
-		call_cancel(c);
-}
-
-static void
-op_pause(struct request *r)
-{
-	FAILPOINT(HANDS_PAUSE);
-	session_pause(r->s);
-	outputs_pause(r->s, r->conn, r->n);
-}
-
-/* What waits to be published: of the named session, or of one whose list nobody seems to have taken care of. */
-static void
-op_outputs(struct request *r)
-{
-	struct session *s = good_name(r->session) ? session_find(r->h, r->session) : outputs_forgotten(r->h);
-
-	if (s)
-		server_outputs(r->h, r->conn, r->n, s);
-	else
-		server_ok(r->h, r->conn, r->n);
-}
-
-static void
-op_published(struct request *r)
-{
-	struct session *s = good_name(r->session) ? session_find(r->h, r->session) : NULL;
-
-	if (s)
-		outputs_done(s, json_object_get(r->doc, "blobs"), jx_bool(r->doc, "keep", true) != 0);
-	server_ok(r->h, r->conn, r->n);
-}
-
-/* What is being collected is the user's: then the sandbox goes at its end. */
-static void
-op_destroy(struct request *r)
-{
-	FAILPOINT(HANDS_DESTROY);
-	if (r->s->outputs.collecting)
-		r->s->outputs.destroy = true;
-	else
-		session_destroy(r->s);
-	server_ok(r->h, r->conn, r->n);
-}
-
-static void
-op_status(struct request *r)
-{
-	struct buf b = { 0 };
-	struct jw w;
-
-	begin(&w, &b, r->n);
-	jw_kbool(&w, "ok", true);
-	jw_kint(&w, "sandboxes", r->h->boxes);
-	jw_kstr(&w, "backend", cg_backend(r->h->cg));
-	end(&w);
-	send_reply(r->h, r->conn, &b);
-}
-
-static const struct op {
-	const char *name;
-	bool session, call;	/* which names the request must carry */
-	bool kills_older;	/* see session.h */
-	void (*run)(struct request *r);
-} ops[] = {
-	{ "provision", true,  false, false, op_provision },
-	{ "call",      true,  true,  true,  op_call },
-	{ "result",    true,  true,  false, op_result },
-	{ "ack",       true,  true,  false, op_ack },
-	{ "cancel",    true,  true,  false, op_cancel },
-	{ "pause",     true,  false, true,  op_pause },
-	{ "destroy",   true,  false, true,  op_destroy },
-	{ "outputs",   false, false, false, op_outputs },
-	{ "published", false, false, false, op_published },
-	{ "status",    false, false, false, op_status },
-};
-
-static void
-dispatch(struct request *r, const struct op *op)
-{
-	struct err e = ERR_INIT;
-
-	if ((op->session && (!good_name(r->session) || r->epoch < 0)) || (op->call && !good_name(r->call))) {
-		server_error(r->h, r->conn, r->n, "invalid", "session, epoch or call is missing or malformed");
-		return;
-	}
-	if (op->session) {
-		r->s = session_enter(r->h, r->session, r->epoch, false, &e);
-		if (!r->s) {
-			server_error(r->h, r->conn, r->n, "fenced", e.pub);
-			return;
-		}
-		/* a repeated call is handed over, not killed */
-		if (op->kills_older && !(op->call && call_find(r->s, r->call)))
-			call_cancel_older(r->s, r->epoch);
-	}
-	op->run(r);
-}
-
 static int
 on_frame(void *ctx, struct frame_conn *fc, const char *json, size_t len)
 {
 	struct conn *c = ctx;
 	struct err e = ERR_INIT;
 	AUTO(json) json_t *doc = NULL;
-	struct request r = { .h = c->h, .conn = c->id };
-	const char *name;
-	size_t i;
 
 	(void)fc;
 	if (jx_parse(json, len, &doc, &e) < 0 || !json_is_object(doc)) {
 		log_warn("bad_frame", "why", e.pub, NULL);
 		return -1;
 	}
-	r.doc = doc;
-	r.n = jx_int(doc, "n", 0);
-	r.epoch = jx_int(doc, "epoch", -1);
-	r.session = jx_str(doc, "session");
-	r.call = jx_str(doc, "call");
-	name = jx_str(doc, "op");
-	for (i = 0; name && i < sizeof ops / sizeof *ops; i++)
-		if (strcmp(ops[i].name, name) == 0) {
-			dispatch(&r, &ops[i]);
-			return c->broken ? -1 : 0;
-		}
-	server_error(c->h, c->id, r.n, "invalid", "no such op");
+	request_run(c->h, c->id, doc);
 	return c->broken ? -1 : 0;
 }
 

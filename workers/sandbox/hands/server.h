@@ -21,6 +21,10 @@ void server_stop(void);
 /* Replies; a connection that is gone is ignored. */
 void server_ok(struct hands *h, uint64_t conn, int64_t n);
 void server_error(struct hands *h, uint64_t conn, int64_t n, const char *kind, const char *message);
+/* state unknown: of a call that hands has never heard of. */
+void server_unknown(struct hands *h, uint64_t conn, int64_t n);
+/* How many sandboxes there are, and how they are limited. */
+void server_status(struct hands *h, uint64_t conn, int64_t n);
 void server_provisioned(struct hands *h, uint64_t conn, int64_t n, bool fresh);
 /* ok, and what outputs wait to be published. */
 void server_outputs(struct hands *h, uint64_t conn, int64_t n, struct session *s);
