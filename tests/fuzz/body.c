@@ -1,4 +1,4 @@
-/* link: gateway/body.c gateway/shape.c gateway/shape_tables.c */
+/* link: gateway/body.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c */
 /*
  * The decoder of request bodies: content type, gzip, charset, JSON, shape. What is refused has a client's error and no tree; what is
  * accepted is written and read again to the same tree, and is valid JSON for the reader that looks at text (jspan).

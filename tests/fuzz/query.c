@@ -1,4 +1,4 @@
-/* link: tests/env/gw_nothing.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_tables.c gateway/stream/target.c gateway/head.c */
+/* link: tests/env/gw_nothing.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c gateway/stream/target.c gateway/head.c */
 /*
  * Paths and queries, of the API and of streams. What is taken is valid UTF-8 within its limits; no path parameter holds a slash, a dot
  * segment or a NUL.

@@ -1,4 +1,4 @@
-/* link: tests/env/gw_nothing.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_tables.c */
+/* link: tests/env/gw_nothing.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c */
 /* Which endpoint a raw path means, and what of the query string is understood. */
 #include <setjmp.h>
 #include <stdarg.h>

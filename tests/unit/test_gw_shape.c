@@ -1,4 +1,4 @@
-/* link: gateway/shape.c gateway/shape_tables.c tests/env/shape_cases.c */
+/* link: gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c tests/env/shape_cases.c */
 /* Every case generated from the shape tables, checked without a server; and the update rules. */
 #include <setjmp.h>
 #include <stdarg.h>

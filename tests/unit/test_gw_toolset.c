@@ -1,4 +1,4 @@
-/* link: gateway/toolset.c gateway/webtool.c gateway/weburl.c gateway/suffix.c gateway/shape.c gateway/shape_tables.c tests/env/shape_cases.c */
+/* link: gateway/toolset.c gateway/webtool.c gateway/weburl.c gateway/suffix.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c tests/env/shape_cases.c */
 /* Tools with their defaults resolved, and the domain lists of the web tools. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* link: tests/env/gw_nothing.c gateway/openapi.c gateway/openapi_schema.c gateway/reply_tables.c gateway/routedoc.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_tables.c */
+/* link: tests/env/gw_nothing.c gateway/openapi.c gateway/openapi_schema.c gateway/reply_tables.c gateway/routedoc.c gateway/route.c gateway/query.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c */
 /* The description of the API: every route has words, a reply that is described, an operation id of its own; every reference resolves. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* link: tests/env/gateway_rig.c tests/env/shape_cases.c tests/env/gw_nothing.c gateway/route.c gateway/shape.c gateway/shape_tables.c gateway/query.c */
+/* link: tests/env/gateway_rig.c tests/env/shape_cases.c tests/env/gw_nothing.c gateway/route.c gateway/shape.c gateway/shape_form.c gateway/shape_limits.c gateway/shape_tables.c gateway/query.c */
 /*
  * Generated bad input against a running gateway: every case that the route, shape and query tables give, for every endpoint there is. Each
  * is refused with the right status, error type and path, changes nothing in any table, and leaves the connection usable. Bodies that are
