@@ -86,6 +86,22 @@ page_rows(struct gw_req *r, const PGresult *res, int64_t found, page_row *row, s
 	return 0;
 }
 
+int
+page_list(struct gw_req *r, enum cursor_list list, page_read *read, page_row *row, struct err *e)
+{
+	AUTO(pgres) PGresult *res = NULL;
+	struct cursor at, next = { .list = list };
+	int64_t found;
+	bool given;
+
+	if (page_cursor(r, list, false, "", &at, &given, e) < 0)
+		return -1;
+	if (read(r->db, r->who.workspace_id, given ? at.id : NULL, query_bool(&r->query, "include_archived"), query_int(&r->query, "limit"),
+	    r->conf->page_bytes_max, &res, &found, e) < 0)
+		return -1;
+	return page_rows(r, res, found, row, &next, e);
+}
+
 void
 page_members(struct buf *b, const char *object)
 {

@@ -28,6 +28,11 @@ typedef int page_row(struct gw_req *r, const PGresult *res, int row, struct curs
 /* The whole reply of a list forwards: res has its first rows of `found`. at: the list and its scope. */
 int page_rows(struct gw_req *r, const PGresult *res, int64_t found, page_row *row, struct cursor *at, struct err *e);
 
+/* A whole list of a workspace in the order of ids: query include_archived and limit. */
+typedef int page_read(struct db *db, const char *workspace, const char *after, bool archived, int64_t limit, int64_t bytes, PGresult **res,
+    int64_t *out_found, struct err *e);
+int page_list(struct gw_req *r, enum cursor_list list, page_read *read, page_row *row, struct err *e);
+
 /* The members of a stored JSON object ("{...}") behind what is already in b: `,"a":1`. */
 void page_members(struct buf *b, const char *object);
 

@@ -128,15 +128,5 @@ encode_row(struct gw_req *r, const PGresult *res, int row, struct cursor *at, st
 int
 api_environment_list(struct gw_req *r, struct err *e)
 {
-	AUTO(pgres) PGresult *res = NULL;
-	struct cursor at, next = { .list = CURSOR_ENVIRONMENTS };
-	int64_t found;
-	bool given;
-
-	if (page_cursor(r, CURSOR_ENVIRONMENTS, false, "", &at, &given, e) < 0)
-		return -1;
-	if (environment_list(r->db, r->who.workspace_id, given ? at.id : NULL, query_bool(&r->query, "include_archived"),
-	    query_int(&r->query, "limit"), r->conf->page_bytes_max, &res, &found, e) < 0)
-		return -1;
-	return page_rows(r, res, found, encode_row, &next, e);
+	return page_list(r, CURSOR_ENVIRONMENTS, environment_list, encode_row, e);
 }
