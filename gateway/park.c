@@ -190,20 +190,21 @@ watch(struct park *p, int op, int fd)
 	return epoll_ctl(p->epoll, op, fd, &ev);
 }
 
-int
+struct park_seat
 park_aside(struct park *p, const struct park_aside *a)
 {
 	must(p->nasides < PARK_ASIDES);
 	p->asides[p->nasides] = *a;
-	return ++p->nasides;
+	return (struct park_seat){ p, ++p->nasides };
 }
 
 void
-park_aside_watch(struct park *p, int aside, int fd, bool fresh)
+park_aside_watch(void *seat, int fd, bool fresh)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = (uint64_t)fd | (uint64_t)aside << ASIDE_SHIFT };
+	const struct park_seat *s = seat;
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = (uint64_t)fd | (uint64_t)s->aside << ASIDE_SHIFT };
 
-	(void)epoll_ctl(p->epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev);
+	(void)epoll_ctl(s->park->epoll, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev);
 }
 
 void

@@ -30,7 +30,8 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
  * pending(arg) > 0, as it does for requests. What is gathered to be sent there together, gathers(arg), is sent by flush(arg) as soon as
  * nothing else is readable, after a few more events, or when the thread that leads is about to wait for something else; both may be NULL.
  * So may ready, of one that has no descriptor and is only waited for.
- * park_aside(): before the first park_run(); returns the number by which park_aside_watch() knows it.
+ * park_aside(): before the first park_run(). What it returns is the seat that park_aside_watch() is called with, which stands
+ * where dbshare_open() and warmq_open() want a function and its argument.
  */
 #define PARK_ASIDES 4
 struct park_aside {
@@ -40,8 +41,9 @@ struct park_aside {
 	void (*flush)(void *arg);
 	void *arg;
 };
-int park_aside(struct park *p, const struct park_aside *a);
-void park_aside_watch(struct park *p, int aside, int fd, bool fresh);
+struct park_seat { struct park *park; int aside; };
+struct park_seat park_aside(struct park *p, const struct park_aside *a);
+void park_aside_watch(void *seat, int fd, bool fresh);
 
 /* Does the calling thread lead: will it send what is gathered, as soon as it is back? */
 bool park_leads(const struct park *p);

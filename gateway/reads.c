@@ -13,8 +13,7 @@
 #define TAKEN 16	/* answers at once */
 
 struct reads {
-	struct park *park;
-	int aside;		/* the park's name for us */
+	struct park_seat seat;
 	struct dbshare *share;
 	struct flights *flights;
 };
@@ -25,7 +24,7 @@ finish(struct reads *all, struct gw_thread *t, struct flight *f)
 	flight_lands(f, t);
 	serve_again(t, &f->r, &f->q, f->fcgi, f->start_us);
 	db_later_free(&f->q);
-	flight_answered(f, all->park);
+	flight_answered(f, all->seat.park);
 	flight_over(all->flights, f);
 }
 
@@ -64,14 +63,6 @@ reads_rest(struct reads *all, struct gw_thread *t)
 	answer(all, t);
 }
 
-static void
-watch(void *arg, int fd, bool fresh)
-{
-	struct reads *all = arg;
-
-	park_aside_watch(all->park, all->aside, fd, fresh);
-}
-
 static int
 pending(void *arg)
 {
@@ -94,10 +85,9 @@ reads_open(const struct conf *c, struct park *park)
 {
 	struct reads *all = xcalloc(1, sizeof *all);
 
-	all->park = park;
 	all->flights = flights_new();
-	all->share = dbshare_open(c->pg_dsn, DB_GW, (int)c->pg_timeout_ms, watch, all);
-	all->aside = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .arg = all });
+	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .arg = all });
+	all->share = dbshare_open(c->pg_dsn, DB_GW, (int)c->pg_timeout_ms, park_aside_watch, &all->seat);
 	return all;
 }
 

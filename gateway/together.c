@@ -17,8 +17,7 @@
 #define LATE_MS 20
 
 struct together {
-	struct park *park;
-	int aside;		/* the park's name for us */
+	struct park_seat seat;
 	struct warmq *queue;
 	struct flights *flights;
 	void (*finish)(struct together *all, struct gw_thread *t, const struct warmq_item *first);	/* those that were answered together */
@@ -38,7 +37,7 @@ static void
 reply(struct together *all, struct flight *f)
 {
 	respond(&f->r, f->fcgi, &f->e, "", f->start_us);
-	flight_answered(f, all->park);
+	flight_answered(f, all->seat.park);
 }
 
 /*
@@ -88,7 +87,7 @@ answer(struct together *all, struct gw_thread *t)
 
 	while ((i = warmq_take(all->queue, &more)) != NULL) {
 		if (more)
-			park_nudge(all->park);
+			park_nudge(all->seat.park);
 		all->finish(all, t, i);
 	}
 }
@@ -107,9 +106,9 @@ together_take(struct together *all, struct warmq_item *item, struct gw_thread *t
 
 	item->ticket = f;
 	if (warmq_put(all->queue, item)) {
-		if (!park_leads(all->park)) {	/* who leads does not know of it, and may be waiting */
+		if (!park_leads(all->seat.park)) {	/* who leads does not know of it, and may be waiting */
 			warmq_flush(all->queue);
-			park_nudge(all->park);
+			park_nudge(all->seat.park);
 		}
 		return true;
 	}
@@ -126,14 +125,6 @@ together_rest(struct together *all, struct gw_thread *t)
 		warmq_connect(all->queue);
 	}
 	answer(all, t);
-}
-
-static void
-watch(void *arg, int fd, bool fresh)
-{
-	struct together *all = arg;
-
-	park_aside_watch(all->park, all->aside, fd, fresh);
 }
 
 static void
@@ -175,10 +166,9 @@ open_at(struct park *park, void (*finish)(struct together *, struct gw_thread *,
 {
 	struct together *all = xcalloc(1, sizeof *all);
 
-	all->park = park;
 	all->flights = flights_new();
 	all->finish = finish;
-	all->aside = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .gathers = gathers, .flush = flush,
+	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .gathers = gathers, .flush = flush,
 	    .arg = all });
 	return all;
 }
@@ -189,7 +179,7 @@ together_sends(const struct conf *c, struct park *park)
 	const struct inbox_caps caps = { c->inbox_max_events, c->inbox_max_bytes };
 	struct together *all = open_at(park, finish_sends);
 
-	all->queue = sendq_open(c->pg_dsn, (int)c->pg_timeout_ms, LATE_MS, &caps, watch, all);
+	all->queue = sendq_open(c->pg_dsn, (int)c->pg_timeout_ms, LATE_MS, &caps, park_aside_watch, &all->seat);
 	return all;
 }
 
@@ -198,7 +188,7 @@ together_writes(const struct conf *c, struct park *park)
 {
 	struct together *all = open_at(park, finish_writes);
 
-	all->queue = writeq_open(c->pg_dsn, (int)c->pg_timeout_ms, LATE_MS, watch, all);
+	all->queue = writeq_open(c->pg_dsn, (int)c->pg_timeout_ms, LATE_MS, park_aside_watch, &all->seat);
 	return all;
 }
 
