@@ -25,6 +25,7 @@
 #define PAIRS 24		/* of a round: they are queued at once */
 #define EVENTS 6
 #define INBOX 3
+#define FAR_US 7200000000	/* however long a round takes */
 
 static struct loop *loop;
 static struct dbq *q;
@@ -59,7 +60,7 @@ open_queue(void)
 {
 	AUTO(str) char *worker = pgr_dsn("roost_worker");
 
-	q = dbq_new(loop, worker, DB_WORKER, 5000);
+	q = dbq_new(loop, worker, DB_WORKER, 30000);
 	appends = appendq_new(q, NULL);
 	while (!dbq_ready(q))
 		loop_once(loop, 1000);
@@ -281,7 +282,7 @@ one_round(int from)
 
 	for (int i = 0; i < PAIRS; i++) {
 		bool runs = one_in(2);
-		int64_t base = one_in(16) ? now + 5000000 : one_in(16) ? now - 30000000 : now;
+		int64_t base = one_in(16) ? now + FAR_US : one_in(16) ? now - FAR_US : now;	/* stamps too far from the clock are refused */
 		int64_t last = one_in(16) ? base : base - 1 - draw(3000000), since = !runs ? 0 : one_in(8) ? last - 70000000 : last - draw(2000000);
 
 		make_pair(from + i, last, since);

@@ -29,6 +29,7 @@
 #define CAP_EVENTS 20
 #define CAP_BYTES 100000
 #define DEADLINE_MS 20000
+#define LATE_MS 2000		/* long enough for the next to be queued before it is so late */
 
 static struct db *gw;
 static struct warmq *q;
@@ -613,7 +614,7 @@ late_ones_are_passed(void **state)
 	struct message m[3];
 	PGconn *c;
 
-	open_queue(20);
+	open_queue(LATE_MS);
 	three(m);
 	run("CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END $$");
 	run("CREATE TRIGGER linger BEFORE INSERT ON inbox FOR EACH ROW WHEN (NEW.session_id = 's0') EXECUTE FUNCTION linger()");

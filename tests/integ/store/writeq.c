@@ -26,6 +26,7 @@
 #include "xalloc.h"
 
 #define DEADLINE_MS 20000
+#define LATE_MS 2000		/* long enough for the next to be queued before it is so late */
 #define AGENT_PARAMS 12
 #define BODY 5		/* the first parameter behind an agent's own */
 
@@ -307,7 +308,7 @@ late_ones_are_passed(void **state)
 	struct new_agent a[3];
 	PGconn *c = other("SELECT pg_advisory_xact_lock(77)");
 
-	open_queue(&one, 20);
+	open_queue(&one, LATE_MS);
 	for (int i = 0; i < 3; i++)
 		make_agent(&a[i], i, i ? "A" : "hold it");
 	write_together(&one, a, 1);

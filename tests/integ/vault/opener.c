@@ -70,6 +70,16 @@ vault_stop(int sig)
 		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* The openers of who has hung up have ended, and their places are free. */
+static void
+until_alone(void)
+{
+	AUTO(str) char *any = xasprintf("pgrep -P %d >/dev/null", (int)vault);
+
+	for (int64_t until = clock_mono_ms() + WAIT_MS; system(any) == 0; usleep(5000))	/* the step of a wait with a deadline */
+		assert_true(clock_mono_ms() < until);
+}
+
 static int
 start(void **state)
 {
@@ -426,6 +436,7 @@ test_life(void **state)
 
 	(void)state;
 	make("m");
+	until_alone();
 	for (int i = 0; i < 8; i++) {
 		fds[i] = dial();
 		says(fds[i], "access_token", "access-one", RELEASE("m"));
@@ -512,7 +523,7 @@ test_away(void **state)
 static void
 test_process(void **state)
 {
-	AUTO(fd) int fd = dial();
+	AUTO(fd) int fd = -1;
 	AUTO(str) char *cmd = xasprintf("pgrep -P %d -f roost-opener", (int)vault);
 	char line[32] = "", path[64];
 	struct stat st;
@@ -520,6 +531,8 @@ test_process(void **state)
 
 	(void)state;
 	make("n");
+	until_alone();
+	fd = dial();
 	says(fd, "access_token", "access-one", RELEASE("n"));
 	p = popen(cmd, "r");
 	assert_non_null(p);
