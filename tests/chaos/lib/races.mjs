@@ -242,6 +242,7 @@ export const races = [
 		const updating = (async () => {
 			while (going) version = (await c.beta.agents.update(agent.id, { version, system: `version ${version + 1}`, description: `version ${version + 1}` })).version;
 		})();
+		updating.catch(() => undefined);		// heard of below
 		const what = await many(async () => {
 			const s = await c.beta.sessions.create({ agent: agent.id, environment_id: x.stage.environment.id, initial_events: [message('hello')] });
 			const own = `version ${s.agent.version}`;
