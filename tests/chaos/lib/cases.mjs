@@ -30,8 +30,8 @@ const brief = true;		// also in `make test`
 export const cases = [
 	{ f: 'F61', brief, name: 'a long tool during a deploy of the workers keeps running, and its result is the real one', async run(x) {
 		const id = await session(x);
-		await x.clients.say(id, `${bash('sleep 4; echo finished')}`);
-		await has(x, id, 'agent.tool_use');
+		await x.clients.say(id, `${bash('sleep 4.404; echo finished')}`);
+		await until('the tool runs', () => runs('sleep 4.404'));
 		await restart(services('worker'));
 		await x.clients.settled(id, 30_000);
 		const results = (await events(x, id)).filter((e) => e.type === 'agent.tool_result');
