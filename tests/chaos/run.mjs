@@ -132,7 +132,7 @@ for (const o of shuffled(brief ? part(fromOutside, 32) : fromOutside).filter((v)
 	await test(`kill -9 at ${o.point} while ${o.state}, ${o.way}`, () => fromTheOutside(o));
 
 for (const r of shuffled(races).filter((v) => some('RACE').test(`${v.f} ${v.name}`)))
-	await test(`race, ${r.f}: ${r.name}`, () => r.run(x));
+	await test(`race, ${r.f}: ${r.name}`, () => whole().then(() => r.run(x)));
 
 for (const c of shuffled(Array(Number(process.env.REPEAT ?? 1)).fill(cases).flat()).filter((v) => wanted('CASES', v)))
 	await test(`${c.f}: ${c.name}`, () => whole().then(() => c.run(x)).finally(disarm), c.needs);
