@@ -19,7 +19,7 @@ function h2(path, more = {}, connection = http2.connect(baseURL, { ca: readFileS
 		const stream = connection.request({ ':path': path, authorization: `Bearer ${apiKey}`, 'anthropic-version': VERSION, 'anthropic-beta': BETA, ...more });
 		let headers, text = '';
 		stream.on('response', (h) => { headers = h; }).on('data', (d) => { text += d; }).on('error', end);
-		stream.on('end', () => resolve({ status: headers[':status'], headers, text, json: JSON.parse(text), connection }));
+		stream.on('end', () => (headers ? resolve({ status: headers[':status'], headers, text, json: JSON.parse(text), connection }) : end()));
 		stream.end();
 	});
 }

@@ -25,7 +25,7 @@ export function headers(more = {}) {
 export function request(method, path, options = {}) {
 	// A kept connection may be closed by the server in the moment it is used again: then nothing was answered, and it is asked once more.
 	return exchange(method, path, options).catch((e) => {
-		if (e.code === 'ECONNRESET' && e.reused) return exchange(method, path, options);
+		if (['ECONNRESET', 'EPIPE'].includes(e.code) && e.reused) return exchange(method, path, options);
 		throw e;
 	});
 }

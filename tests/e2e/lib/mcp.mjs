@@ -9,12 +9,12 @@ import http from 'node:http';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { once } from 'node:events';
-import { until } from './until.mjs';
+import { until, within } from './until.mjs';
 
 export const HOST = '127.0.0.2';
 
-async function freePort(host) {
-	const s = net.createServer().listen(0, host);
+async function freePort() {
+	const s = net.createServer().listen(0);		// on all addresses, as the server will
 	await once(s, 'listening');
 	const { port } = s.address();
 	s.close();
@@ -25,17 +25,24 @@ async function freePort(host) {
 // One server for all sites of a file.
 let upstream;
 async function everything() {
-	upstream ??= (async () => {
-		const port = await freePort('127.0.0.1');
-		const program = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
-		const child = spawn(process.execPath, [program, 'streamableHttp'], { env: { PATH: process.env.PATH, PORT: String(port) }, stdio: 'ignore' });
-		await until('the MCP server listens', () => new Promise((resolve) => {
-			const c = net.connect(port, '127.0.0.1', () => { c.destroy(); resolve(true); });
-			c.on('error', () => resolve(false));
-		}));
-		return { port, child };
-	})();
+	upstream ??= until('the MCP server listens', started);
 	return upstream;
+}
+
+// undefined: somebody else took the port before the server did.
+async function started() {
+	const port = await freePort();
+	const program = createRequire(import.meta.url).resolve('@modelcontextprotocol/server-everything/dist/index.js');
+	const child = spawn(process.execPath, [program, 'streamableHttp'], { env: { PATH: process.env.PATH, PORT: String(port) }, stdio: ['ignore', 'ignore', 'pipe'] });
+	let said = '';
+	const listens = await within('the MCP server says that it listens', new Promise((resolve) => {
+		child.stderr.setEncoding('utf8').on('data', (d) => {
+			said += d;
+			if (said.includes(`listening on port ${port}`)) resolve(true);
+		});
+		child.once('exit', () => resolve(false));
+	}));
+	return listens ? { port, child } : undefined;
 }
 
 export async function closeAll() {
