@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "busq.h"
+#include "busq_tail.h"
 #include "clock.h"
 #include "failpoint.h"
 #include "hub_feed.h"

@@ -1,8 +1,6 @@
 /*
- * busq: Redis in an event loop (worker, hub): a non-blocking hiredis context, driven by loop.h.
- *
- * Two kinds of connection, because a blocking XREAD owns its connection: a writer (busq_publish) and a tail (busq_tail_new).
- * Both reconnect with backoff. Writes while disconnected are dropped and counted: they are hints.
+ * busq: writing to Redis in an event loop (worker): a connection of its own, which reconnects with backoff (redisq.h). Reading is
+ * busq_tail's, because a blocking XREAD owns its connection. Writes while disconnected are dropped and counted: they are hints.
  */
 #ifndef ROOST_BUS_BUSQ_H
 #define ROOST_BUS_BUSQ_H
@@ -33,27 +31,5 @@ void busq_hold(struct busq *b, const char *session, bool events_too);
 bool busq_up(const struct busq *b);
 /* Items not stored since busq_new: Redis was away or too much waited unsent; and the refusals that were heard (redisq_quiet). */
 int64_t busq_dropped(const struct busq *b);
-
-/* One entry of the tailed stream: n field/value pairs (entry.h reads them), borrowed until return. */
-typedef void busq_entry_fn(void *ctx, const struct busq_field *fields, int n);
-/*
- * up true: connected, entries follow. up false: the connection was lost, or Redis was flushed or restarted so that its ids went
- * backwards; entries may be missing then, and up true follows when reading goes on. The first call is up true.
- */
-typedef void busq_state_fn(void *ctx, bool up);
-
-struct busq_tail;
-/*
- * Tail `stream` from its present end on, with explicit ids across reconnects: what is still in the stream is not missed. state may be
- * NULL. Callbacks must not free the tail.
- */
-struct busq_tail *busq_tail_new(struct loop *loop, const struct conf *c, const char *stream,
-    busq_entry_fn *entry, busq_state_fn *state, void *ctx);
-/*
- * Look at most once in ms milliseconds for what is new (0: it comes at once). For who is told of everything and seldom has to act: one
- * wake-up for all that came meanwhile.
- */
-void busq_tail_pace(struct busq_tail *t, int64_t ms);
-void busq_tail_free(struct busq_tail **t);
 
 #endif

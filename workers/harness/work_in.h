@@ -7,6 +7,7 @@
 #define ROOST_HARNESS_WORK_IN_H
 
 #include "bell.h"
+#include "busq_tail.h"
 #include "linger.h"
 #include "peers.h"
 #include "work.h"

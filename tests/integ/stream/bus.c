@@ -21,6 +21,7 @@
 #include "../../env/child.h"
 #include "bus.h"
 #include "busq.h"
+#include "busq_tail.h"
 #include "clock.h"
 
 #define USER "test"
