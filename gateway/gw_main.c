@@ -16,6 +16,7 @@
 #include "bell.h"
 #include "conns.h"
 #include "harden.h"
+#include "health.h"
 #include "log.h"
 #include "once.h"
 #include "keep.h"
@@ -27,6 +28,7 @@
 #include "ready.h"
 #include "serve.h"
 #include "shares.h"
+#include "still.h"
 #include "suffix.h"
 #include "together.h"
 #include "upload.h"
@@ -84,6 +86,31 @@ worker_main(void *arg)
 	return NULL;
 }
 
+/* One for when all the others are held: without a connection to Postgres. */
+static enum park_spare
+handle_spare(void *arg, FCGX_Request *fcgi, bool full)
+{
+	return serve_spare(arg, fcgi, full);
+}
+
+static void *
+spare_main(void *arg)
+{
+	struct worker *w = arg;
+
+	park_spare_run(w->park, handle_spare, &w->ctx);
+	return NULL;
+}
+
+/* Does a commit get through? (lib/store/still.h) */
+static int
+ask_postgres(struct db *db, struct err *e)
+{
+	struct health h;
+
+	return health_ask(db, &h, e);
+}
+
 static enum log_level
 level_of(const char *name)
 {
@@ -135,7 +162,7 @@ start(const struct conf *c, struct gw *gw, struct park **park, struct err *e)
 	gw->shares = shares_new((int)c->threads, (int)c->waiting_org_max);
 	gw->waiting = waiting_open(gw->shares, *park);
 	gw->kits = kits_new();
-	gw->ready = ready_new(c);
+	gw->ready = ready_open(c, *park);
 	return 0;
 }
 
@@ -144,7 +171,7 @@ main(int argc, char **argv)
 {
 	struct err e = ERR_INIT;
 	struct park *park = NULL;
-	struct worker *workers;
+	struct worker *workers, spare;
 	struct gw gw = { 0 };
 	struct conf c;
 	sigset_t stop;
@@ -161,6 +188,9 @@ main(int argc, char **argv)
 		log_err("start_failed", &e, NULL);
 		return 1;
 	}
+	still_watch(db_open(c.pg_dsn, DB_GW, (int)c.pg_timeout_ms), ask_postgres, (int)c.pg_timeout_ms / 2);
+	spare = (struct worker){ .ctx = { .gw = &gw, .bus = bus_open(&c), .arena = arena_new(ARENA_MAX) }, .park = park };
+	must(pthread_create(&spare.thread, NULL, spare_main, &spare) == 0);
 	workers = xcalloc((size_t)c.threads, sizeof *workers);
 	for (int i = 0; i < c.threads; i++) {
 		struct worker *w = &workers[i];
@@ -183,13 +213,16 @@ main(int argc, char **argv)
 		arena_free(workers[i].ctx.arena);
 	}
 	free(workers);
+	pthread_join(spare.thread, NULL);
+	bus_close(&spare.ctx.bus);
+	arena_free(spare.ctx.arena);
 	reads_close(&gw.reads);
 	together_close(&gw.sends);
 	together_close(&gw.writes);
 	waiting_close(&gw.waiting);
 	shares_free(&gw.shares);
 	kits_free(&gw.kits);
-	ready_free(&gw.ready);
+	ready_close(&gw.ready);
 	uploads_close(&gw.uploads, UPLOADS_MS);
 	probes_close(&gw.probes, PROBES_MS);
 	park_close(&park);

@@ -10,6 +10,9 @@
  * them through, to lead; without one the thread itself goes on leading when it is back, and nobody was woken. One that is held up all the
  * same (a peer that stalls inside a request) is joined by another one after STALL_MS to STALL_MS + LOOK_MS.
  *
+ * When nobody has led for SPARE_MS and nobody is free to, all are held. The spare thread looks for that now and then, takes what is there
+ * without waiting for more, and leaves a word of what is for others only (asides, nudges). What it keeps is the first that a free thread does.
+ *
  * Stopping: all wait for what happens; the listening socket takes nobody more, then requests that are already on the wire are answered, also
  * on connections that nobody had looked at yet (QUIET_MS without one, at most DRAIN_MS in all). A crash at any point costs nginx a
  * connection, which it retries elsewhere.
@@ -27,6 +30,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -46,8 +50,16 @@
 #define LOOK_MS 500		/* how late a thread without work may notice that it should stop */
 #define GATHER_MAX 16		/* events that what is gathered waits for at most */
 #define STALL_MS 100		/* a leader that is at one request for so long is held up */
+#define SPARE_MS 100
+#define SPARE_EVENTS 512	/* of one round */
+#define KEPT_MAX 256		/* some 25 kB each */
 #define ASIDE_SHIFT 32		/* beside a descriptor in the set: which of the asides it belongs to, from 1; 0: nginx's */
 #define AWAITED_MS 20		/* as LOOK_MS, while requests that were given away are waited for: something may be late */
+
+struct kept {
+	STAILQ_ENTRY(kept) entry;
+	FCGX_Request *fcgi;
+};
 
 struct park {
 	int epoll, listener;
@@ -62,6 +74,10 @@ struct park {
 	bool led;
 	atomic_uint term;		/* who came last to lead has this number */
 	atomic_llong busy_ms;		/* since when the leader has been at what happened; 0: it waits */
+	atomic_int free;		/* threads behind the turnstile */
+	STAILQ_HEAD(, kept) kept;	/* under the lock */
+	atomic_int nkept;
+	atomic_bool spare;		/* there is a spare thread */
 };
 
 static _Thread_local struct park *leading;	/* the park that this thread leads, unless it has been held up and replaced */
@@ -125,14 +141,19 @@ lead(struct park *p)
 	if (leading && !replaced(p))
 		return;
 	leading = NULL;
-	while (!atomic_load(&p->stopping) && !try_to_lead(p))
+	while (!atomic_load(&p->stopping) && !try_to_lead(p)) {
+		atomic_fetch_add(&p->free, 1);
 		(void)epoll_wait(p->turnstile, &ev, 1, LOOK_MS);
+		atomic_fetch_sub(&p->free, 1);
+	}
 }
 
-/* Requests that were given away, and are waited for. */
+/* Requests that were given away, or may yet be kept, and are waited for. */
 static bool
 awaited(const struct park *p)
 {
+	if (atomic_load(&p->nkept) > 0 || (atomic_load(&p->spare) && atomic_load(&p->stopping)))
+		return true;
 	for (int i = 0; i < p->nasides; i++)
 		if (p->asides[i].pending(p->asides[i].arg) > 0)
 			return true;
@@ -256,6 +277,7 @@ park_open(const char *socket_path, const char *group, struct err *e)
 	snprintf(p->path, sizeof p->path, "%s", socket_path);
 	p->listener = listener;
 	pthread_mutex_init(&p->lock, NULL);
+	STAILQ_INIT(&p->kept);
 	p->epoll = epoll_create1(EPOLL_CLOEXEC);
 	p->turnstile = epoll_create1(EPOLL_CLOEXEC);
 	p->nudge = eventfd(1, EFD_CLOEXEC);
@@ -330,22 +352,152 @@ park_done(struct park *p, FCGX_Request *fcgi)
 	free(fcgi);
 }
 
-/* One request from a readable connection. Returns what to use for the next one. */
-static FCGX_Request *
-take(struct park *p, FCGX_Request *fcgi, int fd, bool (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+/* One request from a readable connection. */
+static bool
+accept_request(FCGX_Request *fcgi, int fd)
 {
 	fcgi->ipcFd = fd;
 	fcgi->keepConnection = 1;
 	fcgi->listen_sock = -1;
-	if (FCGX_Accept_r(fcgi) < 0) {
-		fcgi->ipcFd = -1;	/* the peer closed; libfcgi has closed our end, which also left the epoll set */
+	if (FCGX_Accept_r(fcgi) == 0)
+		return true;
+	fcgi->ipcFd = -1;	/* the peer closed; libfcgi has closed our end, which also left the epoll set */
+	return false;
+}
+
+/* Returns what to use for the next one. */
+static FCGX_Request *
+take(struct park *p, FCGX_Request *fcgi, int fd, bool (*handle)(void *arg, FCGX_Request *fcgi), void *arg)
+{
+	if (!accept_request(fcgi, fd))
 		return fcgi;
-	}
 	if (!handle(arg, fcgi))
 		return fresh_request();
 	release(p, fcgi);
 	return fcgi;
 }
+
+/* --- while all are held ------------------------------------------------------------------------------------------------------ */
+
+static void
+keep(struct park *p, FCGX_Request *fcgi)
+{
+	struct kept *k = xcalloc(1, sizeof *k);
+
+	k->fcgi = fcgi;
+	pthread_mutex_lock(&p->lock);
+	STAILQ_INSERT_TAIL(&p->kept, k, entry);
+	atomic_fetch_add(&p->nkept, 1);
+	pthread_mutex_unlock(&p->lock);
+	park_nudge(p);		/* somebody may be free by now */
+}
+
+/* The oldest that has been kept, or NULL. Another thread comes for the next one. */
+static FCGX_Request *
+take_kept(struct park *p)
+{
+	FCGX_Request *fcgi = NULL;
+	struct kept *k;
+	bool more;
+
+	if (atomic_load(&p->nkept) == 0)
+		return NULL;
+	pthread_mutex_lock(&p->lock);
+	k = STAILQ_FIRST(&p->kept);
+	if (k) {
+		STAILQ_REMOVE_HEAD(&p->kept, entry);
+		atomic_fetch_sub(&p->nkept, 1);
+		fcgi = k->fcgi;
+		free(k);
+	}
+	more = !STAILQ_EMPTY(&p->kept);
+	pthread_mutex_unlock(&p->lock);
+	if (more)
+		park_nudge(p);
+	return fcgi;
+}
+
+static bool
+held(struct park *p)
+{
+	bool h;
+
+	pthread_mutex_lock(&p->lock);
+	h = needed(p) && atomic_load(&p->free) == 0;
+	pthread_mutex_unlock(&p->lock);
+	return h;
+}
+
+/* Returns what to use for the next one. */
+static FCGX_Request *
+take_spare(struct park *p, FCGX_Request *fcgi, int fd, enum park_spare (*handle)(void *arg, FCGX_Request *fcgi, bool full), void *arg)
+{
+	if (!accept_request(fcgi, fd))
+		return fcgi;
+	switch (handle(arg, fcgi, atomic_load(&p->nkept) >= KEPT_MAX)) {
+	case PARK_ANSWERED:
+		release(p, fcgi);
+		return fcgi;
+	case PARK_KEPT:
+		keep(p, fcgi);
+		return fresh_request();
+	case PARK_GIVEN:
+	default:
+		return fresh_request();
+	}
+}
+
+/* Lead, but wait for nothing, and no longer than until somebody is free. */
+static FCGX_Request *
+spare_round(struct park *p, FCGX_Request *fcgi, enum park_spare (*handle)(void *arg, FCGX_Request *fcgi, bool full), void *arg)
+{
+	bool nudged = false;
+	struct epoll_event ev;
+
+	if (!try_to_lead(p))
+		return fcgi;
+	for (int n = 0; n < SPARE_EVENTS && park_leads(p) && atomic_load(&p->free) == 0 && epoll_wait(p->epoll, &ev, 1, 0) > 0; n++) {
+		note_busy(p, clock_mono_ms());
+		if (ev.data.u64 == (uint64_t)p->listener)
+			accept_all(p);
+		else if (ev.data.u64 != (uint64_t)p->nudge && ev.data.u64 >> ASIDE_SHIFT == 0)
+			fcgi = take_spare(p, fcgi, (int)ev.data.u64, handle, arg);
+		else
+			nudged = true;
+		if (ev.data.u64 >> ASIDE_SHIFT)
+			p->asides[(ev.data.u64 >> ASIDE_SHIFT) - 1].note(p->asides[(ev.data.u64 >> ASIDE_SHIFT) - 1].arg);
+	}
+	if (nudged)
+		park_nudge(p);
+	park_yield();
+	return fcgi;
+}
+
+void
+park_spare_run(struct park *p, enum park_spare (*handle)(void *arg, FCGX_Request *fcgi, bool full), void *arg)
+{
+	const struct timespec now_and_then = { .tv_nsec = SPARE_MS * 1000000L };
+	FCGX_Request *fcgi = fresh_request();
+	unsigned term = 0;
+	bool before = false;
+
+	atomic_store(&p->spare, true);
+	while (!atomic_load(&p->stopping)) {
+		unsigned at = atomic_load(&p->term);
+		bool now = held(p);
+
+		if (now && before && at == term)
+			fcgi = spare_round(p, fcgi, handle, arg);
+		before = now;
+		term = atomic_load(&p->term);
+		(void)nanosleep(&now_and_then, NULL);
+	}
+	atomic_store(&p->spare, false);
+	FCGX_Free(fcgi, 1);
+	free(fcgi);
+}
+
+/* --- the threads -------------------------------------------------------------------------------------------------------------- */
 
 /* Wait for what happens next. What is gathered leaves as soon as nothing is there. */
 static int
@@ -366,7 +518,7 @@ next_event(struct park *p, struct epoll_event *ev, bool stopping)
 void
 park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg)
 {
-	FCGX_Request *fcgi = fresh_request();
+	FCGX_Request *fcgi = fresh_request(), *kept;
 	struct epoll_event ev;
 	int n;
 
@@ -374,6 +526,12 @@ park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*r
 		bool stopping = atomic_load(&p->stopping);
 		uint64_t aside;
 
+		if ((kept = take_kept(p)) != NULL) {
+			note_busy(p, clock_mono_ms());
+			if (handle(arg, kept))
+				park_done(p, kept);
+			rest(arg, false);
+		}
 		if (!stopping)
 			lead(p);
 		if (stopping && clock_mono_ms() - atomic_load(&p->stop_ms) > DRAIN_MS)
@@ -419,6 +577,14 @@ park_close(struct park **pp)
 
 	if (!p)
 		return;
+	while (!STAILQ_EMPTY(&p->kept)) {	/* what came too late */
+		struct kept *k = STAILQ_FIRST(&p->kept);
+
+		STAILQ_REMOVE_HEAD(&p->kept, entry);
+		FCGX_Free(k->fcgi, 1);
+		free(k->fcgi);
+		free(k);
+	}
 	close(p->turnstile);
 	close(p->nudge);
 	close(p->epoll);

@@ -2,7 +2,7 @@
  * park: the parked dispatch (performance.md 1). One epoll set holds the listening socket and every kept connection; the handler thread that
  * leads takes one readable descriptor, lets libfcgi read exactly one request from it, answers, and parks it again. An idle kept
  * connection costs no thread. The others sleep: while the leader waits for something else, the next event wakes one of them, which leads;
- * one that is held up is joined by another.
+ * one that is held up is joined by another. When all are held, a thread that never waits takes what comes (park_spare_run()).
  */
 #ifndef ROOST_GATEWAY_PARK_H
 #define ROOST_GATEWAY_PARK_H
@@ -25,6 +25,14 @@ struct park *park_open(const char *socket_path, const char *group, struct err *e
 void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), void (*rest)(void *arg, bool idle), void *arg);
 
 /*
+ * The life of one more thread: while all those of park_run() are held, and have been for a while, it takes what comes, and handle() says what
+ * becomes of it: answered; given to somebody who will answer it and call park_done(); or kept, in order, for the first of them that is free.
+ * full: no more is kept. handle() must not wait for what holds the others. Returns after park_stop().
+ */
+enum park_spare { PARK_ANSWERED, PARK_GIVEN, PARK_KEPT };
+void park_spare_run(struct park *p, enum park_spare (*handle)(void *arg, FCGX_Request *fcgi, bool full), void *arg);
+
+/*
  * Another descriptor in the same set, say a connection that answers requests which were given away: whichever thread finds it readable calls
  * ready(arg, its own argument of park_run()). Its owner asks for each report anew; fresh: the first time. Stopping waits while
  * pending(arg) > 0, as it does for requests. What is gathered to be sent there together, gathers(arg), is sent by flush(arg) as soon as
@@ -33,9 +41,10 @@ void park_run(struct park *p, bool (*handle)(void *arg, FCGX_Request *fcgi), voi
  * park_aside(): before the first park_run(). What it returns is the seat that park_aside_watch() is called with, which stands
  * where dbshare_open() and warmq_open() want a function and its argument.
  */
-#define PARK_ASIDES 4
+#define PARK_ASIDES 5
 struct park_aside {
 	void (*ready)(void *arg, void *thread_arg);
+	void (*note)(void *arg);	/* the same by a thread that cannot go on with it: for somebody's rest(). With ready */
 	int (*pending)(void *arg);
 	bool (*gathers)(void *arg);
 	void (*flush)(void *arg);

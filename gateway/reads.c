@@ -72,12 +72,18 @@ pending(void *arg)
 }
 
 static void
-ready(void *arg, void *thread_arg)
+note(void *arg)
 {
-	struct reads *all = arg;
+	const struct reads *all = arg;
 
 	dbshare_readable(all->share);
-	answer(all, thread_arg);
+}
+
+static void
+ready(void *arg, void *thread_arg)
+{
+	note(arg);
+	answer(arg, thread_arg);
 }
 
 struct reads *
@@ -86,7 +92,7 @@ reads_open(const struct conf *c, struct park *park)
 	struct reads *all = xcalloc(1, sizeof *all);
 
 	all->flights = flights_new();
-	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .arg = all });
+	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .note = note, .pending = pending, .arg = all });
 	all->share = dbshare_open(c->pg_dsn, DB_GW, (int)c->pg_timeout_ms, park_aside_watch, &all->seat);
 	return all;
 }

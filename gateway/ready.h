@@ -1,16 +1,18 @@
 /*
  * ready: can this gateway serve, and what does the service do without at the moment? Looked at when somebody asks, once for all who ask
- * within a second: it costs Postgres a commit and a megabyte of temporary file, and whoever reaches the port may ask.
+ * within a second: it costs Postgres a commit and a megabyte of temporary file, and whoever reaches the port may ask. A thread of its own
+ * looks and answers, so no handler thread waits for it, and it is there when all of those are held.
  */
 #ifndef ROOST_GATEWAY_READY_H
 #define ROOST_GATEWAY_READY_H
 
+#include <fcgiapp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "bus.h"
 #include "conf.h"
-#include "db.h"
+#include "park.h"
+#include "req.h"
 
 enum ready_part {
 #define READY(part, need) READY_##part,
@@ -35,13 +37,17 @@ bool ready_serves(const struct verdict *v);
 bool ready_whole(const struct verdict *v);
 
 struct ready;
-struct ready *ready_new(const struct conf *c);
-void ready_free(struct ready **r);
+struct ready *ready_open(const struct conf *c, struct park *park);
+/* After all park_run() have returned. */
+void ready_close(struct ready **r);
+
+/* For any thread, at once. True: what was seen last is new enough, or too many wait already; *out. False: ready_take() is to be called. */
+bool ready_known(struct ready *r, struct verdict *out);
 
 /*
- * For any number of threads at once, with connections of the caller's own: one of them looks, the others get what was seen last. Where that is
- * older than some seconds they wait for the look, and when it takes more than LATE_MS it has found that Postgres does not answer.
+ * A request to be answered with the next look's verdict, some seconds from now at the latest: Postgres that has not answered by then is down.
+ * req->looks puts it into the reply. fcgi and all that req owns are ready's from now on; nothing of it lies in an arena.
  */
-void ready_ask(struct ready *r, struct db *db, struct bus *bus, struct verdict *out);
+void ready_take(struct ready *r, const struct gw_req *req, FCGX_Request *fcgi, int64_t start_us);
 
 #endif

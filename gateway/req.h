@@ -29,6 +29,7 @@ struct send_later;
 struct write_later;
 struct kits;
 struct ready;
+struct verdict;
 
 struct gw_req {
 	const struct conf *conf;
@@ -59,6 +60,7 @@ struct gw_req {
 	struct write_later *write;	/* together.h: ... as it has done */
 	struct kits *kits;		/* this process' */
 	struct ready *ready;		/* this process' */
+	void (*looks)(struct gw_req *r, const struct verdict *v);	/* ready.h: puts in the verdict of a look that is still to come */
 	struct buf head;		/* more header lines of a reply that is no error */
 	const char *type;		/* its Content-Type; NULL: JSON */
 };

@@ -28,8 +28,10 @@
 #include "park.h"
 #include "probe.h"
 #include "reads.h"
+#include "ready.h"
 #include "route.h"
 #include "shares.h"
+#include "still.h"
 #include "together.h"
 #include "upload.h"
 #include "waiting.h"
@@ -168,7 +170,8 @@ handler(struct gw_req *r, const struct dedupe_id *id, struct db_later *later, st
 	if (later)
 		db_later_begin(r->db, later);
 	rc = once_run(r, id, &r->replayed, e);
-	db_later_end(r->db);
+	if (later)
+		db_later_end(r->db);
 	return rc;
 }
 
@@ -199,7 +202,7 @@ handle(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct db_late
 	FAILPOINT(GW_REQUEST);
 	r->may_send = together_takes(t->gw->sends) ? once_may_send(&id) : 0;
 	r->may_write = route_makes(r->route) && once_may_send(&id) > 0 && together_takes(t->gw->writes);
-	return handler(r, &id, route_writes(r->route) ? NULL : later, e);
+	return handler(r, &id, route_writes(r->route) || r->route->access == ROUTE_OPEN ? NULL : later, e);
 }
 
 static bool
@@ -353,6 +356,11 @@ end(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, struct err *e, co
 		arena_reset(t->arena);
 		return false;
 	}
+	if (r->looks && e->kind == EK_NONE) {
+		ready_take(t->gw->ready, r, fcgi, start_us);
+		arena_reset(t->arena);
+		return false;
+	}
 	respond(r, fcgi, e, allow, start_us);
 	arena_reset(t->arena);
 	return true;
@@ -366,22 +374,54 @@ serve_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t star
 	return run_on(t, r, fcgi, start_us, &e) != HANDED_OVER && end(t, r, fcgi, &e, "", start_us);
 }
 
+/* Which call it is. -1: none. */
+static int
+begin(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, char allow[64], struct err *e)
+{
+	const char *method = param(fcgi, "REQUEST_METHOD");
+
+	*r = (struct gw_req){ .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena,
+	    .cursor_key = &t->gw->cursor_key, .conns = t->gw->conns, .kits = t->gw->kits, .ready = t->gw->ready, .status = 200 };
+	allow[0] = '\0';
+	request_id(r->id);
+	conns_note(t->gw->conns, connection_of(fcgi));
+	if (head_check(fcgi->envp, e) < 0 ||
+	    route_match(method ? method : "", raw_path(fcgi, t->arena), t->arena, &r->route, r->param, allow, e) < 0)
+		return -1;
+	allow[0] = '\0';
+	return 0;
+}
+
+enum park_spare
+serve_spare(struct gw_thread *t, FCGX_Request *fcgi, bool full)
+{
+	int64_t start_us = clock_mono_us();
+	bool still = still_stands();
+	struct err e = ERR_INIT;
+	struct gw_req r;
+	char allow[64];
+
+	if (begin(t, &r, fcgi, allow, &e) == 0 && r.route->access == ROUTE_OPEN) {
+		if (run(t, &r, fcgi, start_us, &e) == HANDED_OVER)
+			return PARK_GIVEN;
+	} else if (r.route && (still || full)) {
+		(void)err_fault(&e, still ? EK_UNAVAILABLE : EK_OVERLOADED, 0, still ? "Postgres stands still" : "all threads are held");
+	} else if (r.route) {
+		arena_reset(t->arena);
+		return PARK_KEPT;
+	}
+	return end(t, &r, fcgi, &e, allow, start_us) ? PARK_ANSWERED : PARK_GIVEN;
+}
+
 bool
 serve(struct gw_thread *t, FCGX_Request *fcgi)
 {
-	const char *method = param(fcgi, "REQUEST_METHOD");
 	int64_t start_us = clock_mono_us();
 	struct err e = ERR_INIT;
-	struct gw_req r = { .conf = t->gw->conf, .db = t->db, .bus = t->bus, .bells = t->bells, .arena = t->arena,
-	    .cursor_key = &t->gw->cursor_key, .conns = t->gw->conns, .kits = t->gw->kits,
-	    .ready = t->gw->ready, .status = 200 };
-	char allow[64] = "";
+	struct gw_req r;
+	char allow[64];
 
-	request_id(r.id);
-	conns_note(t->gw->conns, connection_of(fcgi));
-	if (head_check(fcgi->envp, &e) == 0 &&
-	    route_match(method ? method : "", raw_path(fcgi, t->arena), t->arena, &r.route, r.param, allow, &e) == 0)
-		allow[0] = '\0';
+	(void)begin(t, &r, fcgi, allow, &e);
 	if (r.route && shape_multipart(r.route->body)) {
 		if (hand_over(t, &r, fcgi, start_us, &e))
 			return false;

@@ -13,6 +13,7 @@
 #include "cursor.h"
 #include "db.h"
 #include "dedupe.h"
+#include "park.h"
 #include "req.h"
 
 struct uploads;
@@ -56,6 +57,12 @@ struct gw_thread {
 bool serve(struct gw_thread *t, FCGX_Request *fcgi);
 /* The same of one that has waited for its turn (waiting.h): its key has been looked at, it counts as begun. */
 bool serve_on(struct gw_thread *t, struct gw_req *r, FCGX_Request *fcgi, int64_t start_us);
+
+/*
+ * What the spare thread does (park.h), whose t has no connection to Postgres: who needs none is answered, who does is kept, or refused when too
+ * many are or Postgres is known to stand still.
+ */
+enum park_spare serve_spare(struct gw_thread *t, FCGX_Request *fcgi, bool full);
 
 /* For what was handed over. Which call r is an attempt of, by its headers and what its body says. */
 int serve_attempt(const struct gw_req *r, const FCGX_Request *fcgi, const char *body, size_t len, struct dedupe_id *out, struct err *e);

@@ -128,12 +128,18 @@ together_rest(struct together *all, struct gw_thread *t)
 }
 
 static void
-ready(void *arg, void *thread_arg)
+note(void *arg)
 {
-	struct together *all = arg;
+	const struct together *all = arg;
 
 	warmq_readable(all->queue);
-	answer(all, thread_arg);
+}
+
+static void
+ready(void *arg, void *thread_arg)
+{
+	note(arg);
+	answer(arg, thread_arg);
 }
 
 static int
@@ -168,8 +174,8 @@ open_at(struct park *park, void (*finish)(struct together *, struct gw_thread *,
 
 	all->flights = flights_new();
 	all->finish = finish;
-	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .pending = pending, .gathers = gathers, .flush = flush,
-	    .arg = all });
+	all->seat = park_aside(park, &(const struct park_aside){ .ready = ready, .note = note, .pending = pending, .gathers = gathers,
+	    .flush = flush, .arg = all });
 	return all;
 }
 

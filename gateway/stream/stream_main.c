@@ -21,10 +21,12 @@
 
 #include "auth.h"
 #include "conf.h"
+#include "db.h"
 #include "door.h"
 #include "harden.h"
 #include "hub.h"
 #include "log.h"
+#include "still.h"
 #include "xalloc.h"
 
 #define STOP_MS 2000
@@ -106,6 +108,13 @@ listen_at(const char *path, const char *group, struct err *e)
 	return fd;
 }
 
+/* Does it answer? A stream only reads (lib/store/still.h). */
+static int
+ask_postgres(struct db *db, struct err *e)
+{
+	return DB_RUN(db, STMT_STREAM_SESSION, NULL, e, "", "");
+}
+
 static int
 run(struct conf *c, struct err *e)
 {
@@ -123,6 +132,7 @@ run(struct conf *c, struct err *e)
 	listen_fd = listen_at(c->listen_socket, c->listen_group, e);
 	if (listen_fd < 0)
 		return -1;
+	still_watch(db_open(c->pg_dsn, DB_STREAM, (int)c->pg_timeout_ms), ask_postgres, (int)c->pg_timeout_ms / 2);
 	stop.hub = hub_new(loop, c);
 	stop.doors = doors_open(c, auth, stop.hub, listen_fd);
 	loop_watch(loop, sig, EPOLLIN, on_signal, &stop);

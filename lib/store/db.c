@@ -2,8 +2,8 @@
  * db: see db.h. The blocking client: one connection, all statements of this process prepared when it opens, one statement at a time;
  * transactions are dbtx.c's.
  *
- * A connection that was lost while idle is replaced before the next statement. One that is lost under a statement fails that call (the
- * caller decides what the loss means); the next one reconnects. A statement that is its own transaction is run again after a deadlock or
+ * A connection that was lost while idle is replaced before the next statement. One that is lost under a statement, or given up because no
+ * answer comes, fails that call (the caller decides what the loss means); the next one reconnects. A statement that is its own transaction is run again after a deadlock or
  * serialization failure. A crash here leaves at most an open transaction, which Postgres rolls back.
  */
 #include "db_in.h"
@@ -17,6 +17,7 @@
 #include "db_stmts.h"
 #include "failpoint.h"
 #include "id.h"
+#include "still.h"
 #include "xalloc.h"
 
 #define RUNS 3		/* of a transaction that is taken back for another's sake */
@@ -35,7 +36,28 @@ db_open(const char *dsn, enum db_user user, int timeout_ms)
 
 	db->conninfo = db_conninfo(dsn, timeout_ms, 0, false);
 	db->user = user;
+	db->wait = pgwait_of(timeout_ms);
 	return db;
+}
+
+void
+db_until(struct db *db, int64_t mono_ms)
+{
+	db->wait.until_ms = mono_ms;
+}
+
+void
+db_insist(struct db *db, int64_t mono_ms)
+{
+	db->insists = true;
+	db->wait.until_ms = mono_ms;
+	db->wait.gave_up = false;
+}
+
+bool
+db_gave_up(const struct db *db)
+{
+	return db->wait.gave_up;
 }
 
 void
@@ -76,7 +98,7 @@ prepare_all(struct db *db, struct err *e)
 
 		if (!(db_stmts[i].users & (int)db->user) || db_stmts[i].replan)
 			continue;
-		r = PQprepare(db->conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL);
+		r = pgwait_prepare(db->conn, db_stmts[i].name, db_stmts[i].sql, &db->wait);
 		if (PQresultStatus(r) != PGRES_COMMAND_OK)
 			return db_result_err(r, (enum db_stmt)i, e), err_wrap(e, "prepare");
 	}
@@ -107,14 +129,16 @@ db_left(PGconn *conn)
 int
 db_ensure(struct db *db, struct err *e)
 {
+	if (still_stands() && !db->insists)
+		return err_fault(e, EK_UNAVAILABLE, 0, "Postgres stands still");
 	if (db->waits)
 		db->waits();
 	if (db->conn && PQstatus(db->conn) == CONNECTION_OK && !db->swollen && !db_left(db->conn))
 		return 0;
 	db_drop(db);
-	db->conn = PQconnectdb(db->conninfo);
+	db->conn = pgwait_connect(db->conninfo, &db->wait);
 	if (PQstatus(db->conn) != CONNECTION_OK) {
-		err_fault(e, EK_UNAVAILABLE, 0, "connect to Postgres: %s", PQerrorMessage(db->conn));
+		err_fault(e, EK_UNAVAILABLE, 0, "connect to Postgres: %s", db->wait.gave_up ? "no answer" : PQerrorMessage(db->conn));
 		db_drop(db);
 		return -1;
 	}
@@ -212,6 +236,17 @@ db_no_more(struct err *e)
 	return -1;
 }
 
+/* NULL: it could not be sent. */
+static PGresult *
+answer_to(struct db *db, enum db_stmt stmt, int nparams, const char *const *params)
+{
+	const struct db_stmt_def *s = &db_stmts[stmt];
+	int sent = s->replan ? PQsendQueryParams(db->conn, s->sql, nparams, NULL, params, NULL, NULL, 0)
+			     : PQsendQueryPrepared(db->conn, s->name, nparams, params, NULL, NULL, 0);
+
+	return sent ? pgwait_answer(db->conn, &db->wait) : NULL;
+}
+
 static int
 run_one(struct db *db, enum db_stmt stmt, int nparams, const char *const *params, PGresult **out, struct err *e)
 {
@@ -233,10 +268,7 @@ run_one(struct db *db, enum db_stmt stmt, int nparams, const char *const *params
 	if (FAILPOINT_ERR(DB_RUN, e) < 0)
 		return -1;
 	db->swollen = db->swollen || db_large(nparams, params);
-	if (db_stmts[stmt].replan)
-		r = PQexecParams(db->conn, db_stmts[stmt].sql, nparams, NULL, params, NULL, NULL, 0);
-	else
-		r = PQexecPrepared(db->conn, db_stmts[stmt].name, nparams, params, NULL, NULL, 0);
+	r = answer_to(db, stmt, nparams, params);
 	st = PQresultStatus(r);
 	db->swollen = db->swollen || PQresultMemorySize(r) > DB_LARGE;
 	FAILPOINT(DB_RAN);

@@ -6,7 +6,9 @@
  * are text. Nothing else in C contains SQL.
  *
  * Blocking use (gateway, hub, roostctl): db_open, db_run, db_tx_*. A lost connection is reopened by the next call; a call that lost
- * the connection fails with EK_UNAVAILABLE, or with EK_UNCERTAIN when a commit was under way.
+ * the connection fails with EK_UNAVAILABLE, or with EK_UNCERTAIN when a commit was under way. One whose answer does not come is given up, a
+ * while after the server's own statement_timeout (pgwait.h): it was lost then. While Postgres is known to stand still (still.h) nothing is
+ * begun: EK_UNAVAILABLE.
  * Pipelined use (worker): dbq.h.
  */
 #ifndef ROOST_STORE_DB_H
@@ -32,6 +34,11 @@ struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);
 void db_close(struct db **db);
 /* Is called before the calling thread waits for Postgres, but not again within a transaction. */
 void db_on_wait(struct db *db, void (*waits)(void));
+/* Every wait from now on ends at this time (clock_mono_ms()) at the latest; db_insist(): and begins even when Postgres is known to stand still. */
+void db_until(struct db *db, int64_t mono_ms);
+void db_insist(struct db *db, int64_t mono_ms);
+/* Was the connection that this one last had, or tried to have, given up for want of an answer? */
+bool db_gave_up(const struct db *db);
 
 /*
  * Run one statement; nparams must equal the statement's (checked). *out (owned: AUTO(pgres)) may be NULL when rows do not matter.

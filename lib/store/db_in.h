@@ -6,6 +6,7 @@
 #define ROOST_STORE_DB_IN_H
 
 #include "db.h"
+#include "pgwait.h"
 
 #define DB_LARGE (4UL << 20)	/* bytes of one statement's parameters or rows after which the connection is renewed */
 
@@ -13,6 +14,8 @@ struct db {
 	char *conninfo;
 	enum db_user user;
 	PGconn *conn;
+	struct pgwait wait;	/* how long for an answer */
+	bool insists;		/* also when Postgres is known to stand still */
 	bool in_tx;
 	struct db_outer *outer;	/* a transaction around the caller's, or NULL */
 	void (*waits)(void);	/* is told before we do, or NULL */

@@ -57,6 +57,6 @@ db_conninfo(const char *dsn, int timeout_ms, int lock_ms, bool fixed_plans)
 	 * does has been stopped, and its locks must not outlast it by much. Where plans are fixed, none is made for the values of one call:
 	 * of a statement that takes an array Postgres believes for ever that the next such plan will be worth its making (half of a turn's cost).
 	 */
-	return xasprintf("%s connect_timeout=3 options='-c enable_seqscan=off -c jit=off -c statement_timeout=%d -c lock_timeout=%d "
+	return xasprintf("%s options='-c enable_seqscan=off -c jit=off -c statement_timeout=%d -c lock_timeout=%d "
 	    "-c idle_in_transaction_session_timeout=10000%s'", dsn, timeout_ms, lock_ms, fixed_plans ? " -c plan_cache_mode=force_generic_plan" : "");
 }

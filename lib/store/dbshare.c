@@ -1,7 +1,8 @@
 /*
  * dbshare: see dbshare.h. Nobody waits for anybody: a statement is put into a queue, and whoever gets the connection (it is only ever tried)
  * sends what is there and reads what has come, for all. Who does not get it has left a word in `todo` or `readable`, at which the holder
- * looks again after letting go. Connecting is the one thing that takes longer; meanwhile dbshare_send() says false.
+ * looks again after letting go. Connecting is the one thing that takes longer (pgwait.h); meanwhile dbshare_send() says false, as it does while
+ * Postgres stands still.
  *
  * A connection that is lost, or given up because its oldest statement is stuck (a lock, a stalled disk), fails what was on its way: the
  * callers read again by connections of their own. They are told one by one, the oldest last: it may hold up the thread that is told. The
@@ -16,6 +17,8 @@
 #include "clock.h"
 #include "db_stmts.h"
 #include "log.h"
+#include "pgwait.h"
+#include "still.h"
 #include "xalloc.h"
 
 #define IN_FLIGHT 64
@@ -45,6 +48,7 @@ struct dbshare {
 	dbshare_watch *watch;
 	void *arg;
 	PGconn *conn;
+	struct pgwait wait;		/* while connecting: nothing is waited for afterwards */
 	bool swollen;
 	int64_t retry_ms;
 	unsigned first, n;		/* of ring; without a connection: those that it has lost */
@@ -67,6 +71,7 @@ dbshare_open(const char *dsn, enum db_user user, int timeout_ms, dbshare_watch *
 	pthread_mutex_init(&s->lock, NULL);
 	s->conninfo = xasprintf("%s application_name=" DBSHARE_NAME, conninfo);
 	s->user = user;
+	s->wait = pgwait_of(timeout_ms);
 	s->watch = watch;
 	s->arg = arg;
 	return s;
@@ -106,7 +111,7 @@ prepare(struct dbshare *s)
 
 		if (!db_stmts[i].shared || !(db_stmts[i].users & (int)s->user))
 			continue;
-		r = PQprepare(s->conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL);
+		r = pgwait_prepare(s->conn, db_stmts[i].name, db_stmts[i].sql, &s->wait);
 		if (PQresultStatus(r) != PGRES_COMMAND_OK)
 			return false;
 	}
@@ -123,9 +128,10 @@ connected(struct dbshare *s)
 	if (now < s->retry_ms)
 		return false;
 	s->retry_ms = now + RETRY_MS;
-	s->conn = PQconnectdb(s->conninfo);
+	s->conn = pgwait_connect(s->conninfo, &s->wait);
 	PQsetNoticeReceiver(s->conn, quiet, NULL);
-	if (PQstatus(s->conn) != CONNECTION_OK || !prepare(s) || !PQenterPipelineMode(s->conn)) {
+	if (PQstatus(s->conn) != CONNECTION_OK || !prepare(s) || PQsetnonblocking(s->conn, 0) != 0 ||
+	    !PQenterPipelineMode(s->conn)) {		/* what is sent fits into the socket's buffer */
 		log_warn("shared_connection", "error", PQerrorMessage(s->conn), NULL);
 		drop(s);
 		return false;
@@ -175,7 +181,7 @@ dbshare_send(struct dbshare *s, const struct db_later *q, void *ticket)
 	int64_t now = clock_mono_us();
 	bool room;
 
-	if (waiting_us(s, now) > LATE_US || !reach(s))
+	if (still_stands() || waiting_us(s, now) > LATE_US || !reach(s))
 		return false;
 	pthread_mutex_lock(&s->queue_lock);
 	room = atomic_load(&s->pending) < IN_FLIGHT;

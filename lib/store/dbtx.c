@@ -23,7 +23,7 @@ db_around(const struct db *db)
 static int
 control(struct db *db, const char *word, struct err *e)
 {
-	AUTO(pgres) PGresult *r = PQexec(db->conn, word);
+	AUTO(pgres) PGresult *r = PQsendQuery(db->conn, word) ? pgwait_answer(db->conn, &db->wait) : NULL;
 
 	if (PQresultStatus(r) == PGRES_COMMAND_OK)
 		return 0;
@@ -80,11 +80,11 @@ send_steps(PGconn *conn, int flags, const struct db_step *steps, int n)
 
 /* The answer to the next command of a pipeline; it is followed by a NULL. */
 static PGresult *
-next_answer(PGconn *conn)
+next_answer(struct db *db)
 {
-	PGresult *r = PQgetResult(conn);
+	PGresult *r = pgwait_result(db->conn, &db->wait);
 
-	PQclear(r ? PQgetResult(conn) : NULL);
+	PQclear(r ? pgwait_result(db->conn, &db->wait) : NULL);
 	return r;
 }
 
@@ -96,7 +96,7 @@ read_steps(struct db *db, int flags, const struct db_step *steps, int n, bool *o
 	int total = n + begin + commit, rc = 0;
 
 	for (int i = 0; i < total; i++) {
-		AUTO(pgres) PGresult *r = next_answer(db->conn);
+		AUTO(pgres) PGresult *r = next_answer(db);
 		const struct db_step *s = i >= begin && i - begin < n ? &steps[i - begin] : NULL;
 		ExecStatusType st = PQresultStatus(r);
 
@@ -110,7 +110,7 @@ read_steps(struct db *db, int flags, const struct db_step *steps, int n, bool *o
 			rc = db_result_err(r, s ? s->stmt : STMT_COUNT, e);
 		}
 	}
-	PQclear(PQgetResult(db->conn));		/* the sync */
+	PQclear(pgwait_result(db->conn, &db->wait));	/* the sync */
 	return rc;
 }
 

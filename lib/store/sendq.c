@@ -201,5 +201,5 @@ sendq_open(const char *dsn, int timeout_ms, int late_ms, const struct inbox_caps
 	struct inbox_caps *own = xcalloc(1, sizeof *own);
 
 	*own = *caps;
-	return warmq_open(&kind, own, conninfo, late_ms, watch, arg);
+	return warmq_open(&kind, own, conninfo, timeout_ms, late_ms, watch, arg);
 }

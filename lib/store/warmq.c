@@ -16,6 +16,8 @@
 #include "db_stmts.h"
 #include "failpoint.h"
 #include "log.h"
+#include "pgwait.h"
+#include "still.h"
 #include "xalloc.h"
 
 #define QUEUE_MAX 256
@@ -25,6 +27,7 @@ struct warmq {
 	const struct warmq_kind *kind;
 	void *own;			/* the kind's */
 	char *conninfo;
+	int timeout_ms;			/* statement_timeout */
 	int64_t late_us;
 	warmq_watch *watch;
 	void *arg;
@@ -94,7 +97,7 @@ quiet(void *arg, const PGresult *r)
 }
 
 struct warmq *
-warmq_open(const struct warmq_kind *kind, void *own, const char *conninfo, int late_ms, warmq_watch *watch, void *arg)
+warmq_open(const struct warmq_kind *kind, void *own, const char *conninfo, int timeout_ms, int late_ms, warmq_watch *watch, void *arg)
 {
 	struct warmq *q = xcalloc(1, sizeof *q);
 
@@ -102,6 +105,7 @@ warmq_open(const struct warmq_kind *kind, void *own, const char *conninfo, int l
 	q->kind = kind;
 	q->own = own;
 	q->conninfo = xasprintf("%s application_name=%s", conninfo, kind->name);
+	q->timeout_ms = timeout_ms;
 	q->late_us = (int64_t)late_ms * 1000;
 	q->watch = watch;
 	q->arg = arg;
@@ -141,14 +145,14 @@ warmq_close(struct warmq **qp)
 }
 
 static bool
-prepare(PGconn *conn, const struct warmq_kind *kind)
+prepare(PGconn *conn, const struct warmq_kind *kind, struct pgwait *wait)
 {
 	for (int i = 0; i < STMT_COUNT; i++) {
 		AUTO(pgres) PGresult *r = NULL;
 
 		if (!kind->uses((enum db_stmt)i))
 			continue;
-		r = PQprepare(conn, db_stmts[i].name, db_stmts[i].sql, 0, NULL);
+		r = pgwait_prepare(conn, db_stmts[i].name, db_stmts[i].sql, wait);
 		if (PQresultStatus(r) != PGRES_COMMAND_OK)
 			return false;
 	}
@@ -160,7 +164,7 @@ warmq_wants(struct warmq *q)
 {
 	bool wants;
 
-	if (!atomic_load(&q->wanted))
+	if (!atomic_load(&q->wanted) || still_stands())
 		return false;
 	pthread_mutex_lock(&q->lock);
 	wants = !q->conn && !q->connecting && clock_mono_ms() >= q->retry_ms;
@@ -171,6 +175,7 @@ warmq_wants(struct warmq *q)
 void
 warmq_connect(struct warmq *q)
 {
+	struct pgwait wait = pgwait_of(q->timeout_ms);
 	PGconn *conn;
 	bool mine;
 
@@ -181,9 +186,10 @@ warmq_connect(struct warmq *q)
 	pthread_mutex_unlock(&q->lock);
 	if (!mine)
 		return;
-	conn = PQconnectdb(q->conninfo);
+	conn = pgwait_connect(q->conninfo, &wait);
 	PQsetNoticeReceiver(conn, quiet, NULL);
-	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, q->kind) || !PQenterPipelineMode(conn)) {
+	if (PQstatus(conn) != CONNECTION_OK || !prepare(conn, q->kind, &wait) || PQsetnonblocking(conn, 0) != 0 ||
+	    !PQenterPipelineMode(conn)) {
 		log_warn(q->kind->trouble, "error", PQerrorMessage(conn), NULL);
 		PQfinish(conn);
 		conn = NULL;
@@ -199,10 +205,31 @@ warmq_connect(struct warmq *q)
 
 /* --- sending ----------------------------------------------------------------------------------------------------------------- */
 
+/* Has the set been on its way for longer? */
+static bool
+out_for(const struct warmq *q, int64_t us)
+{
+	return q->set.n > 0 && clock_mono_us() - q->sent_us > us;
+}
+
 static bool
 late(const struct warmq *q)
 {
-	return q->set.n > 0 && clock_mono_us() - q->sent_us > q->late_us;
+	return out_for(q, q->late_us);
+}
+
+/* With the lock, of one that is late: as long as a thread would wait for it, and no longer (pgwait.h). */
+static void
+look_at_late(struct warmq *q)
+{
+	const struct pgwait wait = pgwait_of(q->timeout_ms);
+
+	if (out_for(q, wait.suspect_ms * 1000LL))
+		still_suspect();
+	if (out_for(q, wait.bound_ms * 1000LL)) {
+		pgwait_give_up(q->conn);
+		lose(q, "an answer does not come");
+	}
 }
 
 /* With the lock: what waits leaves, if the connection is free. */
@@ -230,7 +257,7 @@ open_now(struct warmq *q)
 {
 	if (!q->conn)
 		atomic_store(&q->wanted, true);
-	return q->conn && q->queue.n < QUEUE_MAX && !late(q);
+	return q->conn && q->queue.n < QUEUE_MAX && !late(q) && !still_stands();
 }
 
 bool
@@ -377,9 +404,10 @@ warmq_take(struct warmq *q, bool *out_more)
 	pthread_mutex_lock(&q->lock);
 	if (readable && q->conn)
 		read_answers(q);
-	if (late(q))
+	if (late(q)) {
 		answer(q, &q->queue, WARMQ_ALONE);
-	else if (readable)
+		look_at_late(q);
+	} else if (readable)
 		send_next(q);
 	i = hand_out(q);
 	*out_more = q->others.n > 0;

@@ -6,7 +6,8 @@
  *
  * An error takes its whole set back, and each goes alone, by its thread's own connection: which of them was wrong is found out there. What
  * was on its way when the connection was lost is uncertain. Nothing is ever run twice here. While an answer is late (a disk, a lock),
- * nothing more is taken, and what waits is given back to go by its thread's own connection.
+ * nothing more is taken, and what waits is given back to go by its thread's own connection. A connection whose answer does not come at all is
+ * given up (pgwait.h).
  *
  * All functions may be called by several threads at once.
  */
@@ -92,9 +93,10 @@ struct warmq_kind {
 };
 
 /*
- * No connection yet. own: send()'s, on the heap or NULL, now the queue's. conninfo: db_conninfo()'s; late_ms: an answer that takes longer
- * is late.
+ * No connection yet. own: send()'s, on the heap or NULL, now the queue's. conninfo: db_conninfo()'s, with this timeout_ms; late_ms: an answer
+ * that takes longer is late.
  */
-struct warmq *warmq_open(const struct warmq_kind *kind, void *own, const char *conninfo, int late_ms, warmq_watch *watch, void *arg);
+struct warmq *warmq_open(const struct warmq_kind *kind, void *own, const char *conninfo, int timeout_ms, int late_ms, warmq_watch *watch,
+    void *arg);
 
 #endif

@@ -100,5 +100,5 @@ writeq_open(const char *dsn, int timeout_ms, int late_ms, warmq_watch *watch, vo
 	    .choose = choose, .send = send_set, .refused = refused };
 	AUTO(str) char *conninfo = db_conninfo(dsn, timeout_ms, 0, true);
 
-	return warmq_open(&kind, NULL, conninfo, late_ms, watch, arg);
+	return warmq_open(&kind, NULL, conninfo, timeout_ms, late_ms, watch, arg);
 }
