@@ -12,7 +12,7 @@ const CUSTOM = { type: 'custom', name: 'lookup', description: 'Look something up
 const KEYS = ['archived_at', 'created_at', 'description', 'execution_identity', 'id', 'mcp_servers', 'metadata', 'model', 'multiagent', 'name',
 	'skills', 'system', 'tools', 'type', 'updated_at', 'version'];
 
-describe('agents', { concurrency: true }, () => {
+describe('agents', { concurrency: 16 }, () => {
 	test('create with the least: every key is there, with its default', async () => {
 		const a = await agents.create({ name: 'x', model: MODEL });
 		assert.deepEqual(Object.keys(a).sort(), KEYS);

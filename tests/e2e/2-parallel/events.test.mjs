@@ -14,7 +14,7 @@ const events = c.beta.sessions.events;
 let b, w;		// w: a session with one finished turn of two steps, only read by the list tests
 const ids = (list) => list.map((e) => e.id);
 
-describe('events', { concurrency: true }, () => {
+describe('events', { concurrency: 16 }, () => {
 	before(async () => {
 		b = await bench(c);
 		w = await Watch.begin(b);

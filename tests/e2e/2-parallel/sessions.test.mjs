@@ -14,7 +14,7 @@ let b;
 const ALWAYS = ['agent', 'archived_at', 'budget', 'created_at', 'environment_id', 'id', 'metadata', 'outcome_evaluations', 'resources',
 	'stats', 'status', 'title', 'type', 'updated_at', 'usage', 'vault_ids'];
 
-describe('sessions', { concurrency: true }, () => {
+describe('sessions', { concurrency: 16 }, () => {
 	before(async () => { b = await bench(c, { system: 'base system', metadata: { not: 'copied' } }); });
 
 	test('create with the least', async () => {

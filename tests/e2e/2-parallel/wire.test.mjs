@@ -22,7 +22,7 @@ function envelope(res, ...statuses) {
 	assert.equal(res.headers['request-id'], res.json.request_id);
 }
 
-describe('the wire', { concurrency: true }, () => {
+describe('the wire', { concurrency: 16 }, () => {
 	before(async () => {
 		b = await bench(c);
 		started = b.agent.created_at;
