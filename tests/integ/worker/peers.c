@@ -20,7 +20,7 @@
 #include "cleanup.h"
 #include "clock.h"
 
-#define SETTINGS "lease_s = 30\nbeat_ms = 2000\npoll_ms = 60000\n"
+#define SETTINGS "lease_s = 120\nbeat_ms = 2000\npoll_ms = 60000\n"
 #define FRESH_US 6000000	/* three beats: whose row is older stands in nobody's line */
 #define LATER_US 15000		/* how long the next in the line leaves a session to the first */
 

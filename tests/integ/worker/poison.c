@@ -4,7 +4,7 @@
  * operator can let it try again. What a request that died with its worker may have cost is a gap.
  *
  * A debug build dies at a failpoint in the poison's model reply. A release build has none: there the worker is killed while the poison
- * streams, and the file says what it would have said, had the worker died in its turn.
+ * is about to speak, and the file says what it would have said, had the worker died in its turn.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -28,6 +28,12 @@
 #define NEIGHBOURS 50
 #define ATTEMPTS 4
 
+#ifdef ROOST_FAILPOINTS
+#define POISON "fake-1"
+#else
+#define POISON "fault-stall"	/* it waits for its worker's end */
+#endif
+
 static char at_hand[128], points[128], settings[512];
 
 static int
@@ -36,6 +42,9 @@ start(void **state)
 	(void)state;
 	rig_start();
 	rig_provider();
+	free(rig_sql("INSERT INTO model (id, display_name, context_window, max_output_tokens) VALUES ('bad', 'Bad', 200000, 8192)"));
+	free(rig_sql("INSERT INTO model_route VALUES ('bad', 0, 'fake', '%s')", POISON));
+	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
 	snprintf(at_hand, sizeof(at_hand), "%s/at-hand", rig_dir);
 	snprintf(points, sizeof(points), "%s/points", rig_dir);
 	snprintf(settings, sizeof(settings), "lease_s = 2\nbeat_ms = 300\npoll_ms = 100\npoison_attempts = %d\nat_hand_file = %s\n"
@@ -101,7 +110,7 @@ poison_among_neighbours(void **state)
 
 	(void)state;
 	set_points("model.after/sesn_poison kill\n");
-	rig_session("sesn_poison", "fake");
+	rig_session("sesn_poison", "bad");
 	rig_message("!provider {\"word_ms\":250}\none two three four five six seven eight");
 	rig_send("sesn_poison");
 	for (int i = 0; i < NEIGHBOURS; i++)
@@ -137,7 +146,7 @@ dead_letter(void **state)
 	    " (SELECT * FROM event WHERE session_id = 'sesn_poison' ORDER BY seq DESC LIMIT 3) e");
 	rig_wait("0", "SELECT count(*) FROM suspect");
 	/* every request of it was paid for and lost */
-	rig_wait("4 worker_lost fake", "SELECT count(*) || ' ' || min(cause) || ' ' || min(model) FROM meter_gap WHERE session_id = 'sesn_poison'");
+	rig_wait("4 worker_lost bad", "SELECT count(*) || ' ' || min(cause) || ' ' || min(model) FROM meter_gap WHERE session_id = 'sesn_poison'");
 	rig_wait("t", "SELECT bool_and(type = 'span.model_request_start') FROM meter_gap g JOIN event e USING (session_id, seq)");
 }
 
@@ -176,6 +185,8 @@ tried_again(void **state)
 {
 	(void)state;
 	set_points("");
+	free(rig_sql("UPDATE model_route SET upstream = 'fake-1' WHERE model_id = 'bad'"));
+	free(rig_sql("UPDATE catalogue SET generation = generation + 1"));
 	free(rig_sql("CREATE TABLE schema_migration (version int)"));	/* which a throw-away Postgres has not */
 	roostctl_says("check --session sesn_poison >/dev/null && echo fine", "fine");
 	roostctl_says("dead list", "sesn_poison");
