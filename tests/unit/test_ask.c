@@ -15,7 +15,7 @@
 
 #define MAX 256
 #define SILENT_MS 50		/* how long a peer that says nothing is waited for, */
-#define LATE_MS 20000		/* and one that has said something: it is there */
+#define LATE_MS 20000		/* and one that has said something, or has gone: it is there */
 
 static json_t *unasked;		/* what *out holds before */
 
@@ -32,7 +32,7 @@ ask(const char *text, size_t len, int stays, json_t **out, struct err *e)
 		assert_int_equal(ask_send(fd[1], text, len, clock_mono_ms() + LATE_MS, &sending), 0);
 	if (!stays)
 		close(fd[1]);
-	rc = ask_json(fd[0], "{\"op\":\"x\"}", MAX, clock_mono_ms() + (text ? LATE_MS : SILENT_MS), out, e);
+	rc = ask_json(fd[0], "{\"op\":\"x\"}", MAX, clock_mono_ms() + (text || !stays ? LATE_MS : SILENT_MS), out, e);
 	close(fd[0]);
 	if (stays)
 		close(fd[1]);

@@ -39,8 +39,8 @@ timers(void **state)
 {
 	struct seen s = { .loop = loop_new() };
 
-	loop_after(s.loop, 30, stop, &s);
-	loop_after(s.loop, 10, put_b, &s);
+	loop_after(s.loop, 600, stop, &s);		/* far apart: they are set one after another */
+	loop_after(s.loop, 300, put_b, &s);
 	loop_after(s.loop, 1, put_a, &s);
 	loop_after(s.loop, 1, put_b, &s);
 	s.t = loop_after(s.loop, 2, put_a, &s);
@@ -100,7 +100,7 @@ many_timers_in_order(void **state)
 
 	srand(7);
 	for (i = 0; i < 200; i++)
-		t[i] = loop_after(l, 1000 + rand() % 1000, put_a, &s);
+		t[i] = loop_after(l, 60000 + rand() % 1000, put_a, &s);
 	for (i = 0; i < 200; i += 2)
 		loop_cancel(l, &t[i]);
 	loop_after(l, 5, stop, &s);
