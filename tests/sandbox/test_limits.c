@@ -124,12 +124,12 @@ floods(void)
 	restart();
 	r = sh_within(S,
 	    "python3 -c \"\nimport os\nfds=[]\ntry:\n  while True: fds.append(os.open('/dev/null', 0))\nexcept OSError as e: "
-	    "print(e.errno, len(fds) < 4096)\"", 5000);
+	    "print(e.errno, len(fds) < 4096)\"", 30000);
 	is_text(r, false, "24 True\n", "open files end in EMFILE");
 	has_text(sh_within(S,
 	    "python3 -c \"\nimport ctypes\nl=ctypes.CDLL(None, use_errno=True)\nn=0\nwhile l.shmget(0, ctypes.c_size_t(1<<20), "
 	    "0o1600) >= 0 and n < 1000: n += 1\nprint(n < 64)\"",
-	    5000), false, "True\n", "System V shared memory is small");
+	    30000), false, "True\n", "System V shared memory is small");
 	usable("resource floods");
 }
 

@@ -1,5 +1,6 @@
 /* test_outputs: what a session leaves in /mnt/session/outputs is handed over once, whatever else lies there, and survives hands. */
 #include <signal.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,12 +180,21 @@ collects_in_group(void *ctx)
 static void
 bounded(void)
 {
-	int n;
+	bool seen = false;
 
-	(void)sh("sesn_outputs_slow", "cd " OUT "; truncate -s 480M zeros");
-	n = send_req(shared, req_of("pause", "sesn_outputs_slow", 1));
-	check(until(collects_in_group, NULL, SOON_MS), "what collects has the limits of a sandbox");
-	published(wait_reply(shared, n), false);
+	/* who looks too late to see it at work gives it more to do */
+	for (int64_t end = now_ms() + SOON_MS; !seen && now_ms() < end;) {
+		struct pollfd answer = { .fd = shared, .events = POLLIN };
+		int n;
+
+		(void)sh("sesn_outputs_slow", "cd " OUT "; truncate -s 480M zeros; echo $RANDOM >> zeros");
+		n = send_req(shared, req_of("pause", "sesn_outputs_slow", 1));
+		do
+			seen = collects_in_group(NULL);
+		while (!seen && poll(&answer, 1, 0) == 0);
+		published(wait_reply(shared, n), false);
+	}
+	check(seen, "what collects has the limits of a sandbox");
 	json_decref(ask(shared, req_of("destroy", "sesn_outputs_slow", 1)));
 }
 

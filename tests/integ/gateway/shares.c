@@ -23,7 +23,7 @@
 #define THREADS 4
 #define WAITING 6		/* waiting_org_max */
 #define ALL (THREADS - 1 + WAITING)
-#define SOON_MS 5000
+#define SOON_MS 30000		/* half of what a lock is waited for (pg_timeout_ms): who waits for a thread that waits is later */
 #define STUCK "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"	/* as it is now, inside a transaction too */
 
 static char agent[ID_MAX], environment[ID_MAX], other_agent[ID_MAX], other_environment[ID_MAX];
@@ -150,6 +150,26 @@ hold_too_many(int fd[ALL + 1])
 	fd[which] = fd[ALL];
 }
 
+/*
+ * A read that needs no thread: nothing else of this organization is answered by anything but 429 now. Where Postgres has kept the shared
+ * connection waiting for so long that it was given up (dbshare.c), the next one is made within a second, when a read has asked for it.
+ */
+static void
+read_quickly(const char *uri)
+{
+	AUTO(str) char *what = xstrdup(uri);
+
+	for (int64_t end = clock_mono_ms() + SOON_MS;;) {
+		__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+		gwr_send(GWR_A, "GET", what, NULL, 0, NULL, &r);
+		if (r.status == 200)
+			return;
+		assert_int_equal(r.status, 429);
+		assert_true(clock_mono_ms() < end);
+	}
+}
+
 /* What needs no thread, or none for long, is done for the same organization, too. */
 static void
 quick_ones_go_on(void **state)
@@ -161,8 +181,8 @@ quick_ones_go_on(void **state)
 	until_shared();
 	hold_too_many(fd);
 	for (int i = 0; i < 10; i++) {
-		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/agents/%s", agent), NULL));
-		json_decref(gwr_ok(GWR_A, "GET", gwr_fmt("/v1/sessions/%s/events?limit=5", session), NULL));
+		read_quickly(gwr_fmt("/v1/agents/%s", agent));
+		read_quickly(gwr_fmt("/v1/sessions/%s/events?limit=5", session));
 		say(GWR_A, session);
 		json_decref(gwr_ok(GWR_A, "POST", "/v1/agents", "{\"name\":\"N\",\"model\":\"roost-scripted\"}"));
 	}
