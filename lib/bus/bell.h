@@ -6,7 +6,7 @@
  *
  * A ring is a hint, as in bus.h: Postgres decides. One that was delivered may still be lost, with the worker that has not read it, or by
  * its reader's crash. It is made up for as a lost entry of Redis is: a worker that lives compares its leases with the database each second
- * (work.c), one that has died is reaped, and what was sent is then due for whoever claims next.
+ * (rounds.c), one that has died is reaped, and what was sent is then due for whoever claims next.
  *
  * Who may write to the socket is believed (its mode and the folder's: ops/setup/users.sh), but what is read is checked all the same. The
  * folder is the workers', so who rings trusts none of its names: it writes to what is a socket there, not a link, and was made by the

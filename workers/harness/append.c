@@ -343,7 +343,7 @@ on_release(void *ctx, const PGresult *r, const struct err *e)
 	if (!sess_answered(s))
 		return;
 	if (e != NULL)
-		log_err("release_failed", e, "session", s->t.id, NULL);	/* work.c finds the row without a session and repeats it */
+		log_err("release_failed", e, "session", s->t.id, NULL);	/* rounds.c finds the row without a session and repeats it */
 	work_due_in(s->wk->work, s->load_failed ? 1000 : 0);
 	sess_fire(s, TE_COMMITTED);
 }

@@ -28,7 +28,7 @@ struct wk {
 	char name[64];		/* lease owner: unique for this life of the process */
 	char host[64];		/* the machine: the same for all its processes, in whatever container */
 	struct loop *loop;
-	struct dbq *db;		/* one connection: results come in the order of the questions, which work.c relies on */
+	struct dbq *db;		/* one connection: results come in the order of the questions, which rounds.c relies on */
 	struct appendq *appends;	/* on that connection */
 	struct busq *bus;
 	struct hands *hands;

@@ -4,7 +4,7 @@
  * that time (session_settle).
  *
  * A kept session is idle, with an empty inbox as of its wake_gen (or runs: a send may open the turn that was prepared for it), and its row in
- * work names this worker: so whoever sends something is told to ring here. It counts as no turn and no bytes. A ring that is lost is made up for by the look at the leases (work.c). Nothing here is
+ * work names this worker: so whoever sends something is told to ring here. It counts as no turn and no bytes. A ring that is lost is made up for by the look at the leases (rounds.c). Nothing here is
  * needed for what is promised: each statement is fenced by owner and epoch, a lease that is gone is forgotten, one that is forgotten is
  * found by that look, and those of a worker that died are ended by the reaper (worker_reap) without a word.
  *

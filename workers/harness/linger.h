@@ -28,7 +28,7 @@ struct kept {
 	char workspace[ID_MAX], session[ID_MAX];
 	int64_t epoch, wake_gen;
 	int64_t until_ms;	/* monotonic: given back then */
-	int64_t mark;		/* work.c: the last round that saw the lease */
+	int64_t mark;		/* rounds.c: the last one that saw the lease */
 	bool again;		/* something came while it was being read or given back */
 	uint32_t xid;		/* what had written the session's row when it was left (xmin); 0: not known */
 	int64_t reserved;	/* bytes that its next turn may take without asking; 0: none are kept for it */

@@ -18,7 +18,7 @@ struct sess {
 	char workspace[ID_MAX];
 	int64_t epoch;
 	enum turn_state state;
-	int64_t mark;			/* work.c: the last round that saw its lease */
+	int64_t mark;			/* rounds.c: the last one that saw its lease */
 	int64_t bytes;			/* work.c: what it counts for in memory, */
 	bool heavy;			/* and whether that is much */
 	int waiting;			/* database answers outstanding: memory must stay */

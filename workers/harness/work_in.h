@@ -1,7 +1,7 @@
 /*
- * work_in: what the files of the worker's table share: work.c (the table, leases, life), claim.c (where sessions come from), standing.c
- * (what others know of this worker, and it of them), kept.c and resume.c (sessions that it keeps for a moment after a turn). Nobody else
- * includes it.
+ * work_in: what the files of the worker's table share: work.c (the table, life), rounds.c (what is looked after once a second: leases,
+ * dead workers, drops), claim.c (where sessions come from), standing.c (what others know of this worker, and it of them), kept.c and
+ * resume.c (sessions that it keeps for a moment after a turn). Nobody else includes it.
  */
 #ifndef ROOST_HARNESS_WORK_IN_H
 #define ROOST_HARNESS_WORK_IN_H
@@ -81,9 +81,14 @@ int work_take_all(struct work *w, const PGresult *r);
 void work_publish(struct work *w, const PGresult *r, int row, int col);
 /* Light sessions are at most this large. */
 int64_t work_heavy_from(const struct work *w);
+/* What a session has grown to counts. */
+void work_weigh_again(struct work *w, struct sess *s);
 /* A draining worker that holds nothing leaves. */
 void work_leave_if_done(struct work *w);
 void work_drain_soft(struct work *w, struct sess *s);
+
+/* rounds.c: from now on, for the life of w->tick. */
+void rounds_start(struct work *w);
 
 /* resume.c: the row of a session that is idle now, as the worker knows it; NULL: it does not. */
 void *resume_row(struct sess *s);
