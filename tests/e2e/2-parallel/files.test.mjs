@@ -304,9 +304,8 @@ describe('broken uploads', { concurrency: 4 }, () => {
 				.replace(`Bearer ${apiKey}`, `Bearer ${t.apiKey}`) + FILE.slice(0, 60));
 			return w;
 		}));
-		const began = performance.now();
 		await Promise.all(Array.from({ length: 40 }, () => c.beta.agents.list({ limit: 1 })));
-		assert.ok(performance.now() - began < 10_000);
+		assert.ok(slow.every((w) => !w.ended && w.buffer.length === 0), 'all of them still wait for the rest of their bodies');
 		for (const w of slow) w.write(`${FILE.slice(60)}--B--`);
 		const answers = await Promise.all(slow.map((w) => w.answer()));
 		assert.deepEqual(answers.map((a) => a.status), slow.map(() => 200));
