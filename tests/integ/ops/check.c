@@ -150,7 +150,7 @@ interrupted(const char *session)
 static pid_t
 survived(const char *session, pid_t worker)
 {
-	say(session, "!provider {\"word_ms\":150}\none two three four five six seven eight nine ten eleven twelve");
+	say(session, "!provider {\"word_ms\":3000,\"times\":1}\none two three four five six seven eight nine ten eleven twelve");
 	rig_wait("1", "SELECT count(*) FROM event WHERE session_id = '%s' AND type = 'span.model_request_start'", session);
 	rig_signal(worker, SIGKILL);
 	worker = rig_worker(SETTINGS);

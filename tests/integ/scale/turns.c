@@ -301,7 +301,7 @@ many_turns(void **state)
 		rig_wait(want, "SELECT count(*) FROM event WHERE type = 'agent.message' AND session_id NOT IN (SELECT 'sesn_' || k FROM generate_series(1, 20) k)");
 	}
 #ifndef __SANITIZE_ADDRESS__
-	assert_true(each < 64);
+	assert_true(each - said < 64);		/* the reply so far is as long as the machine is slow */
 	assert_true(cpu < 100);		/* the goal is 12; a test runs beside others */
 #endif
 	assert_int_equal(shared->requests, 20 + turns);
