@@ -45,6 +45,17 @@ pgr_dsn(const char *role)
 	return xasprintf("host=%s dbname=roost user=%s", pgr_dir, role);
 }
 
+PGconn *
+pgr_begun(const char *sql)
+{
+	AUTO(str) char *admin = pgr_dsn("roost_admin");
+	PGconn *c = PQconnectdb(admin);
+
+	PQclear(PQexec(c, "BEGIN"));
+	PQclear(PQexec(c, sql));
+	return c;
+}
+
 char *
 ask(const char *fmt, ...)
 {

@@ -20,6 +20,9 @@ int pgr_stop(void);
 /* libpq's connection string for one of the roles. The caller frees. */
 char *pgr_dsn(const char *role);
 
+/* A connection of its own, in whose open transaction sql has run: whatever it has locked stays so until PQfinish() or its COMMIT. */
+PGconn *pgr_begun(const char *sql);
+
 /* The answer's first cell, "" for none or NULL; the caller frees. A statement that fails ends the test. */
 char *ask(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

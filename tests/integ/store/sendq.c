@@ -466,17 +466,6 @@ sets_are_bounded(void **state)
 
 /* --- locks, lateness, loss --------------------------------------------------------------------------------------------------- */
 
-static PGconn *
-other(const char *sql)
-{
-	AUTO(str) char *admin = pgr_dsn("roost_admin");
-	PGconn *c = PQconnectdb(admin);
-
-	PQclear(PQexec(c, "BEGIN"));
-	PQclear(PQexec(c, sql));
-	return c;
-}
-
 /* Three messages to s0, s1, s2. */
 static void
 three(struct message m[3])
@@ -497,7 +486,7 @@ a_lock_holds_up_its_own(void **state)
 	PGconn *c;
 
 	three(m);
-	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
+	c = pgr_begun("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
 	send_together(m, 3);
 	until_answered(m, 3);
 	assert_int_equal(m[0].send.item.result, WARMQ_DONE);
@@ -517,7 +506,7 @@ alone_it_waits_a_moment(void **state)
 
 	open_queue(20);
 	three(m);
-	c = other("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
+	c = pgr_begun("SELECT 1 FROM session WHERE id = 's1' FOR UPDATE");
 	send_together(m + 1, 1);
 	until_answered(m + 1, 1);
 	assert_int_equal(m[1].send.item.result, WARMQ_ALONE);
@@ -549,7 +538,7 @@ a_claim_is_told(void **state)
 
 	three(m);
 	run("INSERT INTO work (workspace_id, session_id, due_at) VALUES ('w1', 's1', stamp(9))");
-	c = other("UPDATE work SET lease_owner = 'claimer', lease_epoch = 3 WHERE session_id = 's1'");
+	c = pgr_begun("UPDATE work SET lease_owner = 'claimer', lease_epoch = 3 WHERE session_id = 's1'");
 	send_together(m, 3);
 	until_waiting();
 	PQclear(PQexec(c, "COMMIT"));
@@ -574,7 +563,7 @@ a_change_is_seen(void **state)
 	three(m);
 	run("INSERT INTO work (workspace_id, session_id, due_at, lease_owner, lease_epoch) VALUES ('w1', 's1', stamp(9), 'wk', 7)");
 	before = xmin_of("s1");
-	c = other("UPDATE session SET title = 'changed' WHERE id = 's1'");
+	c = pgr_begun("UPDATE session SET title = 'changed' WHERE id = 's1'");
 	send_together(&m[1], 1);
 	until_waiting();
 	PQclear(PQexec(c, "COMMIT"));
@@ -619,7 +608,7 @@ late_ones_are_passed(void **state)
 	run("CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NEW; END $$");
 	run("CREATE TRIGGER linger BEFORE INSERT ON inbox FOR EACH ROW WHEN (NEW.session_id = 's0') EXECUTE FUNCTION linger()");
 	run("ALTER FUNCTION linger() SET lock_timeout = '20s'");
-	c = other("SELECT pg_advisory_xact_lock(77)");
+	c = pgr_begun("SELECT pg_advisory_xact_lock(77)");
 	send_together(m, 1);
 	assert_true(warmq_put(q, &m[1].send.item));
 	until_waiting();
@@ -644,7 +633,7 @@ lost_ones_are_uncertain(void **state)
 	PGconn *c;
 
 	three(m);
-	c = other("SELECT pg_advisory_xact_lock(77)");
+	c = pgr_begun("SELECT pg_advisory_xact_lock(77)");
 	send_together(m, 2);
 	assert_true(warmq_put(q, &m[2].send.item));
 	until_waiting();

@@ -190,17 +190,6 @@ write_together(struct rig *r, struct new_agent *a, int n)
 	warmq_flush(r->q);
 }
 
-static PGconn *
-other(const char *sql)
-{
-	AUTO(str) char *admin = pgr_dsn("roost_admin");
-	PGconn *c = PQconnectdb(admin);
-
-	PQclear(PQexec(c, "BEGIN"));
-	PQclear(PQexec(c, sql));
-	return c;
-}
-
 static void
 until_waiting(int n)
 {
@@ -306,7 +295,7 @@ static void
 late_ones_are_passed(void **state)
 {
 	struct new_agent a[3];
-	PGconn *c = other("SELECT pg_advisory_xact_lock(77)");
+	PGconn *c = pgr_begun("SELECT pg_advisory_xact_lock(77)");
 
 	open_queue(&one, LATE_MS);
 	for (int i = 0; i < 3; i++)
@@ -331,7 +320,7 @@ static void
 lost_ones_are_uncertain(void **state)
 {
 	struct new_agent a[3];
-	PGconn *c = other("SELECT pg_advisory_xact_lock(77)");
+	PGconn *c = pgr_begun("SELECT pg_advisory_xact_lock(77)");
 
 	for (int i = 0; i < 3; i++)
 		make_agent(&a[i], i, i == 1 ? "hold it" : "A");
@@ -390,7 +379,7 @@ static void
 locks_have_an_order(void **state)
 {
 	struct new_agent a[2], b[2];
-	PGconn *c = other("SELECT pg_advisory_xact_lock(1)");
+	PGconn *c = pgr_begun("SELECT pg_advisory_xact_lock(1)");
 
 	open_queue(&two, DEADLINE_MS);
 	for (int i = 0; i < 2; i++) {
