@@ -11,7 +11,7 @@ import { Watch, calls, ofType, one, textOf } from '../lib/watch.mjs';
 const c = client();
 let b;
 
-describe('canonical order', { concurrency: true }, () => {
+describe('canonical order', { concurrency: 8 }, () => {
 	before(async () => { b = await bench(c, { name: 'Orderly' }); });
 
 	async function play(...turns) {

@@ -17,7 +17,7 @@ const words = (n) => Array.from({ length: n }, (_, i) => `word${i}`).join(' ');
 const path = (id, q = '') => `/v1/sessions/${id}/events/stream${q}`;
 const DELTAS = '?event_deltas%5B%5D=agent.message';
 
-describe('streams', { concurrency: true }, () => {
+describe('streams', { concurrency: 8 }, () => {
 	before(async () => { b = await bench(c); });
 
 	test('headers', async () => {
