@@ -136,7 +136,7 @@ settle(struct once *o, bool *out_replayed, struct err *e)
 	}
 	if (rc == 0) {
 		e->kind = EK_UNAVAILABLE;
-		return err_wrap(e, "not committed");
+		return err_wrap(e, "not committed so far");
 	}
 	return err_wrap(e, "outcome unknown: %s", again.detail);
 }
@@ -168,7 +168,7 @@ settle_bare(struct once *o, struct err *e)
 	if (rc < 0)
 		return err_wrap(e, "outcome unknown: %s", again.detail);
 	e->kind = EK_UNAVAILABLE;
-	return err_wrap(e, "not committed");
+	return err_wrap(e, "not committed so far");
 }
 
 static bool

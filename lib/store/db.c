@@ -41,6 +41,12 @@ db_open(const char *dsn, enum db_user user, int timeout_ms)
 }
 
 void
+db_patience(struct db *db, int timeout_ms)
+{
+	db->wait = pgwait_of(timeout_ms);
+}
+
+void
 db_until(struct db *db, int64_t mono_ms)
 {
 	db->wait.until_ms = mono_ms;

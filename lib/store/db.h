@@ -34,6 +34,8 @@ struct db *db_open(const char *dsn, enum db_user user, int timeout_ms);
 void db_close(struct db **db);
 /* Is called before the calling thread waits for Postgres, but not again within a transaction. */
 void db_on_wait(struct db *db, void (*waits)(void));
+/* Its statement_timeout is another one from now on: the caller has set it, or it has ended with its transaction. */
+void db_patience(struct db *db, int timeout_ms);
 /* Every wait from now on ends at this time (clock_mono_ms()) at the latest; db_insist(): and begins even when Postgres is known to stand still. */
 void db_until(struct db *db, int64_t mono_ms);
 void db_insist(struct db *db, int64_t mono_ms);

@@ -19,7 +19,7 @@
 #include "jx.h"
 #include "xalloc.h"
 
-#define PATIENCE_MS "3600000"
+#define PATIENCE_MS 3600000
 #define AGAIN_MS 2100
 
 enum how { ONCE, TWICE, WALK, DISK, HISTORY };
@@ -144,9 +144,11 @@ in_snapshot(struct check *ck, int nfiles, char **files, struct err *e)
 
 	if (db_begin(db, e) < 0)
 		return -1;
-	rc = DB_RUN(db, STMT_CHECK_SNAPSHOT, NULL, e) < 0 || DB_RUN(db, STMT_CHECK_PATIENCE, NULL, e, PATIENCE_MS) < 0 ||
+	db_patience(db, PATIENCE_MS);
+	rc = DB_RUN(db, STMT_CHECK_SNAPSHOT, NULL, e) < 0 || DB_RUN(db, STMT_CHECK_PATIENCE, NULL, e, DBN(PATIENCE_MS)) < 0 ||
 	    check_walk(ck, e) < 0 || ask_once(ck, e) < 0 || (nfiles > 0 && check_history(ck, nfiles, files, e) < 0) ? -1 : 0;
 	db_rollback(db);
+	db_patience(db, (int)ck->c->conf.pg_timeout_ms);
 	return rc;
 }
 
