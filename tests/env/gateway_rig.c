@@ -179,7 +179,7 @@ gwr_start(const char *settings)
 	must(mkdir(path, 0700) == 0 && credkeys_make(path, pub, 1, key_id, NULL, &e) == 0);
 	f = fopen(gwr_fmt("%s/gateway.conf", gwr_dir), "w");
 	must(f != NULL);
-	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_gw\nredis_socket = %s/redis.sock\nredis_timeout_ms = 1000\n"
+	fprintf(f, "pg_dsn = host=%s dbname=roost user=roost_gw\nredis_socket = %s/redis.sock\nredis_timeout_ms = 5000\n"
 	    "listen_socket = %s/gateway.sock\npepper_file = %s/pepper\nblob_dir = %s/blobs\nblob_spare_mb = 0\nthreads = 2\n"
 	    "vault_pub_file = %s/vault.pub\n%s", gwr_dir, gwr_dir, gwr_dir, gwr_dir, gwr_dir, gwr_dir, settings);
 	must(fclose(f) == 0);

@@ -33,6 +33,7 @@
 
 #define FDS 4096
 #define START_MS 30000
+#define OWN_REDIS_MS 5000
 #define BEARER "Bearer %s"
 #define BETA "managed-agents-2026-04-01"
 #define VERSION "2026-10-21"
@@ -45,6 +46,7 @@ int sr_last_seq;
 pid_t sr_hub[SR_HUBS];
 static pid_t redis, nginx;
 static int nginx_port;
+static struct conf own;		/* of the tests' own bus: what they publish must arrive */
 
 /* --- the servers --------------------------------------------------------------------------------------------------------------- */
 
@@ -380,7 +382,9 @@ sr_start(int max)
 	configure(max);
 	shell("tests/env/postgres start %s/pg", sr_dir);
 	connect_owner();
-	sr_bus = bus_open(&sr_conf);
+	own = sr_conf;
+	own.redis_timeout_ms = OWN_REDIS_MS;
+	sr_bus = bus_open(&own);
 	sr_redis_start();
 	make_keys();
 }
