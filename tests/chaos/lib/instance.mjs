@@ -168,10 +168,13 @@ export async function busiest() {
 
 // --- settings ----------------------------------------------------------------------------------------------------------------------------
 
+export const PROBE_S = 15;
+
 const SETTINGS = {
 	worker: 'lease_s = 4\nbeat_ms = 500\npoll_ms = 300\nmodel_backoff_ms = 50\nmodel_stall_s = 3\n',
 	stream: 'sse_ping_ms = 2000\n',
-	gateway: 'keep_ms = 300\nblob_grace_s = 1\nprobe_s = 5\n', hands: '', vault: 'probe_s = 5\n', egress: 'probe_s = 5\n',
+	// (a busy machine takes seconds to start the MCP server that is asked, which is a program of its own)
+	gateway: `keep_ms = 300\nblob_grace_s = 1\nprobe_s = ${PROBE_S}\n`, hands: '', vault: `probe_s = ${PROBE_S}\n`, egress: `probe_s = ${PROBE_S}\n`,
 };
 
 // Short times, a control file for failpoints, a Redis user that may do anything; then everything starts anew with them.

@@ -2,10 +2,10 @@
 // time; nothing else notices; when it goes on, so does what needs it, without anybody's doing.
 import { setTimeout as pause } from 'node:timers/promises';
 import { openSite } from '../../e2e/lib/mcp.mjs';
-import { signal, until } from './instance.mjs';
+import { PROBE_S, signal, until } from './instance.mjs';
 import { ways } from './points.mjs';
 
-const BOUND_MS = 5000 + 12_000 + 3000;	// probe_s of `prepare`, what a gateway waits beyond it (gateway/probe.c), and what a busy machine adds
+const BOUND_MS = PROBE_S * 1000 + 12_000 + 3000;	// probe_s, what a gateway waits beyond it (gateway/probe.c), and what a busy machine adds
 
 async function timed(fn) {
 	const began = performance.now();
