@@ -1,7 +1,7 @@
 // Postgres away while sessions are at work (F51): for longer than a lease, with and without a worker that dies meanwhile. What must hold
 // when it is back: nobody takes over the sessions of a worker that lives, no model request is repeated for them, nothing is lost.
 import { setTimeout as pause } from 'node:timers/promises';
-import { busiest, healthy, pidOf, restarted, signal, sql, sv, until, without } from './instance.mjs';
+import { busiest, healthy, pidOf, postgresStill, restarted, signal, sql, sv, until, without } from './instance.mjs';
 
 const WORDS = 30;
 const list = (ids) => ids.map((id) => `'${id}'`).join();
@@ -40,6 +40,11 @@ const ways = {
 		await pause(ms);
 		await sv('start', 'postgres');
 		await until('it answers', () => sql('SELECT 1'), 60_000);
+	},
+	// it stands still: nothing is lost, nothing answered
+	async still(ms, meanwhile) {
+		meanwhile();
+		await postgresStill(() => pause(ms));
 	},
 	// it works on, out of reach of all workers
 	async unreachable(ms, meanwhile) {

@@ -133,6 +133,8 @@ export const cases = [
 		run: (x) => postgresAway(x, { ms: 6000 }) },
 	{ f: 'F51', name: 'Postgres away, a worker dies with it: its sessions go on at once when it is back, the others are left alone',
 		run: (x) => postgresAway(x, { ms: 6000, kill: true }) },
+	{ f: 'F51 F55', name: 'Postgres stands still for longer than a lease: nobody is taken over, no model request is repeated',
+		run: (x) => postgresAway(x, { ms: 6000, way: 'still' }) },
 	{ f: 'F51 F28', name: 'Postgres out of reach of all workers for longer than a lease: nobody is taken over',
 		run: (x) => postgresAway(x, { ms: 6000, way: 'unreachable' }) },
 	{ f: 'F51 F28', name: 'Postgres out of reach, a worker dies meanwhile: only its sessions are taken over, at once',

@@ -11,7 +11,8 @@ import { apiKey, baseURL, BETA, VERSION } from '../../e2e/lib/client.mjs';
 import { arm, disarm, reached } from './failpoints.mjs';
 import { refusing } from './refuse.mjs';
 import {
-	backends, busiest, healthy, pidOf, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv, terminate, until, without,
+	backends, busiest, healthy, pidOf, postgresStill, redis, redisFull, redisMany, redisRoom, restart, restarted, runDir, sandboxes, services, signal, sql, sv,
+	terminate, until, without,
 } from './instance.mjs';
 
 const LEASE_MS = 4000;		// instance.mjs sets lease_s
@@ -89,6 +90,14 @@ export const faults = [
 		await healthy();
 	} },
 	{ f: 'F51', name: 'Postgres away for longer than a lease', strike: () => postgresAway(LEASE_MS + 2000), slow: true },
+	{ f: 'F55', name: 'Postgres stands still for longer than a lease', brief, async strike() {
+		await postgresStill(() => pause(LEASE_MS + 1000));
+		await healthy();
+	} },
+	{ f: 'F55', name: 'Postgres stands still for 20 seconds', async strike() {
+		await postgresStill(() => pause(20_000));
+		await healthy();
+	}, slow: true },
 	{ f: 'F15', name: 'no connection left for the gateways', strike: () => without('roost_gw', 2000) },
 	{ f: 'F28', name: 'workers cut off from Postgres for longer than a lease', strike: () => without('roost_worker', LEASE_MS + 2000), slow: true },
 	{ f: 'F16', name: 'every backend terminated', brief, strike: () => terminate('roost_%') },

@@ -76,6 +76,17 @@ export function below(pid) {
 }
 
 // Does somebody run this command line? For a command of a sandbox that is like no other's.
+// fn() while Postgres stands still: it takes connections and statements, and answers none.
+export async function postgresStill(fn) {
+	const postmaster = signal('postgres', 'SIGSTOP'), all = [...below(postmaster), postmaster];	// who is stopped makes no more of them
+	signalAll(all, 'SIGSTOP');
+	try {
+		return await fn();
+	} finally {
+		signalAll(all, 'SIGCONT');
+	}
+}
+
 export const runs = (command) => readdirSync('/proc').some((p) => {
 	try {
 		return /^\d+$/.test(p) && readFileSync(`/proc/${p}/cmdline`, 'utf8').replaceAll('\0', ' ').trim() === command;
