@@ -3,6 +3,7 @@
 -- worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the epochs:
 -- of claims that were not on disk when it ended (session_take), the epochs would come again. A worker claims after it has beaten. That
 -- beat is waited for, the others are not: a crash of Postgres that loses one loses part of a second, and after it nobody is judged by it.
+-- After a gap of half a lease it is not steady (worker_reap).
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
     p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
@@ -19,7 +20,8 @@ BEGIN
   END IF;
   UPDATE worker
      SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands, host = p_host, open = p_open,
-         load = p_load, spread = p_spread
+         load = p_load, spread = p_spread,
+         steady_at = CASE WHEN v_before < v_now - make_interval(secs => p_lease_s / 2.0) THEN v_now ELSE steady_at END
    WHERE id = p_id;
   known := FOUND;
   IF NOT FOUND THEN
@@ -47,7 +49,8 @@ GRANT EXECUTE ON FUNCTION worker_leave TO roost_worker;
 --   p_ended      the worker whose successor asks (workers/harness/note.h): its process has ended, whatever its row and its lock say
 --   p_since_us   since when the asker itself is connected. Whoever has been away, or comes while Postgres starts, cannot tell the dead
 --                from those that have not come back yet: within a lease of its own connection, or of Postgres' start, it judges only
---                those that have beaten since. So nobody is taken over because Postgres was away, or out of reach for all
+--                those that have beaten since. So nobody is taken over because Postgres was away, or out of reach for all. Nor because
+--                it stood still: then the asker's own beats have a gap, or its lease has run out, as the others' have
 -- The interval of a running session ends at the dead worker's last heartbeat (or its last event) with events that say so, in the log: so
 -- status and last status event agree at once, and the running intervals of the log add up to what is billed.
 -- Leases that it had kept after a turn (session_settle) and that nothing has come for are over, without a word.
@@ -66,6 +69,8 @@ DECLARE
   v_free boolean;
   n int;
 BEGIN
+  v_since := greatest(v_since, (SELECT CASE WHEN x.lease_until < clock_timestamp() THEN clock_timestamp() ELSE x.steady_at END
+                                  FROM worker x WHERE x.id = p_me));
   -- A claim that was under way while its worker was reaped has left a lease of nobody's: its owner gets a dead one's row, and goes below.
   INSERT INTO worker (id, lock_key, beat_at, lease_until)
   SELECT DISTINCT k.lease_owner, 0, 'epoch'::timestamptz, 'epoch'::timestamptz FROM work k

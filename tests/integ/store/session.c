@@ -502,6 +502,46 @@ newcomers_do_not_judge(void **state)
 	assert_int_equal(reap("", before), 1);			/* it has beaten since, and lost its lock */
 }
 
+#define LEASE "10"
+#define AGO(s) "UPDATE worker SET beat_at = beat_at - interval '" s " s', lease_until = lease_until - interval '" s " s'"
+
+static void
+beat(const char *who, const char *lock)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_BEAT, NULL, &e, who, lock, LEASE, "t", "host", "t", "0", "1"), 0);
+}
+
+static int
+judged(void)
+{
+	AUTO(pgres) PGresult *r = NULL;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(DB_RUN(wk, STMT_WORKER_REAP, &r, &e, "me", LEASE, "", "0"), 0);
+	return PQntuples(r);
+}
+
+/* Postgres has stood still, and all go on at once: what one of them asks before the others have beaten says nothing about these. */
+static void
+nobody_judges_after_a_standstill(void **state)
+{
+	free(ask("SELECT pg_sleep(extract(epoch FROM pg_postmaster_start_time() + interval '" LEASE ".1 s' - clock_timestamp()))"));
+	free(ask("SELECT pg_advisory_lock(46)"));	/* their processes live */
+	beat("me", "45");
+	beat("other", "46");
+	free(ask(AGO("60")));
+	assert_int_equal(judged(), 0);		/* what was asked before comes first of all */
+	beat("me", "45");
+	assert_int_equal(judged(), 0);
+	free(ask("UPDATE worker SET steady_at = steady_at - interval '60 s'"));
+	beat("me", "45");			/* once more, without a gap; a lease after the one before */
+	assert_int_equal(judged(), 1);
+	free(ask("SELECT pg_advisory_unlock(46)"));
+	free(ask("DELETE FROM worker WHERE id IN ('me', 'other')"));
+}
+
 /* A worker's row goes when it leaves, and that is so whether or not a lease is left that it does not know of: others take that at once. */
 static void
 leavers(void **state)
@@ -686,6 +726,7 @@ main(void)
 		cmocka_unit_test_setup(sliced_at_midnight, fresh_session), cmocka_unit_test_setup(ending, fresh_session),
 		cmocka_unit_test(private_columns), cmocka_unit_test(nothing_shadows),
 		cmocka_unit_test_setup(pipelined, fresh_session),
+		cmocka_unit_test_setup(nobody_judges_after_a_standstill, fresh_session),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
