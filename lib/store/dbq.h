@@ -9,6 +9,9 @@
  *
  * On connection loss every outstanding statement is answered with EK_UNCERTAIN (it may have been committed), the connection is
  * reopened with backoff, and statements queued meanwhile wait. EK_CONFLICT and the others as in db.h.
+ *
+ * An answer that does not come is waited for, by no thread: when a Postgres that stood still goes on, it says more than EK_UNCERTAIN would, and
+ * the locks that the connection holds (a worker's life) have not been lost.
  */
 #ifndef ROOST_STORE_DBQ_H
 #define ROOST_STORE_DBQ_H
