@@ -4,8 +4,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { sql, until } from './instance.mjs';
 
 const WINDOW_MS = 250;
-// What most waits last at least: three quarters of `prepare`'s model_backoff_ms, what the provider asks for. (A request may fail otherwise too.)
-const LEAST_MS = { away: 30, busy: 1900 };
+// What most waits last at least: three quarters of `prepare`'s model_backoff_ms, what the provider asks for. A request may fail otherwise too,
+// where the provider is late to answer, for one: what counts is the waits behind the error that is meant (away: any).
+const LEAST_MS = { away: 30, busy: 1900 }, ERROR = { away: 'session.error', busy: 'model_overloaded_error' };
 const list = (ids) => ids.map((id) => `'${id}'`).join();
 
 // When requests come to the provider from now on.
@@ -48,12 +49,14 @@ function densest(at) {
 
 // What was billed, in ms, against the log: between two of its lines a session was at work or waited, and no more than its work may be billed.
 // How slow a machine is does not matter to that.
-async function paid(ids) {
-	const [row] = await sql(`WITH step AS (SELECT session_id, type, us(processed_at) AS at, lead(us(processed_at)) OVER (PARTITION BY session_id ORDER BY seq) AS next
-			FROM event WHERE type IN ('session.status_running', 'session.status_rescheduled', 'session.status_idle') AND session_id IN (${list(ids)})),
+async function paid(ids, error) {
+	const [row] = await sql(`WITH seen AS (SELECT session_id, seq, type, us(processed_at) AS at, lag(body) OVER (PARTITION BY session_id ORDER BY seq) AS said
+			FROM event WHERE type IN ('session.error', 'session.status_running', 'session.status_rescheduled', 'session.status_idle') AND session_id IN (${list(ids)})),
+		step AS (SELECT session_id, type, said, at, lead(at) OVER (PARTITION BY session_id ORDER BY seq) AS next FROM seen WHERE type <> 'session.error'),
 		log AS (SELECT session_id, sum(next - at) FILTER (WHERE type = 'session.status_running') AS work FROM step GROUP BY 1)
 		SELECT sum(active_us) / 1000 / count(*), max(active_us) / 1000, greatest(0, max(active_us - work)) / 1000,
-			(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY next - at) FROM step WHERE type = 'session.status_rescheduled') / 1000
+			(SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY next - at) FROM step
+			  WHERE type = 'session.status_rescheduled' AND said LIKE '%${error}%') / 1000
 		  FROM session JOIN log ON session_id = id`);
 	const [billed, atMost, over, wait] = row.map((v) => Math.round(Number(v)));
 	return { billed, atMost, over, wait };
@@ -90,7 +93,7 @@ export async function outage(x, { ms, sessions, way = 'away', share = 0.12, pati
 	const took = performance.now() - back, most = densest(seen.at);
 	const logs = await sql(`SELECT session_id, count(*) FILTER (WHERE type = 'agent.message'), count(*) FILTER (WHERE type = 'session.status_rescheduled'),
 		count(*) FILTER (WHERE type = 'session.status_idle' AND body LIKE '%end_turn%') FROM event WHERE session_id IN (${list(ids)}) GROUP BY 1`);
-	const { billed, atMost, over, wait } = await paid(ids);
+	const { billed, atMost, over, wait } = await paid(ids, ERROR[way]);
 	const what = `${sessions} sessions waited ${Math.round((back - began) / 1000)} s and were sent back ${logs.reduce((n, l) => n + Number(l[2]), 0)} times; ` +
 		`answered within ${Math.round(took)} ms of the return, at most ${most} requests in ${WINDOW_MS} ms; half of the waits ${wait} ms or more; billed ${billed} ms each, ${atMost} at most`;
 	const wrong = logs.filter(([, answers, , done]) => answers !== '1' || done !== '1');
