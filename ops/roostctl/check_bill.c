@@ -51,11 +51,12 @@ meter_take(struct walk *w, int64_t seq, const char *name, bool other, struct met
 {
 	for (int i = w->meter; i < PQntuples(w->meters) && pg_int(w->meters, i, 0) == seq; i++) {
 		int at = w->meter;
+		bool there;
 
 		w->meter = i;
-		(void)meter_peek(w, out);
+		there = meter_peek(w, out);
 		w->meter = at;
-		if (strcmp(out->name, name) == 0 && out->other == other)
+		if (there && strcmp(out->name, name) == 0 && out->other == other)
 			return true;
 	}
 	return false;
