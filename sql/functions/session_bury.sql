@@ -1,5 +1,5 @@
 -- The end of a session that is given up: error, terminated pair, the billed interval closed at p_base_us and what follows, a dead letter.
--- Same texts as workers/harness/batch.c. The inbox stays; nothing is due. s is locked by the caller.
+-- Same texts as workers/harness/batch_status.c. The inbox stays; nothing is due. s is locked by the caller.
 CREATE OR REPLACE FUNCTION session_bury(s session, p_attempts int, p_base_us bigint, p_worker text, p_reason text) RETURNS void
   LANGUAGE plpgsql AS $$
 DECLARE

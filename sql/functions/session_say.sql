@@ -48,7 +48,7 @@ END $$;
 REVOKE ALL ON FUNCTION session_say FROM PUBLIC;
 
 -- The end of an open model request (what it may have cost is a gap) and the rescheduled pair (contract 3.4), the first stamped p_base_us.
--- Same texts as workers/harness/batch.c. Returns how many events it wrote.
+-- Same texts as workers/harness/batch_status.c. Returns how many events it wrote.
 CREATE OR REPLACE FUNCTION session_orphan(s session, p_base_us bigint) RETURNS int
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
