@@ -16,7 +16,6 @@
 #include "bell.h"
 #include "conns.h"
 #include "harden.h"
-#include "health.h"
 #include "log.h"
 #include "once.h"
 #include "keep.h"
@@ -102,13 +101,20 @@ spare_main(void *arg)
 	return NULL;
 }
 
-/* Does a commit get through? (lib/store/still.h) */
+/*
+ * Does a commit get through? (lib/store/still.h) One of its own: the row that readiness writes is kept by whichever commit stands still, and
+ * who finds it kept has an answer. A connection that was lost before is none to judge by.
+ */
 static int
 ask_postgres(struct db *db, struct err *e)
 {
-	struct health h;
+	int rc = DB_RUN(db, STMT_STILL_ASK, NULL, e);
 
-	return health_ask(db, &h, e);
+	if (rc < 0 && !db_gave_up(db)) {
+		err_clear(e);
+		rc = DB_RUN(db, STMT_STILL_ASK, NULL, e);
+	}
+	return rc;
 }
 
 static enum log_level

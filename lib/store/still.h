@@ -18,7 +18,7 @@
 
 struct db;
 
-/* Something that changes a row, so that a disk which takes nothing shows: 0, or -1. */
+/* Something that commits, so that a disk which takes nothing shows, and waits for no lock, which says nothing about that: 0, or -1. */
 typedef int still_ask(struct db *db, struct err *e);
 
 /* db is its own from now on, and the thread lives as long as the process. patience_ms: for the answer. Once. */

@@ -143,6 +143,10 @@ SELECT count(*), coalesce(bool_or(w.hands), false),
        (SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)
   FROM worker w WHERE w.lease_until > clock_timestamp();
 
+-- Does a commit get through to the disk, and to a synchronous standby? It waits for no lock: what others hold says nothing about that.
+-- stmt: still_ask  for: gw
+SELECT pg_logical_emit_message(true, 'roost', '');
+
 -- The same from a database that takes writes; fails where it does not.
 -- stmt: health_write  for: gw
 SELECT workers, hands, timeline, archive_fails FROM readiness();

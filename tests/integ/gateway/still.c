@@ -2,7 +2,7 @@
 /*
  * Postgres stands still (its processes are stopped): every request is answered in bounded time, readiness says what is so also while all
  * threads are held, who comes later does not wait for as long; when it goes on, so does the gateway, nothing is lost or there twice, and no
- * backend is left behind. One backend that stands still is nobody else's trouble. With a running gateway.
+ * backend is left behind. That commits alone stand still is found out, too. One backend that does is nobody else's trouble. With a running gateway.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -210,6 +210,35 @@ until_logged(const char *what)
 			fail_msg("%s is not logged", what);
 }
 
+static int
+times(const char *what)
+{
+	FILE *f = popen(gwr_fmt("grep -c '%s' %s/gateway.log", what, gwr_dir), "r");
+	int n = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%d", &n), 1);
+	(void)pclose(f);
+	return n;
+}
+
+static int
+ready_now(void)
+{
+	__attribute__((cleanup(gwr_reply_cleanup))) struct gwr_reply r = { 0 };
+
+	gwr_send(GWR_NOBODY, "GET", "/healthz", NULL, 0, NULL, &r);
+	return r.status;
+}
+
+/* How commits wait from now on. */
+static void
+no_standby(const char *how)
+{
+	free(gwr_sql("ALTER SYSTEM %s", how));
+	free(gwr_sql("SELECT pg_reload_conf()"));
+}
+
 /* --- the tests --------------------------------------------------------------------------------------------------------------- */
 
 static void
@@ -300,6 +329,40 @@ none_left(void **state)
 	gwr_wait("t", gwr_fmt("SELECT count(*) <= %d " OURS, CONNECTIONS));
 }
 
+/* No commit gets through, and those of readiness keep its row: that Postgres stands still is found out all the same. */
+static void
+commits_alone(void **state)
+{
+	struct call send = { .method = "POST", .uri = events, .key = "commits" }, late = { .method = "GET", .uri = read_uri };
+	int before = times("postgres_stands_still");
+	int64_t deadline = clock_mono_ms() + BOUND_MS;
+
+	warm_up();
+	no_standby("SET synchronous_standby_names = 'nobody'");
+	while (ready_now() == 200)
+		assert_true(clock_mono_ms() < deadline);
+	snprintf(send.body, sizeof send.body, HELLO, "commits");
+	begin(&send, NULL);
+	for (deadline += BOUND_MS; times("postgres_stands_still") == before; assert_int_not_equal(ready_now(), 200))
+		if (clock_mono_ms() > deadline)
+			fail_msg("nobody has found out");
+	begin(&late, NULL);
+	assert_int_equal(answered(&late), 503);
+	assert_int_equal(answered(&send), 503);
+	no_standby("RESET synchronous_standby_names");
+	well();
+	until_200(&send, NULL);
+	gwr_wait("1", "SELECT count(*) FROM inbox WHERE stem LIKE '%commits%'");
+}
+
+static int
+standby_after(void **state)
+{
+	(void)state;
+	no_standby("RESET synchronous_standby_names");
+	return 0;
+}
+
 /* The backend of the sends alone: what it has is uncertain, nothing else waits. */
 static void
 one_backend(void **state)
@@ -347,6 +410,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(standstill, go_on_after), cmocka_unit_test(once_each), cmocka_unit_test(none_left),
+		cmocka_unit_test_teardown(commits_alone, standby_after),
 		cmocka_unit_test_teardown(one_backend, go_on_after), cmocka_unit_test_teardown(stopping, go_on_after),
 	};
 
