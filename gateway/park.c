@@ -152,7 +152,8 @@ lead(struct park *p)
 static bool
 awaited(const struct park *p)
 {
-	if (atomic_load(&p->nkept) > 0 || (atomic_load(&p->spare) && atomic_load(&p->stopping)))
+	/* the spare thread first: what it keeps, it keeps before it has gone */
+	if ((atomic_load(&p->spare) && atomic_load(&p->stopping)) || atomic_load(&p->nkept) > 0)
 		return true;
 	for (int i = 0; i < p->nasides; i++)
 		if (p->asides[i].pending(p->asides[i].arg) > 0)
