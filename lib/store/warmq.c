@@ -218,20 +218,6 @@ late(const struct warmq *q)
 	return out_for(q, q->late_us);
 }
 
-/* With the lock, of one that is late: as long as a thread would wait for it, and no longer (pgwait.h). */
-static void
-look_at_late(struct warmq *q)
-{
-	const struct pgwait wait = pgwait_of(q->timeout_ms);
-
-	if (out_for(q, wait.suspect_ms * 1000LL))
-		still_suspect();
-	if (out_for(q, wait.bound_ms * 1000LL)) {
-		pgwait_give_up(q->conn);
-		lose(q, "an answer does not come");
-	}
-}
-
 /* With the lock: what waits leaves, if the connection is free. */
 static void
 send_next(struct warmq *q)
@@ -366,6 +352,23 @@ read_answers(struct warmq *q)
 		}
 	}
 	q->watch(q->arg, PQsocket(q->conn), false);
+}
+
+/* With the lock, of one that is late: as long as a thread would wait for it, and no longer (pgwait.h). */
+static void
+look_at_late(struct warmq *q)
+{
+	const struct pgwait wait = pgwait_of(q->timeout_ms);
+
+	if (out_for(q, wait.suspect_ms * 1000LL))
+		still_suspect();
+	if (out_for(q, wait.bound_ms * 1000LL)) {
+		read_answers(q);	/* a process that was stopped itself looks late at what came in time */
+		if (q->set.n == 0)
+			return;
+		pgwait_give_up(q->conn);
+		lose(q, "an answer does not come");
+	}
 }
 
 /* With the lock: see warmq_take(). */

@@ -23,6 +23,7 @@
 #include "clock.h"
 #include "dedupe.h"
 #include "log.h"
+#include "pgwait.h"
 #include "sendq.h"
 #include "xalloc.h"
 
@@ -30,6 +31,7 @@
 #define CAP_BYTES 100000
 #define DEADLINE_MS 20000
 #define LATE_MS 2000		/* long enough for the next to be queued before it is so late */
+#define PAUSED_MS 3000		/* a statement's timeout, and a pause is longer */
 
 static struct db *gw;
 static struct warmq *q;
@@ -79,13 +81,19 @@ connected(void)
 }
 
 static void
-open_queue(int late_ms)
+open_patient(int timeout_ms, int late_ms)
 {
 	AUTO(str) char *dsn = pgr_dsn("roost_gw");
 
 	warmq_close(&q);
-	q = sendq_open(dsn, 30000, late_ms, &caps, watch, NULL);
+	q = sendq_open(dsn, timeout_ms, late_ms, &caps, watch, NULL);
 	connected();
+}
+
+static void
+open_queue(int late_ms)
+{
+	open_patient(30000, late_ms);
 }
 
 static int
@@ -625,6 +633,29 @@ late_ones_are_passed(void **state)
 	free_messages(m, 3);
 }
 
+/* This process itself was stopped, with the answer there: it has come in time, and is no trouble of the connection's. */
+static void
+a_pause_loses_none(void **state)
+{
+	struct message m[3];
+	struct pollfd p = { .events = POLLIN };
+	int64_t until;
+
+	open_patient(PAUSED_MS, LATE_MS);
+	three(m);
+	p.fd = watched_now();
+	send_together(m, 1);
+	until = clock_mono_ms() + pgwait_bound(PAUSED_MS);
+	assert_int_equal(poll(&p, 1, DEADLINE_MS), 1);
+	while (clock_mono_ms() <= until)
+		(void)poll(NULL, 0, 50);	/* the pause */
+	look(0);
+	assert_true(all_answered(m, 1));
+	assert_int_equal(m[0].send.item.result, WARMQ_DONE);
+	assert_true(warmq_takes(q));
+	free_messages(m, 3);
+}
+
 /* The connection is killed with a set on its way: all of it is uncertain, what waited is not, nothing is sent twice, and it goes on. */
 static void
 lost_ones_are_uncertain(void **state)
@@ -751,6 +782,7 @@ main(void)
 		cmocka_unit_test_setup(a_change_is_seen, clean),
 		cmocka_unit_test_setup(an_error_takes_all_back, clean),
 		cmocka_unit_test_setup(late_ones_are_passed, clean),
+		cmocka_unit_test_setup(a_pause_loses_none, clean),
 		cmocka_unit_test_setup(lost_ones_are_uncertain, clean),
 		cmocka_unit_test_setup(a_restart_costs_none, clean),
 		cmocka_unit_test_setup(threads_share_it, clean),
