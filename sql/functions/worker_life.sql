@@ -3,7 +3,7 @@
 -- worker had been declared dead: every lease it believes in is lost. The first beat after a start of Postgres leaves a gap in the epochs:
 -- of claims that were not on disk when it ended (session_take), the epochs would come again. A worker claims after it has beaten. That
 -- beat is waited for, the others are not: a crash of Postgres that loses one loses part of a second, and after it nobody is judged by it.
--- After a gap of half a lease it is not steady (worker_reap).
+-- After a gap of half a lease it is not steady (worker_reap); a clock that was put back does not make that last.
 CREATE OR REPLACE FUNCTION worker_beat(p_id text, p_lock bigint, p_lease_s int, p_hands boolean, p_host text, p_open boolean, p_load int,
     p_spread int)
   RETURNS TABLE (now_us bigint, known boolean)
@@ -21,7 +21,7 @@ BEGIN
   UPDATE worker
      SET beat_at = v_now, lease_until = v_now + make_interval(secs => p_lease_s), hands = p_hands, host = p_host, open = p_open,
          load = p_load, spread = p_spread,
-         steady_at = CASE WHEN v_before < v_now - make_interval(secs => p_lease_s / 2.0) THEN v_now ELSE steady_at END
+         steady_at = CASE WHEN v_before < v_now - make_interval(secs => p_lease_s / 2.0) THEN v_now ELSE least(steady_at, v_now) END
    WHERE id = p_id;
   known := FOUND;
   IF NOT FOUND THEN

@@ -527,6 +527,8 @@ judged(void)
 static void
 nobody_judges_after_a_standstill(void **state)
 {
+	AUTO(str) char *steady = NULL;
+
 	free(ask("SELECT pg_sleep(extract(epoch FROM pg_postmaster_start_time() + interval '" LEASE ".1 s' - clock_timestamp()))"));
 	free(ask("SELECT pg_advisory_lock(46)"));	/* their processes live */
 	beat("me", "45");
@@ -538,6 +540,10 @@ nobody_judges_after_a_standstill(void **state)
 	free(ask("UPDATE worker SET steady_at = steady_at - interval '60 s'"));
 	beat("me", "45");			/* once more, without a gap; a lease after the one before */
 	assert_int_equal(judged(), 1);
+	free(ask("UPDATE worker SET steady_at = clock_timestamp() + interval '1 h' WHERE id = 'me'"));
+	beat("me", "45");			/* the clock has been put back: from now on, not for an hour */
+	steady = ask("SELECT steady_at <= clock_timestamp() FROM worker WHERE id = 'me'");
+	assert_string_equal(steady, "t");
 	free(ask("SELECT pg_advisory_unlock(46)"));
 	free(ask("DELETE FROM worker WHERE id IN ('me', 'other')"));
 }
