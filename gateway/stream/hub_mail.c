@@ -44,6 +44,7 @@ hub_mailbox_ask(struct hub_mailbox *b, struct hub_mail *m)
 	sem_t answered;
 
 	sem_init(&answered, 0, 0);
+	/* cppcheck-suppress autoVariables ; it has been answered before this returns */
 	m->answered = &answered;
 	hub_mailbox_post(b, m);
 	while (sem_wait(&answered) < 0)
